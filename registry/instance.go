@@ -1,0 +1,98 @@
+package registry
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Instance is one running copy of an application, as a discoverer sees it.
+// Instances inside a Snapshot are shared between receivers: read, do not write.
+type Instance struct {
+	// ID is the pod UID; outside Kubernetes a generated id.
+	ID string `json:"id"`
+	// Name is the pod name, for people.
+	Name string `json:"name"`
+	// Host is the address at which the instance itself is reached.
+	Host netip.Addr `json:"host"`
+	// Endpoints are the protocols and ports the instance says it serves, sorted
+	// by port. Empty until the instance has registered.
+	Endpoints []Endpoint `json:"endpoints,omitempty"`
+	// Metadata is what the instance registered, key by key as written. For Dubbo
+	// this is the content of the pod annotation io.dubbo/metadata.
+	Metadata map[string]string `json:"metadata,omitempty"`
+	// Revision names the MetadataStore document that tells what the instance
+	// offers; empty when the instance does not say.
+	Revision string  `json:"revision,omitempty"`
+	Details  Details `json:"details"`
+	Health   Health  `json:"health"`
+	// Node and Zone say where the instance runs, where that is known.
+	Node string `json:"node,omitempty"`
+	Zone string `json:"zone,omitempty"`
+	// Problem says, in a user's words, why the instance cannot be called even
+	// though it may be healthy: not registered yet, unreadable metadata. Empty
+	// when there is none.
+	Problem string `json:"problem,omitempty"`
+}
+
+// Endpoint is one protocol at one port of an instance.
+type Endpoint struct {
+	// Protocol is Dubbo's name of it: "tri", "dubbo", "rest", "http".
+	Protocol string `json:"protocol"`
+	Port     uint16 `json:"port"`
+}
+
+// Details are what an instance says of itself beyond its metadata, in the pod
+// annotation weirmesh.io/instance.
+type Details struct {
+	// Weight is the share of calls wanted, 100 when nothing else was said.
+	Weight int `json:"weight,omitempty"`
+	// Tag is the release or traffic tag (dubbo.tag).
+	Tag string `json:"tag,omitempty"`
+	// State is what the instance itself asks for.
+	State State `json:"state,omitempty"`
+	// Started is when the instance's process started; the zero time if unknown.
+	Started time.Time `json:"started,omitzero"`
+}
+
+// DefaultWeight is the weight of an instance that names none.
+const DefaultWeight = 100
+
+// State is an instance's own wish to be called or not.
+type State string
+
+// States of an instance. The empty State means Up.
+const (
+	Up       State = "up"
+	Draining State = "draining" // finish what runs, send nothing new
+)
+
+// Health is what the platform knows of an instance.
+type Health string
+
+// Healths of an instance.
+const (
+	Ready       Health = "ready"
+	NotReady    Health = "not-ready"
+	Terminating Health = "terminating"
+)
+
+// Callable reports whether new calls should go to the instance.
+func (i *Instance) Callable() bool {
+	return i.Health == Ready && i.Details.State != Draining && i.Problem == ""
+}
+
+// Why says, in a few words, why the instance is not callable; it is empty when
+// it is. Problems come first, since they are what somebody can mend.
+func (i *Instance) Why() string {
+	switch {
+	case i.Problem != "":
+		return i.Problem
+	case i.Health == Terminating:
+		return "terminating"
+	case i.Details.State == Draining:
+		return "draining"
+	case i.Health != Ready:
+		return "not ready"
+	}
+	return ""
+}

@@ -1,0 +1,75 @@
+package registry
+
+import "time"
+
+// Snapshot is the whole state of one application at one moment. It is immutable
+// and may be kept; its slices and maps are shared and must not be written to.
+type Snapshot struct {
+	App App `json:"app"`
+	// Mode is how the application asks its consumers to call it.
+	Mode Mode `json:"mode"`
+	// Service is the address of the application as a whole, for Service mode.
+	Service Service `json:"service"`
+	// Instances are all known instances, callable or not, sorted by ID.
+	Instances []Instance `json:"instances"`
+	// Generation grows with each snapshot of the application that this process
+	// has built. It does not compare across processes.
+	Generation uint64 `json:"generation"`
+	// Observed is when the newest change behind the snapshot reached this
+	// process.
+	Observed time.Time `json:"observed"`
+	// StaleSince is when the discoverer lost touch with its source; the zero
+	// time while it is in touch. A stale snapshot is still the best there is.
+	StaleSince time.Time `json:"staleSince,omitzero"`
+}
+
+// Callable returns the instances to which new calls should go, in the order of
+// Instances. The slice is the caller's.
+func (s Snapshot) Callable() []Instance {
+	out := make([]Instance, 0, len(s.Instances))
+	for i := range s.Instances {
+		if s.Instances[i].Callable() {
+			out = append(out, s.Instances[i])
+		}
+	}
+	return out
+}
+
+// Mode is how consumers reach an application.
+type Mode string
+
+// Modes of calling.
+const (
+	// ModePod balances on the client over the addresses of single instances.
+	ModePod Mode = "pod"
+	// ModeService calls the application's one Service address and leaves the
+	// choice of the instance to the cluster.
+	ModeService Mode = "service"
+)
+
+// Service is the address of an application as a whole.
+type Service struct {
+	// Host is its name inside the cluster, such as "inventory.shop.svc". It is
+	// empty when the application has no Service.
+	Host string `json:"host,omitempty"`
+	// Headless is set where the Service has no address of its own: its name
+	// resolves to instances, and Service mode cannot be had.
+	Headless bool          `json:"headless,omitempty"`
+	Ports    []ServicePort `json:"ports,omitempty"`
+}
+
+// ServicePort maps a port of a Service to the port of its instances.
+type ServicePort struct {
+	Name string `json:"name,omitempty"`
+	Port uint16 `json:"port"`
+	// Target is the instances' port; 0 when it is a named port that differs
+	// between instances.
+	Target uint16 `json:"target"`
+}
+
+// Registration is what an instance publishes of itself.
+type Registration struct {
+	App      App
+	Metadata map[string]string
+	Details  Details
+}
