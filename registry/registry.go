@@ -29,6 +29,9 @@ type Discoverer interface {
 	// alters nothing a receiver can see is not sent. notify may block (it delays
 	// only its own subscription). After stop has returned, notify is not called
 	// again; stop may be called more than once, but not from inside notify.
+	// Not being able to know the application yet (no link, no rights) is not an
+	// error here: notify comes when that is mended, and Snapshot says what is
+	// wrong meanwhile. Errors: Invalid; Unavailable once closed.
 	Subscribe(app App, notify func(Snapshot)) (stop func(), err error)
 
 	// Apps lists the applications known in a namespace (all namespaces that the
@@ -52,8 +55,11 @@ type Registrar interface {
 	Unregister(ctx context.Context, app App) error
 }
 
-// Mapping knows which applications provide an interface. Names are scoped to
-// the namespace of the implementation.
+// Mapping knows which applications provide an interface. Readers see what was
+// recorded in the namespaces their implementation covers; a record lives in the
+// namespace of its application. Name, group and version together are one key;
+// Dubbo's own mapping records and asks by the name alone. Implementations are
+// safe for concurrent use.
 type Mapping interface {
 	// MapInterface records that app provides the interface. It is idempotent,
 	// and concurrent calls for different applications do not undo one another.

@@ -19,7 +19,8 @@ type Snapshot struct {
 	// process.
 	Observed time.Time `json:"observed"`
 	// StaleSince is when the discoverer lost touch with its source; the zero
-	// time while it is in touch. A stale snapshot is still the best there is.
+	// time while it is in touch. A stale snapshot is still the best there is,
+	// and subscribers are not called for a change of StaleSince alone.
 	StaleSince time.Time `json:"staleSince,omitzero"`
 }
 

@@ -1,0 +1,32 @@
+package registry
+
+import (
+	"maps"
+	"slices"
+)
+
+// Equal reports whether a receiver could tell the two snapshots apart: it
+// compares everything but Generation, Observed and StaleSince, which say how a
+// snapshot came to be. Discoverers do not send a snapshot equal to the last.
+func (s Snapshot) Equal(o Snapshot) bool {
+	return s.App == o.App && s.Mode == o.Mode && s.Service.Equal(o.Service) &&
+		slices.EqualFunc(s.Instances, o.Instances, func(a, b Instance) bool { return a.Equal(&b) })
+}
+
+// Equal reports whether both Services have the same address and ports.
+func (s Service) Equal(o Service) bool {
+	return s.Host == o.Host && s.Headless == o.Headless && slices.Equal(s.Ports, o.Ports)
+}
+
+// Equal reports whether both instances say the same in every field.
+func (i *Instance) Equal(o *Instance) bool {
+	return i.ID == o.ID && i.Name == o.Name && i.Host == o.Host &&
+		i.Revision == o.Revision && i.Health == o.Health && i.Node == o.Node &&
+		i.Zone == o.Zone && i.Problem == o.Problem && i.Details.Equal(o.Details) &&
+		slices.Equal(i.Endpoints, o.Endpoints) && maps.Equal(i.Metadata, o.Metadata)
+}
+
+// Equal reports whether both say the same; times are compared as instants.
+func (d Details) Equal(o Details) bool {
+	return d.Weight == o.Weight && d.Tag == o.Tag && d.State == o.State && d.Started.Equal(o.Started)
+}
