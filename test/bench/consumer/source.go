@@ -1,0 +1,17 @@
+//go:build linux
+
+package consumer
+
+import (
+	"context"
+	"fmt"
+)
+
+func open(ctx context.Context, args OpenArgs, t *tap) (source, error) {
+	switch args.Backend {
+	case ZooKeeper:
+		return openZooKeeper(ctx, args, t)
+	default:
+		return nil, fmt.Errorf("no backend %q", args.Backend)
+	}
+}
