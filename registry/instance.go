@@ -29,10 +29,18 @@ type Instance struct {
 	Node string `json:"node,omitempty"`
 	Zone string `json:"zone,omitempty"`
 	// Problem says, in a user's words, why the instance cannot be called even
-	// though it may be healthy: not registered yet, unreadable metadata. Empty
-	// when there is none.
+	// though it may be healthy, such as unreadable metadata. Empty when there is
+	// none. Having registered nothing is none: see Registered.
 	Problem string `json:"problem,omitempty"`
+	// Warning says what is wrong without standing in the way of calls, such as
+	// unreadable details that defaults stand in for. Empty when there is none.
+	Warning string `json:"warning,omitempty"`
 }
+
+// Registered reports whether the instance has published metadata. One that has
+// not may still be a good HTTP server behind the application's Service, but
+// says nothing of Dubbo.
+func (i *Instance) Registered() bool { return len(i.Metadata) > 0 }
 
 // Endpoint is one protocol at one port of an instance.
 type Endpoint struct {

@@ -263,7 +263,7 @@ func (c *Client) reassert(name registry.App) {
 	if mine == nil || a == nil || c.cut || c.refused != nil {
 		return
 	}
-	if instance, ok := a.instances[c.cfg.ID]; ok && instance.Problem == NotRegistered {
+	if instance, ok := a.instances[c.cfg.ID]; ok && !instance.Registered() {
 		c.assert(a, mine)
 	}
 }

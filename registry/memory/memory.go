@@ -97,9 +97,6 @@ func (r *Registry) RemoveInstance(name registry.App, id string) {
 	r.change(name, func(a *app) { delete(a.instances, id) })
 }
 
-// NotRegistered is the problem of an instance whose registration is not there.
-const NotRegistered = "not registered"
-
 // Forget loses what an instance registered, as somebody with kubectl might. A
 // client that registered it writes it again, at once or when its link is back.
 func (r *Registry) Forget(name registry.App, id string) {
@@ -110,7 +107,7 @@ func (a *app) forget(id string) {
 	if instance, ok := a.instances[id]; ok {
 		instance.Metadata, instance.Endpoints, instance.Revision = nil, nil, ""
 		instance.Details = registry.Details{Weight: registry.DefaultWeight, State: registry.Up}
-		instance.Problem = NotRegistered
+		instance.Problem, instance.Warning = "", ""
 		a.instances[id] = instance
 	}
 }
