@@ -1,0 +1,224 @@
+// Package cgroup makes and removes the control groups of one cluster, on
+// version 1 (one hierarchy per controller), version 2 (one for all) and the
+// hybrid of both.
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Version is the cgroup version in which a machine's controllers live.
+type Version int
+
+const (
+	V1 Version = 1
+	V2 Version = 2
+)
+
+// DefaultMount is where every distribution mounts control groups.
+const DefaultMount = "/sys/fs/cgroup"
+
+// required are the controllers a kubelet refuses to start without.
+var required = []string{"cpu", "cpuset", "memory", "pids"}
+
+// Tree is a machine's control groups.
+type Tree struct {
+	Mount   string
+	Version Version
+}
+
+// Detect tells which version the controllers of this machine live in. It
+// fails if none are mounted.
+func Detect() (Tree, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(DefaultMount, &s); err != nil {
+		return Tree{}, fmt.Errorf("find the control groups: %w; mount them at %s", err, DefaultMount)
+	}
+	if s.Type == unix.CGROUP2_SUPER_MAGIC {
+		return Tree{Mount: DefaultMount, Version: V2}, nil
+	}
+	return Tree{Mount: DefaultMount, Version: V1}, nil
+}
+
+// Root is the name of a cluster's group as the kubelet takes it.
+func Root(id string) string { return "/weir-" + id }
+
+// Check tells in one sentence which controllers are missing.
+func (t Tree) Check() error {
+	var missing []string
+	var have []string
+	if t.Version == V2 {
+		b, err := os.ReadFile(filepath.Join(t.Mount, "cgroup.controllers"))
+		if err != nil {
+			return fmt.Errorf("read the kernel's cgroup controllers: %w", err)
+		}
+		have = strings.Fields(string(b))
+	}
+	for _, c := range required {
+		if t.Version == V2 {
+			if c == "cpuset" || slices.Contains(have, c) {
+				continue
+			}
+			missing = append(missing, c)
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(t.Mount, c)); err != nil {
+			missing = append(missing, c)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("the kernel offers no cgroup controller %s under %s: a node needs it; use --control-plane-only", strings.Join(missing, ", "), t.Mount)
+	}
+	return nil
+}
+
+// Make makes the cluster's group, as the kubelet expects to find it.
+func (t Tree) Make(id string) error {
+	if t.Version == V2 {
+		return t.makeV2(id)
+	}
+	for _, h := range t.hierarchies() {
+		group := filepath.Join(h, Root(id))
+		if err := os.Mkdir(group, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("make the cluster's cgroup: %w", err)
+		}
+		// A new cpuset group has no processors until it is given its parent's.
+		for _, f := range []string{"cpuset.cpus", "cpuset.mems"} {
+			if err := inherit(h, group, f); err != nil {
+				return fmt.Errorf("make the cluster's cgroup: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func inherit(parent, group, file string) error {
+	own, err := os.ReadFile(filepath.Join(group, file))
+	if errors.Is(err, fs.ErrNotExist) || len(strings.TrimSpace(string(own))) > 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(filepath.Join(parent, file))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(group, file), b, 0o644)
+}
+
+// makeV2 passes on to the cluster's group every controller that its parent
+// has; the kubelet passes them further down.
+func (t Tree) makeV2(id string) error {
+	available, err := os.ReadFile(filepath.Join(t.Mount, "cgroup.controllers"))
+	if err != nil {
+		return fmt.Errorf("make the cluster's cgroup: %w", err)
+	}
+	delegated, err := os.ReadFile(filepath.Join(t.Mount, "cgroup.subtree_control"))
+	if err != nil {
+		return fmt.Errorf("make the cluster's cgroup: %w", err)
+	}
+	have := strings.Fields(string(delegated))
+	for _, c := range strings.Fields(string(available)) {
+		if slices.Contains(have, c) || !slices.Contains(required, c) {
+			continue
+		}
+		// One write per controller: one that cannot be passed on must not keep
+		// back the others.
+		err := os.WriteFile(filepath.Join(t.Mount, "cgroup.subtree_control"), []byte("+"+c), 0o644)
+		if errors.Is(err, syscall.EBUSY) {
+			return fmt.Errorf("cannot pass the cgroup controller %s on below %s because processes live in that group (a container without an init group?): move them to a subgroup, or use --control-plane-only", c, t.Mount)
+		}
+		if err != nil {
+			return fmt.Errorf("pass the cgroup controller %s on: %w", c, err)
+		}
+	}
+	group := filepath.Join(t.Mount, Root(id))
+	if err := os.Mkdir(group, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make the cluster's cgroup: %w", err)
+	}
+	return nil
+}
+
+func (t Tree) hierarchies() []string {
+	if t.Version == V2 {
+		return []string{t.Mount}
+	}
+	entries, err := os.ReadDir(t.Mount)
+	if err != nil {
+		return nil
+	}
+	var h []string
+	for _, e := range entries {
+		// cpu and cpuacct may be links to one directory.
+		if e.IsDir() {
+			h = append(h, filepath.Join(t.Mount, e.Name()))
+		}
+	}
+	return h
+}
+
+// Groups returns the cluster's groups that exist.
+func (t Tree) Groups(id string) []string {
+	var groups []string
+	for _, h := range t.hierarchies() {
+		group := filepath.Join(h, Root(id))
+		if _, err := os.Stat(group); err == nil {
+			groups = append(groups, group)
+		}
+	}
+	return groups
+}
+
+// Remove removes the cluster's groups and all below them. A dead process
+// leaves its group a moment after it was reaped, hence the patience.
+func (t Tree) Remove(id string, patience time.Duration) error {
+	deadline := time.Now().Add(patience)
+	for {
+		var failed error
+		for _, group := range t.Groups(id) {
+			failed = errors.Join(failed, removeTree(group))
+		}
+		if failed == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("remove the cluster's cgroups: %w", failed)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// removeTree removes the directories from the leaves up: the files of a
+// control group are the kernel's and go with it.
+func removeTree(group string) error {
+	var dirs []string
+	err := filepath.WalkDir(group, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if e.IsDir() {
+			dirs = append(dirs, path)
+		}
+		return nil
+	})
+	for i := len(dirs) - 1; i >= 0; i-- {
+		if e := syscall.Rmdir(dirs[i]); e != nil && !errors.Is(e, syscall.ENOENT) {
+			err = errors.Join(err, fmt.Errorf("%s: %w", dirs[i], e))
+		}
+	}
+	return err
+}

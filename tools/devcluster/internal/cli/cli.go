@@ -1,0 +1,131 @@
+// Package cli is the command line of devcluster.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirmesh/weir/tools/devcluster/internal/node"
+)
+
+// Children are the entry points of the processes that this program
+// re-executes itself as.
+type Children struct {
+	ControlPlane, Kubelet, Proxy, DNS func(args []string) error
+}
+
+// Version is the Kubernetes version in the binary; the linker sets what the
+// components report from the same value.
+const Version = "v1.35.4"
+
+// Main runs the command line and returns the exit code.
+func Main(args []string, children Children) int {
+	if len(args) > 0 {
+		run := map[string]func([]string) error{
+			node.ChildInit:         node.Init,
+			node.ChildControlPlane: children.ControlPlane,
+			node.ChildKubelet:      children.Kubelet,
+			node.ChildProxy:        children.Proxy,
+			node.ChildDNS:          children.DNS,
+		}[args[0]]
+		if run != nil {
+			if err := run(args[1:]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			return 0
+		}
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer cancel()
+	root := newRoot(os.Stdout)
+	root.SetArgs(args)
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "devcluster: "+err.Error())
+		return 1
+	}
+	return 0
+}
+
+func newRoot(out io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "devcluster",
+		Short: "A real Kubernetes from one binary",
+		Long: `devcluster runs a real single-node Kubernetes, or just its API server, from
+one binary: etcd, API server, controllers and scheduler in one process, and, as
+root on Linux, containerd, kubelet, kube-proxy and DNS in namespaces of their
+own. A cluster lives in one directory and keeps its data there.`,
+		Example: `  # an API server, without root
+  devcluster up --dir ./cluster --control-plane-only
+
+  # a cluster that runs pods
+  sudo devcluster up --dir ./cluster
+  KUBECONFIG=./cluster/admin.kubeconfig kubectl get nodes`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetOut(out)
+	root.AddCommand(newUp(), newDown(), newStatus(), newLoadImage(), newFault(), newKubeconfig(), newVersion())
+	return root
+}
+
+// addDir adds the flag that every command of a cluster has.
+func addDir(c *cobra.Command, dir *string) {
+	c.Flags().StringVar(dir, "dir", "", "the cluster's directory (required)")
+	if err := c.MarkFlagDirname("dir"); err != nil {
+		panic(err) // The flag was added a line before.
+	}
+	if err := c.MarkFlagRequired("dir"); err != nil {
+		panic(err)
+	}
+}
+
+// addOutput adds --output.
+func addOutput(c *cobra.Command, output *string) {
+	c.Flags().StringVarP(output, "output", "o", "text", "text or json")
+	if err := c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err)
+	}
+}
+
+func checkOutput(output string) error {
+	if output != "text" && output != "json" {
+		return fmt.Errorf("--output %q does not exist: use text or json", output)
+	}
+	return nil
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the versions of devcluster and of the Kubernetes in it",
+		Example: "  devcluster version",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			info, ok := debug.ReadBuildInfo()
+			if !ok {
+				return errors.New("this binary carries no build information: build it with the go command")
+			}
+			fmt.Fprintf(c.OutOrStdout(), "devcluster %s, Kubernetes %s\n", info.Main.Version, Version)
+			for _, d := range info.Deps {
+				switch d.Path {
+				case "go.etcd.io/etcd/server/v3":
+					fmt.Fprintf(c.OutOrStdout(), "etcd %s\n", d.Version)
+				case "github.com/coredns/coredns":
+					fmt.Fprintf(c.OutOrStdout(), "CoreDNS %s\n", d.Version)
+				}
+			}
+			return nil
+		},
+	}
+}

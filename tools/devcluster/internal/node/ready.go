@@ -1,0 +1,158 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/weirmesh/weir/tools/devcluster/internal/apiclient"
+	"github.com/weirmesh/weir/tools/devcluster/internal/cluster"
+)
+
+// Names of the hidden commands that the program re-executes itself with, and
+// of the files they read in the cluster's run directory.
+const (
+	ChildInit         = "child-node"
+	ChildControlPlane = "child-control-plane"
+	ChildKubelet      = "child-kubelet"
+	ChildProxy        = "child-kube-proxy"
+	ChildDNS          = "child-coredns"
+
+	SpecFile         = "node.json"
+	ControlPlaneFile = "control-plane.json"
+)
+
+// WaitControlPlane waits until the API server is ready and has made what
+// every namespace needs for its first pod.
+func WaitControlPlane(ctx context.Context, c *apiclient.Client) error {
+	for _, path := range []string{
+		"/readyz",
+		"/api/v1/namespaces/default/serviceaccounts/default",
+		"/api/v1/namespaces/default/configmaps/kube-root-ca.crt",
+	} {
+		if err := c.WaitOK(ctx, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const nodePath = "/api/v1/nodes/" + cluster.NodeName
+
+// forgetNode marks a node of an earlier start unknown, and the controllers
+// then its pods not ready, as they would a machine that was off.
+func forgetNode(ctx context.Context, c *apiclient.Client) error {
+	type object = map[string]any
+	now := time.Now().UTC().Format(time.RFC3339)
+	err := c.Patch(ctx, nodePath+"/status", object{"status": object{"conditions": []object{{
+		"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": "the kubelet is starting",
+		"lastHeartbeatTime": now, "lastTransitionTime": now,
+	}}}})
+	var status *apiclient.StatusError
+	if errors.As(err, &status) && status.Code == http.StatusNotFound {
+		return nil
+	}
+	return err
+}
+
+func nodeReady(ctx context.Context, c *apiclient.Client) error {
+	var n struct {
+		Status struct {
+			Conditions []struct{ Type, Status, Message string }
+		}
+	}
+	if err := c.Get(ctx, nodePath, &n); err != nil {
+		return err
+	}
+	for _, cond := range n.Status.Conditions {
+		if cond.Type != "Ready" {
+			continue
+		}
+		if cond.Status == "True" {
+			return nil
+		}
+		return errors.New(cond.Message)
+	}
+	return errors.New("the kubelet has not spoken yet")
+}
+
+func waitHTTP(ctx context.Context, url string) error {
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := client.Do(req); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// applyDNS makes the objects that lead pods to the DNS server: it is a process
+// of the node, not a pod, so its Service has no selector.
+func applyDNS(ctx context.Context, c *apiclient.Client, n cluster.Network) error {
+	type object = map[string]any
+	meta := func(name string, more object) object {
+		m := object{"name": name}
+		for k, v := range more {
+			m[k] = v
+		}
+		return m
+	}
+	port := func(name, protocol string, more object) object {
+		p := object{"name": name, "protocol": protocol, "port": 53}
+		for k, v := range more {
+			p[k] = v
+		}
+		return p
+	}
+	inSystem := object{"namespace": "kube-system", "labels": object{"k8s-app": "kube-dns"}}
+	for _, o := range []struct {
+		path string
+		body object
+	}{
+		{"/apis/rbac.authorization.k8s.io/v1/clusterroles/system:coredns", object{
+			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": meta("system:coredns", nil),
+			"rules": []object{
+				{"apiGroups": []string{""}, "resources": []string{"services", "pods", "namespaces"}, "verbs": []string{"list", "watch"}},
+				{"apiGroups": []string{"discovery.k8s.io"}, "resources": []string{"endpointslices"}, "verbs": []string{"list", "watch"}},
+			},
+		}},
+		{"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:coredns", object{
+			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": meta("system:coredns", nil),
+			"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:coredns"},
+			"subjects": []object{{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:coredns"}},
+		}},
+		{"/api/v1/namespaces/kube-system/services/kube-dns", object{
+			"apiVersion": "v1", "kind": "Service", "metadata": meta("kube-dns", inSystem),
+			"spec": object{
+				"clusterIP": n.DNSIP.String(),
+				"ports":     []object{port("dns", "UDP", object{"targetPort": 53}), port("dns-tcp", "TCP", object{"targetPort": 53})},
+			},
+		}},
+		{"/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices/kube-dns-node", object{
+			"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+			"metadata": meta("kube-dns-node", object{"namespace": "kube-system", "labels": object{
+				"kubernetes.io/service-name": "kube-dns", "endpointslice.kubernetes.io/managed-by": "devcluster",
+			}}),
+			"endpoints": []object{{"addresses": []string{n.NodeIP.String()}, "conditions": object{"ready": true}}},
+			"ports":     []object{port("dns", "UDP", nil), port("dns-tcp", "TCP", nil)},
+		}},
+	} {
+		if err := c.Apply(ctx, o.path, o.body); err != nil {
+			return fmt.Errorf("make the DNS objects: %w", err)
+		}
+	}
+	return nil
+}
