@@ -284,6 +284,7 @@ func TestGroupRefusesWhatCannotStart(t *testing.T) {
 // TestGroupStress runs random groups that fail or are stopped at random moments
 // and checks what must hold in each of them.
 func TestGroupStress(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(200) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()

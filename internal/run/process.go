@@ -132,7 +132,7 @@ func (p *Process) Start(ctx context.Context) error {
 	}}
 	stderr := &lineWriter{emit: record}
 
-	cmd := exec.Command(p.command.Path, p.command.Args...) //nolint:noctx // ended by Stop in two stages, not killed by a context
+	cmd := exec.Command(p.command.Path, p.command.Args...)
 	cmd.Env = append(os.Environ(), p.command.Env...)
 	cmd.Dir = p.command.Dir
 	cmd.Stdout, cmd.Stderr = stdout, stderr

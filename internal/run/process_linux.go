@@ -32,7 +32,7 @@ func (p *Process) supervise(cmd *exec.Cmd, started chan<- error, flush func() er
 	// group cannot be given to anybody else, and the rest can be ended safely.
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if err != unix.EINTR { //nolint:errorlint // a bare errno
+		if err != unix.EINTR {
 			break
 		}
 	}

@@ -8,11 +8,11 @@ import (
 	"sync"
 )
 
-// Interrupted is the cause with which the contexts of Signals end.
-type Interrupted struct{ Signal os.Signal }
+// InterruptError is the cause with which the contexts of Signals end.
+type InterruptError struct{ Signal os.Signal }
 
 // Error names the signal.
-func (e *Interrupted) Error() string { return fmt.Sprintf("interrupted by signal %q", e.Signal) }
+func (e *InterruptError) Error() string { return fmt.Sprintf("interrupted by signal %q", e.Signal) }
 
 // Signals turns signals into the two ends of a life: stop ends with the first
 // of the signals, force with the second. A third one finds the default
@@ -31,7 +31,7 @@ func Signals(parent context.Context, signals ...os.Signal) (stop, force context.
 		for _, cancel := range []context.CancelCauseFunc{cancelStop, cancelForce} {
 			select {
 			case s := <-got:
-				cancel(&Interrupted{Signal: s})
+				cancel(&InterruptError{Signal: s})
 			case <-released:
 				return
 			}

@@ -19,7 +19,7 @@ func TestSignalsEndInTwoStages(t *testing.T) {
 	}
 	raise()
 	<-stop.Done()
-	var in *run.Interrupted
+	var in *run.InterruptError
 	if !errors.As(context.Cause(stop), &in) || in.Signal != syscall.SIGUSR1 {
 		t.Errorf("cause %v", context.Cause(stop))
 	}

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# deps.sh up|test|bench: see that this machine has what the target needs, and
+# install what is missing from Debian's or Ubuntu's own packages. It stands
+# beside the pinned Go tools since both answer what a developer's machine needs.
+#
+# It lists what is missing and asks at a terminal, unless YES=1; without a
+# terminal it does not ask. Nothing it installs is left running: PostgreSQL's
+# package makes no cluster of its own, and containerd's service stays off.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+target=${1:?usage: deps.sh up|test|bench}
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+
+fail() { printf 'deps: %s\n' "$*" >&2; exit 1; }
+
+# --- Go ---------------------------------------------------------------------
+command -v go >/dev/null || fail "Go is missing: install Go $(awk '$1=="go"{print $2}' go.mod) or newer from https://go.dev/dl/ and put it in PATH"
+if ! said=$(go list -m 2>&1); then
+  case $said in
+    *"requires go"* | *"invalid go version"* | *"unknown directive: toolchain"*)
+      fail "$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null || go version) is too old for this project, which needs Go $(awk '$1=="go"{print $2}' go.mod) or newer: install it from https://go.dev/dl/, or let Go fetch it with GOTOOLCHAIN=auto" ;;
+    *) fail "the go command does not work here: $said" ;;
+  esac
+fi
+
+# --- Programs and the packages they are in ------------------------------------
+missing=() packages=()
+need() { # need "what" package: note that it is missing
+  missing+=("$1 (package $2)")
+  [[ " ${packages[*]-} " == *" $2 "* ]] || packages+=("$2")
+}
+program() { command -v "$1" >/dev/null || need "$1" "$2"; }
+postgres() {
+  local dir
+  command -v initdb >/dev/null && command -v postgres >/dev/null && return
+  for dir in /usr/lib/postgresql/*/bin; do
+    [[ -x $dir/initdb && -x $dir/postgres ]] && return
+  done
+  need "the PostgreSQL server" postgresql
+}
+cni() {
+  local dir
+  for dir in /usr/lib/cni /opt/cni/bin /usr/libexec/cni; do
+    [[ -x $dir/ptp && -x $dir/host-local && -x $dir/loopback && -x $dir/portmap ]] && return
+  done
+  need "the CNI plugins" containernetworking-plugins
+}
+
+# A cluster and a database of one's own make most of this needless:
+# weir up --kubeconfig … --database-url …
+postgres
+if [[ $(uname -s) == Linux ]]; then
+  program containerd containerd
+  program runc runc
+  program iptables iptables
+  cni
+fi
+if [[ $target != up ]]; then
+  # The race detector is written in C.
+  program gcc gcc
+  [[ -e /usr/include/stdlib.h ]] || need "the C library's headers" libc6-dev
+fi
+if [[ $target == bench ]]; then
+  [[ -e /usr/share/java/zookeeper.jar ]] || need "ZooKeeper, the peer to compare with" zookeeper
+  program java default-jre-headless
+fi
+((${#missing[@]})) || exit 0
+
+# --- Say, ask, install ----------------------------------------------------------
+echo "This machine lacks:"
+printf '  %s\n' "${missing[@]}"
+command -v apt-get >/dev/null || fail "install these with your system's package manager (this script knows Debian's and Ubuntu's only), then run make again"
+
+as_root=()
+if ((EUID != 0)); then
+  command -v sudo >/dev/null || fail "installing them needs root, and there is no sudo: run as root: apt-get install ${packages[*]}"
+  as_root=(sudo)
+  [[ -t 0 ]] || as_root=(sudo -n)
+fi
+if [[ ${YES:-} != 1 && -t 0 && -t 1 ]]; then
+  read -r -p "Install them with ${as_root[*]+"${as_root[*]} "}apt-get? [Y/n] " answer
+  [[ -z $answer || $answer == [yY]* ]] || fail "nothing was installed; to do it yourself: apt-get install ${packages[*]}"
+fi
+
+apt() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+    apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"
+}
+has() { [[ " ${packages[*]} " == *" $1 "* ]]; }
+
+# Undo what only has to hold while packages are unpacked, whatever happens.
+undo=()
+cleanup() { for f in "${undo[@]+"${undo[@]}"}"; do "${as_root[@]}" rm -f "$f"; done; }
+trap cleanup EXIT
+put() { # put mode path: write standard input there for now, unless it is there
+  [[ -e $2 ]] && return
+  "${as_root[@]}" install -D -m "$1" /dev/stdin "$2"
+  undo+=("$2")
+}
+
+if has postgresql; then
+  put 644 /etc/postgresql-common/createcluster.d/weir.conf <<<'create_main_cluster = false'
+fi
+# invoke-rc.d asks this before it starts the service of a new package.
+put 755 /usr/sbin/policy-rc.d <<<$'#!/bin/sh\nexit 101'
+
+log=$(mktemp)
+undo+=("$log")
+echo "installing ${packages[*]}"
+install_all() { apt install --no-install-recommends "${packages[@]}" >"$log" 2>&1; }
+if ! install_all; then
+  # Most often the lists of packages are old, or were never fetched.
+  echo "fetching the lists of packages first (apt-get update)"
+  apt update >"$log" 2>&1 || { tail -n 20 "$log" >&2; fail "apt-get update failed (see above): is the network there?"; }
+  install_all || { tail -n 20 "$log" >&2; fail "apt-get could not install ${packages[*]} (see above)"; }
+fi
+if has containerd && command -v systemctl >/dev/null && [[ -d /run/systemd/system ]]; then
+  "${as_root[@]}" systemctl disable --quiet containerd.service || true
+fi
+echo "installed ${packages[*]}"

@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# test.sh [step…]: run the named steps, or all of them, and end with a table of
+# where the time went. A failing step does not keep the others from running; its
+# name stands in the table, and the exit status is 1.
+set -uo pipefail
+self=$(readlink -f "$0")
+cd "$(dirname "$self")/../.."
+# As the Makefile has it, which says why.
+export GOFLAGS="-trimpath -buildvcs=false" CGO_ENABLED=0
+root=$PWD
+lint=$root/bin/golangci-lint
+run=${RUN:+-run=$RUN}
+
+# Packages of the dev cluster's module that do not import Kubernetes itself.
+# Only these are vetted, linted and tested: for the others every such pass would
+# compile or load all of Kubernetes again.
+light_devcluster() {
+  (cd tools/devcluster && go list -f '{{.ImportPath}} {{join .Deps " "}}' ./...) |
+    grep -v -e ' k8s.io/kubernetes/' -e ' github.com/coredns/coredns/' | cut -d ' ' -f 1
+}
+
+# Packages of the main module whose tests start a cluster, and all others.
+# The end-to-end tests are a step of their own.
+kube_packages() { packages | awk '$2 == "kube" {print $1}'; }
+unit_packages() { packages | awk '$2 == "unit" {print $1}'; }
+packages() {
+  go list -f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... | awk '
+    $1 ~ /\/test\/e2e/ {next}
+    {kind = "unit"; for (i = 2; i <= NF; i++) if ($i ~ /\/internal\/testkube$/) kind = "kube"; print $1, kind}'
+}
+
+step_format() {
+  local files
+  files=$(git ls-files -z '*.go' | xargs -0 gofmt -l)
+  [[ -n $files ]] || return 0
+  echo "not formatted (make fmt mends it):"
+  echo "$files"
+  return 1
+}
+step_vet() {
+  go vet ./... && (cd examples/shop && go vet ./...) && (cd tools/devcluster && go vet $(light_devcluster))
+}
+step_linter() { make "$lint"; }
+step_lint() {
+  local status=0
+  step_linter
+  "$lint" run ./... || status=1
+  (cd examples/shop && "$lint" run --config "$root/.golangci.yml" ./...) || status=1
+  (cd tools/devcluster && "$lint" run --config "$root/.golangci.yml" $(light_devcluster | sed 's|^github.com/weirmesh/weir/tools/devcluster|.|')) || status=1
+  return $status
+}
+step_tidy() {
+  local dir status=0
+  for dir in . examples/shop tools/devcluster test/bench; do
+    [[ -f $dir/go.mod ]] || continue
+    (cd "$dir" && go mod tidy -diff) || { echo "go.mod or go.sum of $dir is not tidy (make tidy mends it)"; status=1; }
+  done
+  return $status
+}
+step_devcluster() { make build-devcluster; }
+step_build() { make build-weir build-shop; }
+step_unit() { CGO_ENABLED=1 go test -race -timeout 10m $run $(unit_packages); }
+step_kube() { CGO_ENABLED=1 go test -race -timeout 20m $run $(kube_packages); }
+step_shop() { cd examples/shop && CGO_ENABLED=1 go test -race -timeout 10m $run ./...; }
+step_node() { cd tools/devcluster && go test -timeout 20m $run $(light_devcluster); }
+step_e2e() { go test -count=1 -timeout 25m $run ./test/e2e/...; }
+
+# One step by itself, which is how the steps below run: each in a shell of its
+# own, where the first failing command ends it.
+if [[ ${1:-} == --step ]]; then
+  set -e
+  "step_$2"
+  exit
+fi
+
+all=(format build linter vet lint tidy unit shop devcluster kube node e2e)
+steps=("$@")
+((${#steps[@]})) || steps=("${all[@]}")
+wanted() { [[ " ${steps[*]} " == *" $1 "* ]]; }
+# What a chosen step stands on is brought up to date first.
+if wanted e2e && ! wanted build; then steps=(build "${steps[@]}"); fi
+if { wanted kube || wanted node || wanted e2e; } && ! wanted devcluster; then steps=(devcluster "${steps[@]}"); fi
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+declare -A status=() took=()
+bold= plain=
+if [[ -t 1 ]]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+say() { printf '\n%s== %s%s\n' "${bold-}" "$1" "${plain-}"; }
+
+foreground() {
+  local began=$SECONDS
+  say "$1"
+  if "$self" --step "$1"; then status[$1]=ok; else status[$1]=FAILED; echo "-- step $1 failed"; fi
+  took[$1]=$((SECONDS - began))
+}
+# A step in the background writes to a file, which is shown when it is awaited.
+background() {
+  (
+    began=$SECONDS
+    code=0
+    nice -n 10 "$self" --step "$1" >"$tmp/$1.log" 2>&1 || code=$?
+    echo "$code $((SECONDS - began))" >"$tmp/$1.ending"
+    mv "$tmp/$1.ending" "$tmp/$1.end"
+  ) &
+}
+await() {
+  local code=1
+  say "$1 (ran in the background)"
+  until [[ -e $tmp/$1.end ]]; do
+    tail -n 1 "$tmp/$1.log" 2>/dev/null
+    for _ in {1..30}; do [[ -e $tmp/$1.end ]] || sleep 1; done
+  done
+  cat "$tmp/$1.log"
+  read -r code "took[$1]" <"$tmp/$1.end"
+  if ((code == 0)); then status[$1]=ok; else status[$1]=FAILED; echo "-- step $1 failed"; fi
+}
+
+# Kubernetes takes longest to build; everything that needs none of it goes on
+# beside it. With one step more than that to do, waiting would be all there is.
+beside=
+if wanted devcluster && { wanted lint || wanted unit; }; then
+  beside=1
+  background devcluster
+fi
+for step in "${steps[@]}"; do
+  case $step in
+    devcluster) if [[ $beside ]]; then await devcluster; else foreground devcluster; fi ;;
+    kube | node | e2e)
+      if [[ ${status[devcluster]:-ok} != ok ]]; then
+        say "$step"
+        echo "-- step $step was left out: there is no dev cluster to run it on"
+        status[$step]="left out" took[$step]=0
+      else
+        foreground "$step"
+      fi
+      ;;
+    *) foreground "$step" ;;
+  esac
+done
+
+say "where the time went"
+code=0
+for step in "${steps[@]}"; do
+  note=
+  if [[ $step == devcluster && $beside ]]; then note="(beside the others)"; fi
+  printf '%-11s %5d s  %s %s\n' "$step" "${took[$step]}" "${status[$step]}" "$note"
+  [[ ${status[$step]} == ok ]] || code=1
+done
+printf '%-11s %5d s\n' total "$SECONDS"
+exit $code
