@@ -1,0 +1,129 @@
+// Package fault sorts the failures of remote calls by what they prove. The one
+// question that matters to a caller of something that must not happen twice is
+// whether the call may have reached anyone.
+package fault
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+
+	"dubbo.apache.org/dubbo-go/v3/protocol/base"
+	"dubbo.apache.org/dubbo-go/v3/protocol/dubbo/hessian2"
+	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
+)
+
+// Class is a kind of failure.
+type Class string
+
+// Classes of failure. OK is the class of a call that did not fail.
+const (
+	OK Class = ""
+	// Business: the service understood the call and said no.
+	Business Class = "business"
+	// NoProvider: nobody is known who could be called. Nothing was sent.
+	NoProvider Class = "no-provider"
+	// Unreachable: the connection to the chosen instance was closed or could
+	// not be made. Nothing was sent.
+	Unreachable Class = "unreachable"
+	// Refused: the instance turned the call away before running it, because it
+	// is shutting down.
+	Refused Class = "refused"
+	// Upstream: the instance ran the call and answered that something it needs
+	// failed.
+	Upstream Class = "upstream"
+	// Timeout: sent, and no answer came in time.
+	Timeout Class = "timeout"
+	// Broken: sent, and the connection broke before an answer came.
+	Broken Class = "broken"
+	// Cancelled: the caller gave up.
+	Cancelled Class = "cancelled"
+	// Other: anything else.
+	Other Class = "other"
+)
+
+// Untouched reports whether the failure proves that the service did not run
+// the call, so that it can be made again whatever it does.
+func (c Class) Untouched() bool {
+	return c == NoProvider || c == Unreachable || c == Refused
+}
+
+// ErrRefused is what an instance that is shutting down answers to calls that
+// come too late. Its text travels, since Dubbo carries errors as text.
+var ErrRefused = errors.New("shop: instance is shutting down and did not run the call; call another")
+
+// texts are the failures that dubbo-go 3.3 words but does not export as values.
+// Each is raised before the request is written to a connection.
+var texts = []struct {
+	text  string
+	class Class
+}{
+	{"No provider available for the service", NoProvider},
+	{"No provider is available because can't connect server", Unreachable},
+	{"provider is closing", Unreachable},
+	{"session not exist", Unreachable},
+	{"client have been closed", Unreachable},
+	{"failed to create client connection", Unreachable},
+	{"Failed to connect server", Unreachable},
+	{"session already closed", Unreachable},
+	{"maybe the client read timeout", Timeout},
+}
+
+// Of returns the class of an error, OK for nil.
+func Of(err error) Class {
+	if err == nil {
+		return OK
+	}
+	if class, answered := answer(err); answered {
+		return class
+	}
+	if errors.Is(err, base.ErrClientClosed) || errors.Is(err, base.ErrDestroyedInvoker) {
+		return Unreachable
+	}
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return Unreachable
+	}
+	for _, t := range texts {
+		if strings.Contains(err.Error(), t.text) {
+			return t.class
+		}
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return Timeout
+	case errors.Is(err, context.Canceled):
+		return Cancelled
+	}
+	switch triple_protocol.CodeOf(err) {
+	case triple_protocol.CodeDeadlineExceeded:
+		return Timeout
+	case triple_protocol.CodeCanceled:
+		return Cancelled
+	case triple_protocol.CodeUnavailable:
+		return Broken
+	}
+	return Other
+}
+
+// answer classes an error that the called instance itself sent. What its text
+// says of connections is about that instance's own calls, not about this one.
+func answer(err error) (class Class, answered bool) {
+	var thrown *hessian2.GenericException
+	overDubbo, overTriple := errors.As(err, &thrown), triple_protocol.IsWireError(err)
+	switch {
+	case !overDubbo && !overTriple:
+		return Other, false
+	case strings.Contains(err.Error(), ErrRefused.Error()):
+		return Refused, true
+	case overDubbo && strings.HasPrefix(thrown.ExceptionClass, "org.example.shop."):
+		return Business, true
+	}
+	switch triple_protocol.CodeOf(err) {
+	case triple_protocol.CodeBizError, triple_protocol.CodeInvalidArgument, triple_protocol.CodeNotFound,
+		triple_protocol.CodeAlreadyExists, triple_protocol.CodeFailedPrecondition:
+		return Business, true
+	}
+	return Upstream, true
+}
