@@ -1,0 +1,347 @@
+package dubbo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"dubbo.apache.org/dubbo-go/v3/common"
+	"dubbo.apache.org/dubbo-go/v3/common/constant"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// provider is one application that this process serves; in practice the only
+// one.
+type provider struct {
+	b       *Binding
+	app     registry.App
+	changed chan struct{} // capacity 1: something was exported since
+
+	writing sync.Mutex // serialises what is written; held across I/O
+	server  metadataServer
+
+	mu        sync.Mutex
+	exported  map[string]*common.URL // by interface, protocol and address
+	published bool
+	draining  bool
+	last      registry.Registration
+}
+
+// republishDelay gathers services exported in a burst while the process runs
+// into one registration.
+const republishDelay = 200 * time.Millisecond
+
+// withdrawTimeout bounds what shutdown spends on the registry.
+const withdrawTimeout = 3 * time.Second
+
+// export takes note of an exported URL. While the process already is registered,
+// the registration follows by itself, soon.
+func (b *Binding) export(u *common.URL) error {
+	app := registry.App{Namespace: b.cfg.Namespace, Name: u.GetParam(constant.ApplicationKey, "")}
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return errClosed
+	}
+	p := b.providers[app]
+	if p == nil {
+		p = &provider{
+			b: b, app: app, changed: make(chan struct{}, 1), exported: map[string]*common.URL{},
+			server: metadataServer{app: app.Name, service: &MetadataService{}},
+		}
+		b.providers[app] = p
+		b.goWorkLocked(p.follow)
+	}
+	b.mu.Unlock()
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.exported[exportKey(u)] = u
+	if p.published {
+		select {
+		case p.changed <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+func exportKey(u *common.URL) string { return u.Protocol + "://" + u.Location + "/" + u.ServiceKey() }
+
+// follow publishes again what was exported after the process had registered.
+func (p *provider) follow() {
+	for {
+		select {
+		case <-p.changed:
+		case <-p.b.departing.Done():
+			return
+		}
+		if !sleep(p.b.departing, republishDelay) {
+			return
+		}
+		if err := p.publish(p.b.departing); err != nil && p.b.departing.Err() == nil {
+			p.b.log.Error("the registration could not be brought up to date",
+				slog.String("app", p.app.String()), slog.Any("error", err))
+		}
+	}
+}
+
+// publish registers every application that exported something.
+func (b *Binding) publish() error {
+	for _, p := range b.apps() {
+		if err := p.publish(b.departing); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// revision returns the revision an application of this process is published
+// under, or "".
+func (b *Binding) revision(app registry.App) string {
+	b.mu.Lock()
+	p := b.providers[app]
+	b.mu.Unlock()
+	if p == nil {
+		return ""
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last.Metadata[registry.KeyRevision]
+}
+
+func (b *Binding) apps() []*provider {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]*provider, 0, len(b.providers))
+	for _, p := range b.providers {
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(x, y *provider) int { return x.app.Compare(y.app) })
+	return out
+}
+
+// publish writes the metadata document, the instance and the mapping, in this
+// order: whoever finds the instance finds its document, and whoever finds the
+// mapping finds an instance. It repeats what may succeed later until ctx ends,
+// and returns at once what needs somebody's hand.
+func (p *provider) publish(ctx context.Context) error {
+	if err := p.app.Validate(); err != nil {
+		return &registry.Error{
+			Code: registry.Invalid, Message: "this application cannot be registered", Err: err,
+			Fix: "set dubbo.WithName to the name of its Kubernetes Service",
+		}
+	}
+	if p.b.backend.Registrar == nil {
+		return &registry.Error{
+			Code:    registry.Invalid,
+			Message: fmt.Sprintf("%s exports services, but this registry was set up for consumers only", p.app),
+			Fix:     "give it a Registrar",
+		}
+	}
+	p.writing.Lock()
+	defer p.writing.Unlock()
+
+	p.mu.Lock()
+	exported := make([]*common.URL, 0, len(p.exported))
+	for _, u := range p.exported {
+		exported = append(exported, u)
+	}
+	p.mu.Unlock()
+	if len(exported) == 0 {
+		return nil
+	}
+	slices.SortFunc(exported, func(a, b *common.URL) int {
+		return strings.Compare(exportKey(a), exportKey(b))
+	})
+
+	doc, encoded, err := describe(p.app.Name, exported)
+	if err != nil {
+		return err
+	}
+	at, err := p.server.serve(doc, exported)
+	if err != nil {
+		return err
+	}
+	meta, err := instanceMetadata(doc, exported, at)
+	if err != nil {
+		return err
+	}
+	r := registry.Registration{App: p.app, Metadata: meta, Details: exportedDetails(exported, p.b.started)}
+	p.mu.Lock()
+	same := p.published && maps.Equal(p.last.Metadata, r.Metadata) && p.last.Details.Equal(r.Details)
+	p.mu.Unlock()
+	if same {
+		return nil // dubbo-go asks once per server, or once per service
+	}
+
+	steps := []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"store its metadata", func(ctx context.Context) error {
+			return p.b.backend.Metadata.PutMetadata(ctx, p.app, doc.info.Revision, encoded)
+		}},
+		{"register", func(ctx context.Context) error { return p.register(ctx, r) }},
+	}
+	for _, name := range doc.interfaces() {
+		steps = append(steps, struct {
+			what string
+			do   func(context.Context) error
+		}{"map " + name, func(ctx context.Context) error {
+			return p.b.backend.Mapping.MapInterface(ctx, registry.Interface{Name: name}, p.app)
+		}})
+	}
+	for _, step := range steps {
+		if err := p.insist(ctx, step.what, step.do); err != nil {
+			return err
+		}
+	}
+	p.b.log.Info("registered",
+		slog.String("app", p.app.String()),
+		slog.String("revision", short(doc.info.Revision)),
+		slog.Int("services", len(doc.interfaces())),
+		slog.String("endpoints", meta[constant.ServiceInstanceEndpoints]))
+	return nil
+}
+
+// register publishes r unless the process has begun to drain meanwhile.
+func (p *provider) register(ctx context.Context, r registry.Registration) error {
+	p.mu.Lock()
+	if p.draining {
+		p.mu.Unlock()
+		return context.Canceled
+	}
+	p.mu.Unlock()
+	if err := p.b.backend.Registrar.Register(ctx, r); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.published, p.last = true, r
+	return nil
+}
+
+// insist does a step until it succeeds, fails for good, or ctx ends.
+func (p *provider) insist(ctx context.Context, what string, do func(context.Context) error) error {
+	delay := p.b.cfg.RetryDelay
+	for attempt := 1; ; attempt++ {
+		try, cancel := context.WithTimeout(ctx, p.b.cfg.WriteTimeout)
+		err := do(try)
+		cancel()
+		switch {
+		case err == nil:
+			if attempt > 1 {
+				p.b.log.Info("the registry answers again", slog.String("app", p.app.String()), slog.String("step", what))
+			}
+			return nil
+		case ctx.Err() != nil:
+			return &registry.Error{
+				Code: registry.Unavailable, Message: p.app.String() + " began to shut down before it was registered", Err: err,
+			}
+		case !passing(err):
+			p.b.metrics.writes.WithLabelValues("refused").Inc()
+			return err
+		}
+		p.b.metrics.writes.WithLabelValues("retried").Inc()
+		wait := delay/2 + rand.N(delay) // around the delay, so that a fleet spreads out
+		p.b.log.Warn("the registry does not take this instance yet; it is not ready until it does",
+			slog.String("app", p.app.String()), slog.String("step", what), slog.Any("error", err),
+			slog.Int("attempt", attempt), slog.Duration("retry", wait.Round(time.Millisecond)))
+		if !sleep(ctx, wait) {
+			continue
+		}
+		delay = min(2*delay, 30*p.b.cfg.RetryDelay)
+	}
+}
+
+// passing reports whether waiting may mend err.
+func passing(err error) bool {
+	if isDone(err) {
+		return true
+	}
+	switch registry.CodeOf(err) {
+	case registry.Unavailable, registry.Conflict, registry.Internal:
+		return true
+	}
+	return false
+}
+
+var errLeaving = errors.New("the process is shutting down")
+
+// drain asks consumers for no more calls, on behalf of the application that
+// exported u. dubbo-go calls it for each of its URLs; the first does it.
+func (b *Binding) drain(u *common.URL) error {
+	return b.drainApp(registry.App{Namespace: b.cfg.Namespace, Name: u.GetParam(constant.ApplicationKey, "")})
+}
+
+func (b *Binding) drainApp(app registry.App) error {
+	b.depart(errLeaving)
+	b.mu.Lock()
+	p := b.providers[app]
+	b.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	again := p.draining
+	p.draining = true
+	p.mu.Unlock()
+	if again {
+		return nil
+	}
+	p.writing.Lock() // publish has been told to stop
+	defer p.writing.Unlock()
+	p.mu.Lock()
+	published, r := p.published, p.last
+	p.mu.Unlock()
+	if !published {
+		return nil
+	}
+	r.Details.State = registry.Draining
+	ctx, cancel := context.WithTimeout(b.ctx, withdrawTimeout)
+	defer cancel()
+	if err := b.backend.Registrar.Register(ctx, r); err != nil {
+		return fmt.Errorf("say that %s is draining: %w", app, err)
+	}
+	b.log.Info("draining", slog.String("app", app.String()))
+	return nil
+}
+
+// withdraw takes this process's registrations back.
+func (b *Binding) withdraw() error {
+	b.depart(errLeaving)
+	var errs []error
+	for _, p := range b.apps() {
+		p.writing.Lock()
+		p.mu.Lock()
+		published := p.published
+		p.published, p.draining = false, true
+		p.mu.Unlock()
+		if published {
+			ctx, cancel := context.WithTimeout(b.ctx, withdrawTimeout)
+			if err := b.backend.Registrar.Unregister(ctx, p.app); err != nil && registry.CodeOf(err) != registry.NotFound {
+				errs = append(errs, fmt.Errorf("withdraw %s: %w", p.app, err))
+			}
+			cancel()
+		}
+		p.writing.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
+// short cuts a revision, 128 digits long, to what people compare.
+func short(revision string) string {
+	if len(revision) > 12 {
+		return revision[:12]
+	}
+	return revision
+}

@@ -1,0 +1,213 @@
+package dubbo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"dubbo.apache.org/dubbo-go/v3/common"
+	"dubbo.apache.org/dubbo-go/v3/metadata/info"
+	"dubbo.apache.org/dubbo-go/v3/metadata/mapping"
+	"dubbo.apache.org/dubbo-go/v3/metadata/report"
+	goregistry "dubbo.apache.org/dubbo-go/v3/registry"
+
+	gxset "github.com/dubbogo/gost/container/set"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+type reportFactory struct{ name string }
+
+// CreateMetadataReport returns a handle; nothing is opened.
+func (f reportFactory) CreateMetadataReport(u *common.URL) report.MetadataReport {
+	return &metadataReport{name: f.name, url: u}
+}
+
+// metadataReport is the metadata centre and the interface mapping, for
+// configurations that use dubbo-go's service discovery (registry-type: service).
+type metadataReport struct {
+	name string
+	url  *common.URL
+}
+
+var _ report.MetadataReport = (*metadataReport)(nil)
+
+// URL returns the URL the report was made from.
+func (r *metadataReport) URL() *common.URL { return r.url }
+
+// GetAppMetadata returns the document of a revision: the one at hand where the
+// application is followed, so that nothing is read twice.
+func (r *metadataReport) GetAppMetadata(name, revision string) (*info.MetadataInfo, error) {
+	b, app, err := r.resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	w := b.watches[app]
+	b.mu.Unlock()
+	if w != nil {
+		if doc := w.view().documents[revision].doc; doc != nil {
+			return doc.info, nil
+		}
+	}
+	doc, err := b.storedDocument(b.ctx, app, revision)
+	if err != nil {
+		return nil, err
+	}
+	return doc.info, nil
+}
+
+// PublishAppMetadata stores the document of a revision.
+func (r *metadataReport) PublishAppMetadata(name, revision string, m *info.MetadataInfo) error {
+	b, app, err := r.resolve(name)
+	if err != nil {
+		return err
+	}
+	snapshot := info.NewMetadataInfoWithParams(m.App, revision, m.GetServices())
+	snapshot.Tag = m.Tag
+	encoded, err := json.Marshal(snapshot)
+	if err != nil {
+		return fmt.Errorf("encode metadata of %s: %w", app, err)
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.WriteTimeout)
+	defer cancel()
+	return b.backend.Metadata.PutMetadata(ctx, app, revision, encoded)
+}
+
+// UnPublishAppMetadata removes the document of a revision.
+func (r *metadataReport) UnPublishAppMetadata(name, revision string) error {
+	b, app, err := r.resolve(name)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.WriteTimeout)
+	defer cancel()
+	return b.backend.Metadata.DeleteMetadata(ctx, app, revision)
+}
+
+// ListAppRevisions lists the stored revisions.
+func (r *metadataReport) ListAppRevisions(name string) ([]report.AppRevision, error) {
+	b, app, err := r.resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, storeTimeout)
+	defer cancel()
+	revisions, err := b.backend.Metadata.Revisions(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]report.AppRevision, len(revisions))
+	for i, rev := range revisions {
+		out[i] = report.AppRevision{Revision: rev.Revision, ModifyTime: rev.Stored.UnixMilli()}
+	}
+	return out, nil
+}
+
+// RegisterServiceAppMapping is called while services are exported, where dubbo-go
+// swallows errors; Binding.publish writes the same once more and reports.
+func (r *metadataReport) RegisterServiceAppMapping(iface, _, name string) error {
+	b, app, err := r.resolve(name)
+	if err != nil {
+		// Not the mapping's to refuse: with several reports it would stop the
+		// export to the others, and this registry says it better from Serve.
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.WriteTimeout)
+	defer cancel()
+	if err := b.backend.Mapping.MapInterface(ctx, registry.Interface{Name: iface}, app); err != nil {
+		b.log.Warn("an interface could not be mapped yet", "interface", iface, "app", app.String(), "error", err)
+	}
+	return nil
+}
+
+// GetServiceAppMapping returns the applications that provide an interface, and
+// tells the listener when others do. It waits until Config.SyncTimeout.
+func (r *metadataReport) GetServiceAppMapping(iface, _ string, listener mapping.MappingListener) (*gxset.HashSet, error) {
+	b, err := lookup(r.name)
+	if err != nil {
+		return nil, err
+	}
+	word := registry.Interface{Name: iface}
+	if listener != nil {
+		if err := b.listenMapping(word, listener); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.SyncTimeout)
+	defer cancel()
+	apps, err := b.backend.Mapping.InterfaceApps(ctx, word)
+	if err != nil {
+		b.log.Warn("nobody knows yet who provides an interface", "interface", iface, "error", err)
+		return gxset.NewSet(), nil
+	}
+	return b.names(apps), nil
+}
+
+// RemoveServiceAppMappingListener ends what GetServiceAppMapping began. dubbo-go
+// does not say for which listener, so it is for all of the interface.
+func (r *metadataReport) RemoveServiceAppMappingListener(iface, _ string) error {
+	b, err := lookup(r.name)
+	if err != nil {
+		return nil
+	}
+	b.mu.Lock()
+	gone := b.mappings[iface]
+	delete(b.mappings, iface)
+	b.mu.Unlock()
+	for _, m := range gone {
+		m.stop()
+	}
+	return nil
+}
+
+func (r *metadataReport) resolve(name string) (*Binding, registry.App, error) {
+	b, err := lookup(r.name)
+	if err != nil {
+		return nil, registry.App{}, err
+	}
+	app, err := registry.ParseApp(name, b.cfg.Namespace)
+	return b, app, err
+}
+
+type mappingListener struct {
+	listener mapping.MappingListener
+	stop     func()
+}
+
+func (b *Binding) listenMapping(word registry.Interface, listener mapping.MappingListener) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return errClosed
+	}
+	if slices.ContainsFunc(b.mappings[word.Name], func(m mappingListener) bool { return m.listener == listener }) {
+		return nil
+	}
+	stop, err := b.backend.Mapping.SubscribeInterface(word, func(apps []registry.App) {
+		if len(apps) == 0 {
+			return
+		}
+		if err := listener.OnEvent(goregistry.NewServiceMappingChangedEvent(word.Name, b.names(apps))); err != nil && !errors.Is(err, errClosed) {
+			b.log.Warn("dubbo-go refused an interface mapping", "interface", word.Name, "error", err)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	b.mappings[word.Name] = append(b.mappings[word.Name], mappingListener{listener: listener, stop: stop})
+	return nil
+}
+
+func (b *Binding) names(apps []registry.App) *gxset.HashSet {
+	set := gxset.NewSet()
+	for _, app := range apps {
+		if name := b.spell(app); !strings.Contains(name, ",") {
+			set.Add(name)
+		}
+	}
+	return set
+}

@@ -1,0 +1,421 @@
+package dubbo
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"dubbo.apache.org/dubbo-go/v3/common"
+	"dubbo.apache.org/dubbo-go/v3/common/constant"
+	goregistry "dubbo.apache.org/dubbo-go/v3/registry"
+	"dubbo.apache.org/dubbo-go/v3/remoting"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// subscription is one reference of dubbo-go that follows the registry. All its
+// lists are made and handed on by one goroutine, run.
+type subscription struct {
+	b        *Binding
+	key      string
+	ref      reference
+	listener goregistry.NotifyListener
+
+	dirty chan struct{} // capacity 1: something may have changed
+	first chan struct{} // closed when the first list was handed on
+	quit  chan struct{}
+	done  chan struct{} // closed when run has ended
+	once  sync.Once
+
+	mu          sync.Mutex
+	apps        []registry.App // that provide the interface
+	mapped      bool           // apps is known
+	stopMapping func()
+
+	// Only run touches what follows.
+	watches map[registry.App]*watch
+	made    map[instanceKey]madeURLs
+	sent    []*common.URL
+	started bool                 // a list was handed on
+	empty   bool                 // the last one was empty
+	removed map[string]time.Time // address → when it left the list
+	resend  time.Time            // when to hand the list on again; zero for never
+	resends int
+}
+
+type instanceKey struct {
+	app registry.App
+	id  string
+}
+
+// madeURLs are the URLs made for an instance, and from what.
+type madeURLs struct {
+	instance registry.Instance
+	doc      *document
+	urls     []*common.URL
+}
+
+// subscribe starts a subscription for the listener, or returns the one it has.
+func (b *Binding) subscribe(u *common.URL, listener goregistry.NotifyListener) (*subscription, error) {
+	ref, err := newReference(u, b.cfg.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	key := ref.protocol + "://" + u.ServiceKey()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, errClosed
+	}
+	for _, s := range b.subs[listener] {
+		if s.key == key {
+			return s, nil
+		}
+	}
+	s := &subscription{
+		b: b, key: key, ref: ref, listener: listener,
+		dirty: make(chan struct{}, 1), first: make(chan struct{}),
+		quit: make(chan struct{}), done: make(chan struct{}),
+		watches: map[registry.App]*watch{}, made: map[instanceKey]madeURLs{}, removed: map[string]time.Time{},
+	}
+	if len(ref.apps) > 0 {
+		s.apps, s.mapped = ref.apps, true
+		s.wake()
+	} else if s.stopMapping, err = b.backend.Mapping.SubscribeInterface(ref.word(), s.remap); err != nil {
+		return nil, err
+	}
+	b.subs[listener] = append(b.subs[listener], s)
+	b.metrics.references.Inc()
+	b.goWorkLocked(s.run)
+	return s, nil
+}
+
+// unsubscribe ends the listener's subscription to u. The listener is not called
+// after it has returned.
+func (b *Binding) unsubscribe(u *common.URL, listener goregistry.NotifyListener) {
+	ref, err := newReference(u, b.cfg.Namespace)
+	if err != nil {
+		return
+	}
+	key := ref.protocol + "://" + u.ServiceKey()
+	b.mu.Lock()
+	var gone *subscription
+	b.subs[listener] = slices.DeleteFunc(b.subs[listener], func(s *subscription) bool {
+		if s.key == key {
+			gone = s
+		}
+		return s.key == key
+	})
+	if len(b.subs[listener]) == 0 {
+		delete(b.subs, listener)
+	}
+	b.mu.Unlock()
+	if gone != nil {
+		gone.close()
+	}
+}
+
+// wait returns when the first list was handed on, or after timeout.
+func (s *subscription) wait(timeout time.Duration) {
+	t := time.NewTimer(timeout)
+	defer t.Stop()
+	select {
+	case <-s.first:
+	case <-s.done:
+	case <-t.C:
+	}
+}
+
+func (s *subscription) close() {
+	s.once.Do(func() { close(s.quit) })
+	<-s.done
+}
+
+// wake makes run look again, without waiting for it.
+func (s *subscription) wake() {
+	select {
+	case s.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// remap takes over which applications provide the interface.
+func (s *subscription) remap(apps []registry.App) {
+	s.mu.Lock()
+	// Instances, not the mapping, are the proof that an interface is gone: should
+	// the mapping get lost, those known before are still followed.
+	if len(apps) > 0 || !s.mapped {
+		s.apps = apps
+	}
+	s.mapped = true
+	s.mu.Unlock()
+	s.wake()
+}
+
+// run hands lists on until the subscription is closed.
+func (s *subscription) run() {
+	defer close(s.done)
+	defer s.b.metrics.references.Dec()
+	defer func() {
+		if s.stopMapping != nil {
+			s.stopMapping()
+		}
+		for _, w := range s.watches {
+			w.leave(s)
+		}
+	}()
+	// doubt fires while there is nothing to call, to say why.
+	patience := s.b.cfg.SyncTimeout
+	doubt := time.NewTimer(patience)
+	defer doubt.Stop()
+	again := time.NewTimer(time.Hour)
+	defer again.Stop()
+	for {
+		select {
+		case <-s.quit:
+			return
+		case <-s.dirty:
+			s.followApps()
+			s.deliver(false)
+		case <-again.C:
+			s.deliver(true)
+		case <-doubt.C:
+			if !s.started || s.empty {
+				s.explain()
+			}
+			patience = min(2*patience, 5*time.Minute)
+			doubt.Reset(patience)
+		}
+		if s.started && !s.empty {
+			patience = s.b.cfg.SyncTimeout
+		}
+		if !s.resend.IsZero() {
+			again.Reset(time.Until(s.resend))
+		} else {
+			again.Stop()
+		}
+	}
+}
+
+// followApps follows the applications that provide the interface now, and no
+// others.
+func (s *subscription) followApps() {
+	s.mu.Lock()
+	apps := s.apps
+	s.mu.Unlock()
+	for _, app := range apps {
+		if s.watches[app] != nil {
+			continue
+		}
+		w, err := s.b.follow(app, s)
+		if err != nil {
+			if s.b.ctx.Err() == nil {
+				s.b.log.Error("an application cannot be followed",
+					slog.String("interface", s.ref.iface), slog.String("app", app.String()), slog.Any("error", err))
+			}
+			continue
+		}
+		s.watches[app] = w
+	}
+	for app, w := range s.watches {
+		if !slices.Contains(apps, app) {
+			delete(s.watches, app)
+			w.leave(s)
+		}
+	}
+}
+
+// list is what a look at the watches gave.
+type list struct {
+	urls []*common.URL
+	// complete is unset while something that may add to the list is unknown.
+	complete bool
+}
+
+// look makes the list of the moment. URLs of instances that did not change are
+// the same pointers as before.
+func (s *subscription) look() list {
+	s.mu.Lock()
+	l := list{complete: s.mapped}
+	s.mu.Unlock()
+	made := make(map[instanceKey]madeURLs, len(s.made))
+	apps := make([]registry.App, 0, len(s.watches))
+	for app := range s.watches {
+		apps = append(apps, app)
+	}
+	slices.SortFunc(apps, registry.App.Compare)
+	for _, app := range apps {
+		v := s.watches[app].view()
+		l.complete = l.complete && v.known
+		for i := range v.snapshot.Instances {
+			instance := &v.snapshot.Instances[i]
+			if !instance.Callable() || instance.Revision == "" || instance.Revision == noServices {
+				continue
+			}
+			doc := v.documents[instance.Revision].doc
+			if doc == nil {
+				l.complete = false
+				continue
+			}
+			key := instanceKey{app: app, id: instance.ID}
+			m := s.make(s.made[key], instance, doc)
+			made[key] = m
+			l.urls = append(l.urls, m.urls...)
+		}
+	}
+	s.made = made
+	return l
+}
+
+// make returns the instance's URLs, those of old as far as they are the same.
+func (s *subscription) make(old madeURLs, i *registry.Instance, doc *document) madeURLs {
+	if old.doc == doc && old.instance.Equal(i) {
+		return old
+	}
+	m := madeURLs{instance: *i, doc: doc}
+	for _, sv := range doc.services[s.ref.iface] {
+		if s.ref.matches(sv) {
+			m.urls = append(m.urls, urls(i, sv)...)
+		}
+	}
+	for n, u := range m.urls {
+		for _, o := range old.urls {
+			if o.String() == u.String() {
+				m.urls[n] = o
+			}
+		}
+	}
+	return m
+}
+
+// dialPause is the shortest time that dubbo-go takes over a failed dial of the
+// Dubbo protocol: it tries twice, with this pause between.
+const dialPause = 100 * time.Millisecond
+
+// closingTTL is how long dubbo-go refuses to list an address again after it
+// announced its end, with a little to spare.
+const closingTTL = 32 * time.Second
+
+// deliver hands the list on if it differs from the last, or if again is set.
+func (s *subscription) deliver(again bool) {
+	l := s.look()
+	if len(l.urls) == 0 && !l.complete {
+		if len(s.watches) > 0 {
+			s.b.metrics.lists.WithLabelValues("held").Inc()
+		}
+		return // unknown is not empty
+	}
+	same := s.started && slices.Equal(l.urls, s.sent)
+	if same && !again {
+		s.b.metrics.lists.WithLabelValues("unchanged").Inc()
+		return
+	}
+	now := time.Now()
+	s.letGo(l.urls, now)
+	events := make([]*goregistry.ServiceEvent, len(l.urls))
+	for i, u := range l.urls {
+		events[i] = &goregistry.ServiceEvent{Action: remoting.EventTypeAdd, Service: u}
+	}
+	s.listener.NotifyAll(events, func() {})
+	took := time.Since(now)
+	s.b.metrics.lists.WithLabelValues("sent").Inc()
+
+	wasEmpty := !s.started || s.empty
+	s.sent, s.empty = l.urls, len(l.urls) == 0
+	if !s.started {
+		s.started = true
+		close(s.first)
+	}
+	switch {
+	case s.empty && !wasEmpty:
+		s.explain()
+	case wasEmpty && !s.empty:
+		s.b.log.Info("providers found", slog.String("interface", s.ref.iface), slog.Int("addresses", len(l.urls)))
+	}
+	s.planResend(l.urls, took, again)
+}
+
+// letGo prepares for addresses to leave the list: dubbo-go will drop them as
+// soon as it has the new one.
+func (s *subscription) letGo(next []*common.URL, now time.Time) {
+	if len(s.sent) == 0 {
+		return
+	}
+	stay := make(map[string]struct{}, len(next))
+	for _, u := range next {
+		stay[u.Location] = struct{}{}
+	}
+	var leaving []*common.URL
+	for _, u := range s.sent {
+		if _, ok := stay[u.Location]; ok {
+			continue
+		}
+		s.removed[u.Location] = now
+		if s.exists(u.Ip) {
+			leaving = append(leaving, u)
+		}
+	}
+	s.b.held.keep(leaving, s.b.cfg.Linger)
+}
+
+// exists reports whether an instance has the address, callable or not.
+func (s *subscription) exists(ip string) bool {
+	addr, err := netip.ParseAddr(strings.Trim(ip, "[]"))
+	if err != nil {
+		return false
+	}
+	for _, w := range s.watches {
+		for _, i := range w.view().snapshot.Instances {
+			if i.Host.Unmap() == addr {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// planResend decides whether dubbo-go may have left out an address and should be
+// given the list again: when it could not connect at once, which it does not
+// repeat, or when it still holds an address for closing.
+func (s *subscription) planResend(urls []*common.URL, took time.Duration, again bool) {
+	if !again {
+		s.resends = 0
+	}
+	s.resend = time.Time{}
+	for address, left := range s.removed {
+		until := left.Add(closingTTL)
+		if time.Now().After(until) {
+			delete(s.removed, address)
+			continue
+		}
+		if slices.ContainsFunc(urls, func(u *common.URL) bool { return u.Location == address }) && (s.resend.IsZero() || until.Before(s.resend)) {
+			s.resend = until
+		}
+	}
+	if took >= dialPause && slices.ContainsFunc(urls, func(u *common.URL) bool { return u.Protocol == constant.DubboProtocol }) {
+		soon := time.Now().Add(time.Duration(min(1<<s.resends, 60)) * time.Second)
+		s.resends = min(s.resends+1, 6)
+		if s.resend.IsZero() || soon.Before(s.resend) {
+			s.resend = soon
+		}
+	}
+}
+
+// explain logs why there is nothing to call.
+func (s *subscription) explain() {
+	s.b.log.Warn("no provider can be called",
+		slog.String("interface", s.ref.String()), slog.String("protocol", s.ref.protocol),
+		slog.String("reason", s.reason()))
+}
+
+// count returns "n thing" in the plural where it is due.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
