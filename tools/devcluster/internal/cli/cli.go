@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"k8s.io/component-base/version"
 
 	"github.com/weirmesh/weir/tools/devcluster/internal/node"
 )
@@ -22,9 +23,9 @@ type Children struct {
 	ControlPlane, Kubelet, Proxy, DNS func(args []string) error
 }
 
-// Version is the Kubernetes version in the binary; the linker sets what the
-// components report from the same value.
-const Version = "v1.35.4"
+// kubernetesVersion is what the components in this binary report; the linker
+// sets it.
+func kubernetesVersion() string { return version.Get().GitVersion }
 
 // Main runs the command line and returns the exit code.
 func Main(args []string, children Children) int {
@@ -116,7 +117,7 @@ func newVersion() *cobra.Command {
 			if !ok {
 				return errors.New("this binary carries no build information: build it with the go command")
 			}
-			fmt.Fprintf(c.OutOrStdout(), "devcluster %s, Kubernetes %s\n", info.Main.Version, Version)
+			fmt.Fprintf(c.OutOrStdout(), "devcluster %s, Kubernetes %s\n", info.Main.Version, kubernetesVersion())
 			for _, d := range info.Deps {
 				switch d.Path {
 				case "go.etcd.io/etcd/server/v3":

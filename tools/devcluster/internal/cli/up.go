@@ -64,7 +64,7 @@ and stopped. Once all are ready the part "cluster" is, with the addresses.`,
 			if o.Images, err = parseImages(images); err != nil {
 				return err
 			}
-			o.Version = Version
+			o.Version = kubernetesVersion()
 			o.Notify = textEvents(c.OutOrStdout())
 			if output == "json" {
 				o.Notify = jsonEvents(c.OutOrStdout())

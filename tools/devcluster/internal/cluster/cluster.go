@@ -120,6 +120,9 @@ func (d Dir) Record() (r Record, ok bool, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return Record{}, false, nil
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return Record{}, false, fmt.Errorf("the cluster in %s is another user's: call as that user, or with sudo", d)
+	}
 	if err != nil {
 		return Record{}, false, fmt.Errorf("read the cluster's record: %w", err)
 	}

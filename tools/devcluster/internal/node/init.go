@@ -142,8 +142,7 @@ func start(ctx context.Context, group *process.Group, spec Spec, r *reporter) er
 	if err := client.WaitOK(ctx, "/livez"); err != nil {
 		return err
 	}
-	// What the last start left says Ready until the kubelet speaks.
-	if err := client.Wait(ctx, func(ctx context.Context) error { return forgetNode(ctx, client) }); err != nil {
+	if err := client.Wait(ctx, func(ctx context.Context) error { return forget(ctx, client) }); err != nil {
 		return err
 	}
 	kubelet := process.Spec{

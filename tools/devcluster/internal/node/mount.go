@@ -32,8 +32,7 @@ var kernelSettings = map[string]string{
 
 // namespaceSettings belong to the node's network namespace.
 var namespaceSettings = map[string]string{
-	"net/ipv4/ip_forward":                 "1",
-	"net/ipv4/ip_unprivileged_port_start": "0",
+	"net/ipv4/ip_forward": "1",
 }
 
 // mountAll prepares this process's mount namespace. The cluster's directory

@@ -41,8 +41,49 @@ func WaitControlPlane(ctx context.Context, c *apiclient.Client) error {
 
 const nodePath = "/api/v1/nodes/" + cluster.NodeName
 
-// forgetNode marks a node of an earlier start unknown, and the controllers
-// then its pods not ready, as they would a machine that was off.
+// forget corrects what an earlier start left: until the kubelet speaks, nobody
+// knows whether the node is ready, and its pods, whose processes are gone, are
+// not. Without it clients would be sent to them for some seconds.
+func forget(ctx context.Context, c *apiclient.Client) error {
+	if err := forgetNode(ctx, c); err != nil {
+		return err
+	}
+	var pods struct {
+		Items []struct {
+			Metadata struct{ Namespace, Name string }
+			Status   struct {
+				Conditions []struct{ Type, Status string }
+			}
+		}
+	}
+	if err := c.Get(ctx, "/api/v1/pods?fieldSelector=spec.nodeName%3D"+cluster.NodeName, &pods); err != nil {
+		return err
+	}
+	type object = map[string]any
+	now := time.Now().UTC().Format(time.RFC3339)
+	for _, p := range pods.Items {
+		var down []object
+		for _, cond := range p.Status.Conditions {
+			if (cond.Type == "Ready" || cond.Type == "ContainersReady") && cond.Status == "True" {
+				down = append(down, object{"type": cond.Type, "status": "False", "reason": "NodeRestarted", "lastTransitionTime": now})
+			}
+		}
+		if down == nil {
+			continue
+		}
+		path := "/api/v1/namespaces/" + p.Metadata.Namespace + "/pods/" + p.Metadata.Name + "/status"
+		if err := c.Patch(ctx, path, object{"status": object{"conditions": down}}); err != nil && !isNotFound(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func isNotFound(err error) bool {
+	var status *apiclient.StatusError
+	return errors.As(err, &status) && status.Code == http.StatusNotFound
+}
+
 func forgetNode(ctx context.Context, c *apiclient.Client) error {
 	type object = map[string]any
 	now := time.Now().UTC().Format(time.RFC3339)
@@ -50,8 +91,7 @@ func forgetNode(ctx context.Context, c *apiclient.Client) error {
 		"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": "the kubelet is starting",
 		"lastHeartbeatTime": now, "lastTransitionTime": now,
 	}}}})
-	var status *apiclient.StatusError
-	if errors.As(err, &status) && status.Code == http.StatusNotFound {
+	if isNotFound(err) {
 		return nil
 	}
 	return err

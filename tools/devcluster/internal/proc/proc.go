@@ -64,8 +64,9 @@ func parseStat(b []byte) (stat, error) {
 	return stat{ppid: ppid, start: start, rssPages: rss}, nil
 }
 
-// Memory returns the resident memory in bytes of a process and of all its
-// descendants, and how many they are. Pages they share count for each.
+// Memory returns the memory in bytes of a process and of all its descendants,
+// and how many they are. Pages they share are divided among their users where
+// the kernel tells (PSS), and count for each otherwise.
 func Memory(root int) (bytes int64, processes int) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -90,9 +91,29 @@ func Memory(root int) (bytes int64, processes int) {
 		pid := queue[0]
 		queue = append(queue[1:], children[pid]...)
 		if b, ok := rss[pid]; ok {
+			if p, ok := pss(pid); ok {
+				b = p
+			}
 			bytes += b
 			processes++
 		}
 	}
 	return bytes, processes
+}
+
+// pss reads the proportional set size, which needs the right to look into the
+// process.
+func pss(pid int) (int64, bool) {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "smaps_rollup"))
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) >= 2 && f[0] == "Pss:" {
+			kib, err := strconv.ParseInt(f[1], 10, 64)
+			return kib << 10, err == nil
+		}
+	}
+	return 0, false
 }

@@ -21,6 +21,8 @@ const (
 	// steady is how long a process has to live for its next failure to count
 	// as the first again.
 	steady = 30 * time.Second
+	// slow is how often a process that is not ready is told of.
+	slow = 30 * time.Second
 )
 
 // Spec says how to run a process.
@@ -178,6 +180,7 @@ func (g *Group) once(m *member, restarts int) string {
 	go func() { defer close(copied); m.log.Copy(r) }()
 	readyCtx, cancelReady := context.WithCancel(g.ctx)
 	readied := make(chan struct{})
+	go g.complain(readyCtx, m, child.PID, restarts, readied)
 	go func() {
 		defer close(readied)
 		if m.spec.Ready == nil || m.spec.Ready(readyCtx) == nil {
@@ -197,6 +200,24 @@ func (g *Group) once(m *member, restarts int) string {
 		<-copied
 	}
 	return fmt.Sprintf("%s ended (%s)", m.spec.Name, child.Status())
+}
+
+// complain tells again and again that a process is not ready yet, and what it
+// says.
+func (g *Group) complain(ctx context.Context, m *member, pid, restarts int, readied <-chan struct{}) {
+	tick := time.NewTicker(slow)
+	defer tick.Stop()
+	for waited := slow; ; waited += slow {
+		select {
+		case <-tick.C:
+			g.set(m, Status{State: cluster.Starting, PID: pid, Restarts: restarts,
+				Detail: fmt.Sprintf("%s is not ready after %s; %s", m.spec.Name, waited, strings.TrimSuffix(tail(m.log.Tail()), "\n"))})
+		case <-ctx.Done():
+			return
+		case <-readied:
+			return
+		}
+	}
 }
 
 func (g *Group) set(m *member, s Status) {

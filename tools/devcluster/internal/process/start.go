@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Child is a started process.
@@ -20,7 +22,7 @@ type Child struct {
 // Status says how the process ended. It may be called once Done is closed.
 func (c *Child) Status() string {
 	if c.status.Signaled() {
-		return "killed by " + c.status.Signal().String()
+		return "killed by " + unix.SignalName(c.status.Signal())
 	}
 	return fmt.Sprintf("exit status %d", c.status.ExitStatus())
 }

@@ -30,8 +30,7 @@ type Status struct {
 	Since time.Time    `json:"since"`
 	Ready bool         `json:"ready"`
 	Parts []PartStatus `json:"parts"`
-	// Processes counts all, pods' included; Memory is their resident bytes,
-	// shared pages counted for each.
+	// Processes counts all, pods' included; Memory is what they have together.
 	Processes int   `json:"processes"`
 	Memory    int64 `json:"memoryBytes"`
 
@@ -90,7 +89,7 @@ func serveControl(s *Supervisor) (*control, error) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		if err := s.engine.hold(f.Process, time.Duration(f.Seconds*float64(time.Second))); err != nil {
+		if err := s.hold(f.Process, time.Duration(f.Seconds*float64(time.Second))); err != nil {
 			http.Error(w, err.Error(), http.StatusConflict)
 		}
 	})
@@ -104,8 +103,19 @@ func (c *control) close() {
 	c.dir.Close()
 }
 
+func (s *Supervisor) hold(process string, d time.Duration) error {
+	s.mu.Lock()
+	e := s.engine
+	s.mu.Unlock()
+	if e == nil {
+		return errors.New("the cluster is still starting: try again once it is ready")
+	}
+	return e.hold(process, d)
+}
+
 func (s *Supervisor) status() Status {
-	s.notifyMu.Lock()
+	s.mu.Lock()
+	e := s.engine
 	st := Status{Summary: s.summary(), PID: os.Getpid(), Since: s.began, Ready: s.parts.ready}
 	for _, part := range s.parts.order {
 		p := PartStatus{Part: part, State: s.parts.states[part]}
@@ -116,9 +126,9 @@ func (s *Supervisor) status() Status {
 		}
 		st.Parts = append(st.Parts, p)
 	}
-	s.notifyMu.Unlock()
-	if s.options.Mode == cluster.WithNode && s.engine != nil {
-		st.Containerd.Tools, st.Containerd.NodePID, st.Containerd.Snapshotter = s.tools, s.engine.pid(), s.snapshotter
+	s.mu.Unlock()
+	if s.options.Mode == cluster.WithNode && e != nil {
+		st.Containerd.Tools, st.Containerd.NodePID, st.Containerd.Snapshotter = s.tools, e.pid(), s.snapshotter
 	}
 	st.Memory, st.Processes = proc.Memory(os.Getpid())
 	return st
@@ -134,7 +144,11 @@ type Client struct{ dir cluster.Dir }
 func NewClient(d cluster.Dir) Client { return Client{d} }
 
 func (c Client) do(ctx context.Context, method, path string, body any, answer any) error {
+	another := fmt.Errorf("the cluster in %s is another user's: call as that user, or with sudo", c.dir)
 	dir, err := os.Open(c.dir.Run())
+	if errors.Is(err, os.ErrPermission) {
+		return another
+	}
 	if err != nil {
 		return ErrNotRunning
 	}
@@ -156,7 +170,7 @@ func (c Client) do(ctx context.Context, method, path string, body any, answer an
 	}
 	resp, err := client.Do(req)
 	if errors.Is(err, os.ErrPermission) {
-		return fmt.Errorf("the cluster in %s is another user's: call as that user, or with sudo", c.dir)
+		return another
 	}
 	if err != nil {
 		return ErrNotRunning

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -66,11 +67,23 @@ type nodeEngine struct {
 	s     *Supervisor
 	child *process.Child
 	log   *process.Log
+	// stopping says that the end is wanted.
+	stopping atomic.Bool
 
 	mu      sync.Mutex
 	channel net.Conn
 	enc     *json.Encoder
 	held    chan string
+
+	// containerd is closed once images can be loaded.
+	containerd chan struct{}
+}
+
+// nodeEndedError says that the node's first process ended unasked.
+type nodeEndedError struct{ how, log string }
+
+func (e *nodeEndedError) Error() string {
+	return fmt.Sprintf("the node's first process ended (%s); its log is %s", e.how, e.log)
 }
 
 func startNode(s *Supervisor) (engine, error) {
@@ -118,7 +131,7 @@ func startNode(s *Supervisor) (engine, error) {
 		return nil, fmt.Errorf("start the node in namespaces of its own: %w; use --control-plane-only where they are not allowed", err)
 	}
 	go func() { log.Copy(r); r.Close() }()
-	e := &nodeEngine{s: s, child: child, log: log, channel: channel, enc: json.NewEncoder(channel), held: make(chan string, 1)}
+	e := &nodeEngine{s: s, child: child, log: log, channel: channel, enc: json.NewEncoder(channel), held: make(chan string, 1), containerd: make(chan struct{})}
 	s.recordProcess(child.PID)
 	if err := link.Connect(s.dir.ID(), s.network, child.PID); err != nil {
 		e.stop()
@@ -143,6 +156,7 @@ func (e *nodeEngine) send(c node.Command) error {
 
 func (e *nodeEngine) receive() {
 	dec := json.NewDecoder(e.channel)
+	var serving sync.Once
 	for {
 		var r node.Report
 		if err := dec.Decode(&r); err != nil {
@@ -157,13 +171,15 @@ func (e *nodeEngine) receive() {
 			default:
 			}
 		case r.Containerd:
-			e.s.onContainerd()
+			serving.Do(func() { close(e.containerd) })
 		case r.Failed != "":
 			e.s.fail(errors.New(r.Failed))
 		}
 	}
 	<-e.child.Done
-	e.s.fail(fmt.Errorf("the node's first process ended (%s): see %s", e.child.Status(), filepath.Join(e.s.dir.Logs(), "node.log")))
+	if !e.stopping.Load() {
+		e.s.fail(&nodeEndedError{how: e.child.Status(), log: filepath.Join(e.s.dir.Logs(), "node.log")})
+	}
 }
 
 func (e *nodeEngine) hold(name string, d time.Duration) error {
@@ -182,6 +198,7 @@ func (e *nodeEngine) hold(name string, d time.Duration) error {
 }
 
 func (e *nodeEngine) stop() {
+	e.stopping.Store(true)
 	// A node that cannot be told sees the channel close.
 	_ = e.send(node.Command{Stop: true})
 	select {

@@ -58,8 +58,8 @@ func (p *parts) update(st process.Status) []cluster.Event {
 		if st.State == cluster.Failed {
 			return []cluster.Event{{Part: part, State: cluster.Failed, Detail: st.Detail}}
 		}
-		if old != now && now != cluster.Failed {
-			return []cluster.Event{{Part: part, State: now}}
+		if old != now && now != cluster.Failed || st.Detail != "" {
+			return []cluster.Event{{Part: part, State: now, Detail: st.Detail}}
 		}
 	}
 	return nil
@@ -77,6 +77,15 @@ func (p *parts) derive(part cluster.Part) cluster.State {
 		}
 	}
 	return state
+}
+
+// restart forgets the processes of a node that ended.
+func (p *parts) restart() {
+	p.ready = false
+	p.processes = map[string]process.Status{}
+	for _, part := range p.order {
+		p.states[part] = cluster.Starting
+	}
 }
 
 // becameReady is true once for each time that all parts are ready.

@@ -69,22 +69,21 @@ type Supervisor struct {
 	// snapshotter is containerd's.
 	snapshotter string
 
-	engine engine
-	parts  *parts
-
-	containerd     chan struct{}
-	containerdOnce sync.Once
-	failed         chan error
+	failed chan error
 
 	recordMu sync.Mutex
-	notifyMu sync.Mutex
+
+	// mu guards what follows, and orders the calls of Notify.
+	mu     sync.Mutex
+	engine engine
+	parts  *parts
 }
 
 // Up brings a cluster up and runs it until ctx ends, which is success. It
 // fails if the cluster cannot be started or cannot go on; a process that ends
 // is restarted instead. When it returns nothing of the cluster is running.
 func Up(ctx context.Context, o Options) error {
-	s := &Supervisor{options: o, began: time.Now(), containerd: make(chan struct{}), failed: make(chan error, 1)}
+	s := &Supervisor{options: o, began: time.Now(), failed: make(chan error, 1)}
 	var err error
 	if s.self, err = os.Executable(); err != nil {
 		return fmt.Errorf("find this program: %w", err)
@@ -288,43 +287,86 @@ func (s *Supervisor) writeKubeconfig() error {
 	return nil
 }
 
-// run starts the processes and waits for the end.
+// run keeps the cluster going until ctx ends or it cannot go on.
 func (s *Supervisor) run(ctx context.Context, images []loadable) error {
 	s.parts = newParts(s.options.Mode, len(images) > 0)
 	for _, p := range s.parts.order {
 		s.notify(cluster.Event{Part: p, State: cluster.Starting})
 	}
-	var err error
-	if s.options.Mode == cluster.WithNode {
-		s.engine, err = startNode(s)
-	} else {
-		s.engine, err = startLocal(s)
-	}
-	if err != nil {
-		s.cleanup()
-		return err
-	}
 	control, err := serveControl(s)
 	if err != nil {
-		s.engine.stop()
-		s.cleanup()
 		return err
 	}
 	defer control.close()
+	backoff := firstBackoff
+	for {
+		began := time.Now()
+		err := s.once(ctx, images)
+		var ended *nodeEndedError
+		if !errors.As(err, &ended) {
+			s.notify(cluster.Event{Part: cluster.PartCluster, State: cluster.Stopped})
+			return err
+		}
+		// Somebody killed the node's first process, and the kernel all others.
+		if time.Since(began) > steady {
+			backoff = firstBackoff
+		}
+		s.mu.Lock()
+		s.parts.restart()
+		s.mu.Unlock()
+		s.notify(cluster.Event{Part: cluster.PartNode, State: cluster.Failed, Detail: fmt.Sprintf("%v; restarting everything in %s", err, backoff)})
+		select {
+		case <-ctx.Done():
+		case <-time.After(backoff):
+		}
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+const (
+	firstBackoff = time.Second
+	maxBackoff   = 30 * time.Second
+	// steady is how long a node has to live for its next end to count as the
+	// first again.
+	steady = time.Minute
+)
+
+// once starts the processes and waits for the end; nothing is left of them
+// when it returns. It returns nil when ctx ends.
+func (s *Supervisor) once(ctx context.Context, images []loadable) error {
+	defer s.cleanup()
+	var e engine
+	var err error
+	if s.options.Mode == cluster.WithNode {
+		e, err = startNode(s)
+	} else {
+		e, err = startLocal(s)
+	}
+	if err != nil {
+		return err
+	}
+	s.setEngine(e)
+	defer e.stop()
+	defer s.setEngine(nil)
 	loadCtx, cancel := context.WithCancel(ctx)
 	var loading sync.WaitGroup
-	loading.Go(func() { s.loadImages(loadCtx, images) })
+	if e, ok := e.(*nodeEngine); ok {
+		loading.Go(func() { s.loadImages(loadCtx, e, images) })
+	}
+	defer loading.Wait()
+	defer cancel()
 	select {
 	case <-ctx.Done():
-		err = nil
-	case err = <-s.failed:
+		return nil
+	case err := <-s.failed:
+		return err
 	}
-	cancel()
-	loading.Wait()
-	s.engine.stop()
-	s.cleanup()
-	s.notify(cluster.Event{Part: cluster.PartCluster, State: cluster.Stopped})
-	return err
+}
+
+func (s *Supervisor) setEngine(e engine) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.engine = e
 }
 
 // cleanup removes what the stopped cluster would leave outside its directory.
@@ -355,14 +397,18 @@ func (s *Supervisor) fail(err error) {
 	}
 }
 
-func (s *Supervisor) onContainerd() { s.containerdOnce.Do(func() { close(s.containerd) }) }
-
 // onStatus turns a process's change into its part's.
 func (s *Supervisor) onStatus(st process.Status) {
-	s.notifyMu.Lock()
-	defer s.notifyMu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.options.Mode == cluster.ControlPlaneOnly && st.PID != 0 && st.State == cluster.Starting {
 		s.recordProcess(st.PID)
+	}
+	if st.State == cluster.Failed {
+		// The most common reason that no log line may have been written for.
+		if err := preflight.Space(s.dir, cluster.ControlPlaneOnly); err != nil {
+			st.Detail += "\n" + err.Error()
+		}
 	}
 	for _, e := range s.parts.update(st) {
 		s.emit(e)
@@ -371,18 +417,18 @@ func (s *Supervisor) onStatus(st process.Status) {
 }
 
 func (s *Supervisor) notify(e cluster.Event) {
-	s.notifyMu.Lock()
-	defer s.notifyMu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.emit(e)
 }
 
+// emit and emitIfReady want mu held.
 func (s *Supervisor) emit(e cluster.Event) {
 	e.Seconds = time.Since(s.began).Seconds()
 	s.options.Notify(e)
 }
 
-// emitIfReady tells once that the whole cluster is ready, and again each time
-// it became so after a failure.
+// emitIfReady tells that the whole cluster is ready, each time it became so.
 func (s *Supervisor) emitIfReady() {
 	if s.parts.becameReady() {
 		summary := s.summary()
@@ -429,16 +475,13 @@ func readImages(images []Image) ([]loadable, error) {
 
 // loadImages loads the sandbox image and the wanted ones as soon as containerd
 // serves.
-func (s *Supervisor) loadImages(ctx context.Context, images []loadable) {
-	if s.options.Mode != cluster.WithNode {
-		return
-	}
+func (s *Supervisor) loadImages(ctx context.Context, e *nodeEngine, images []loadable) {
 	select {
-	case <-s.containerd:
+	case <-e.containerd:
 	case <-ctx.Done():
 		return
 	}
-	containerd := s.images()
+	containerd := Containerd(s.tools, e.pid(), s.snapshotter)
 	pause, err := image.New(config.PauseImage, image.Build{Binary: s.tools.Pause, Entrypoint: []string{"/pause"}})
 	if err == nil {
 		_, err = containerd.Load(ctx, pause)
@@ -459,29 +502,26 @@ func (s *Supervisor) loadImages(ctx context.Context, images []loadable) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.notifyMu.Lock()
-		e := cluster.Event{Part: cluster.PartImage, State: cluster.Ready, Detail: i.Name}
 		if err != nil {
-			e.State, e.Detail = cluster.Failed, err.Error()
-		} else if !loaded {
-			e.Detail += " (unchanged)"
-		}
-		s.emit(e)
-		s.notifyMu.Unlock()
-		if err != nil {
+			s.mu.Lock()
+			s.parts.set(cluster.PartImage, cluster.Failed)
+			s.emit(cluster.Event{Part: cluster.PartImage, State: cluster.Failed, Detail: err.Error()})
+			s.mu.Unlock()
 			return
 		}
+		detail := i.Name
+		if !loaded {
+			detail += " (unchanged)"
+		}
+		s.notify(cluster.Event{Part: cluster.PartImage, State: cluster.Starting, Detail: detail})
 	}
 	if len(images) > 0 {
-		s.notifyMu.Lock()
+		s.mu.Lock()
 		s.parts.set(cluster.PartImage, cluster.Ready)
+		s.emit(cluster.Event{Part: cluster.PartImage, State: cluster.Ready, Detail: fmt.Sprintf("%d loaded", len(images))})
 		s.emitIfReady()
-		s.notifyMu.Unlock()
+		s.mu.Unlock()
 	}
-}
-
-func (s *Supervisor) images() image.Containerd {
-	return Containerd(s.tools, s.engine.pid(), s.snapshotter)
 }
 
 // Containerd reaches the containerd of the node whose first process is pid.
