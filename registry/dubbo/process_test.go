@@ -1,0 +1,389 @@
+package dubbo
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	dubbogo "dubbo.apache.org/dubbo-go/v3"
+	"dubbo.apache.org/dubbo-go/v3/client"
+	"dubbo.apache.org/dubbo-go/v3/common/constant"
+	"dubbo.apache.org/dubbo-go/v3/graceful_shutdown"
+	dubbologger "dubbo.apache.org/dubbo-go/v3/logger"
+	"dubbo.apache.org/dubbo-go/v3/protocol"
+	goregistry "dubbo.apache.org/dubbo-go/v3/registry"
+	"dubbo.apache.org/dubbo-go/v3/server"
+
+	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/registry/memory"
+)
+
+// processEnv makes the test binary a provider process instead of running tests.
+const processEnv = "WEIR_DUBBO_TEST_PROCESS"
+
+const namespace = "shop"
+
+// deadline bounds every wait in these tests. Nothing waits for it on success.
+const deadline = 60 * time.Second
+
+func TestMain(m *testing.M) {
+	if cfg := os.Getenv(processEnv); cfg != "" {
+		os.Exit(provide(cfg))
+	}
+	// dubbo-go writes its metadata cache into the working directory.
+	dir, err := os.MkdirTemp("", "weir-dubbo-")
+	if err == nil {
+		err = os.Chdir(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// processConfig is a provider process.
+type processConfig struct {
+	Bridge, ID, Host, App string
+	Servers               []serverConfig
+	Discovery             bool // use dubbo-go's own service discovery
+	Second                string
+	LocalMetadata         bool // let dubbo-go export its own MetadataService
+	Weight                int
+}
+
+type serverConfig struct {
+	Protocol string
+	Port     int
+	Services []serviceConfig
+}
+
+type serviceConfig struct{ Interface, Group, Version string }
+
+// Greeter is the service of these tests.
+type Greeter struct{ id, name string }
+
+func (g *Greeter) Greet(_ context.Context, name string) (string, error) {
+	return g.id + " greets " + name, nil
+}
+
+// Slow answers after some milliseconds.
+func (g *Greeter) Slow(_ context.Context, ms int64) (string, error) {
+	<-time.After(time.Duration(ms) * time.Millisecond)
+	return g.id, nil
+}
+
+func (g *Greeter) Reference() string { return g.name }
+
+func (g *Greeter) MethodMapper() map[string]string {
+	return map[string]string{"Greet": "greet", "Slow": "slow"}
+}
+
+// provide runs a provider until it is told to end.
+func provide(text string) int {
+	var cfg processConfig
+	if err := json.Unmarshal([]byte(text), &cfg); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	if err := serve(cfg); err != nil {
+		fmt.Fprintln(os.Stderr, "serve: "+err.Error())
+		return 1
+	}
+	return 0
+}
+
+func serve(cfg processConfig) error {
+	b := newBridged(cfg.Bridge, cfg.ID, cfg.Host)
+	binding, err := Use("weir", Backend{Discoverer: b, Registrar: b, Mapping: b, Metadata: b}, Config{
+		Namespace: namespace, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), RetryDelay: 50 * time.Millisecond,
+	})
+	if err != nil {
+		return err
+	}
+	opts := []dubbogo.InstanceOption{
+		dubbogo.WithName(cfg.App),
+		dubbogo.WithLogger(dubbologger.WithLevel("warn")),
+		dubbogo.WithRegistry(options(binding, cfg.Discovery)...),
+		dubbogo.WithShutdown(graceful_shutdown.WithConsumerUpdateWaitTime(time.Second), graceful_shutdown.WithStepTimeout(time.Second),
+			graceful_shutdown.WithOfflineRequestWindowTimeout(100*time.Millisecond)),
+	}
+	if !cfg.LocalMetadata {
+		opts = append(opts, dubbogo.WithRemoteMetadata())
+	}
+	if cfg.Second != "" {
+		second, err := Use("second", func() Backend {
+			b := newBridged(cfg.Second, cfg.ID, cfg.Host)
+			return Backend{Discoverer: b, Registrar: b, Mapping: b, Metadata: b}
+		}(), Config{Namespace: namespace, RetryDelay: 50 * time.Millisecond})
+		if err != nil {
+			return err
+		}
+		opts = append(opts, dubbogo.WithRegistry(second.Options()...))
+	}
+	ins, err := dubbogo.NewInstance(opts...)
+	if err != nil {
+		return err
+	}
+	var srvOpts []server.ServerOption
+	for _, s := range cfg.Servers {
+		p := protocol.WithDubbo()
+		if s.Protocol == constant.TriProtocol {
+			p = protocol.WithTriple()
+		}
+		srvOpts = append(srvOpts, server.WithServerProtocol(p, protocol.WithIp("127.0.0.1"), protocol.WithPort(s.Port), protocol.WithID(s.Protocol)))
+	}
+	if cfg.Weight > 0 {
+		srvOpts = append(srvOpts, func(o *server.ServerOptions) { o.Provider.Weight = int64(cfg.Weight) })
+	}
+	srv, err := ins.NewServer(srvOpts...)
+	if err != nil {
+		return err
+	}
+	for _, s := range cfg.Servers {
+		for _, sv := range s.Services {
+			svcOpts := []server.ServiceOption{server.WithInterface(sv.Interface), server.WithProtocolIDs([]string{s.Protocol})}
+			if sv.Group != "" {
+				svcOpts = append(svcOpts, server.WithGroup(sv.Group))
+			}
+			if sv.Version != "" {
+				svcOpts = append(svcOpts, server.WithVersion(sv.Version))
+			}
+			g := &Greeter{id: cfg.ID, name: strings.Join([]string{sv.Interface, sv.Group, sv.Version, s.Protocol}, "-")}
+			if err := srv.RegisterService(g, svcOpts...); err != nil {
+				return err
+			}
+		}
+	}
+	return srv.Serve()
+}
+
+func options(b *Binding, discovery bool) []goregistry.Option {
+	if !discovery {
+		return b.Options()
+	}
+	return []goregistry.Option{
+		goregistry.WithID(b.Name()), goregistry.WithRegistry(b.Name()),
+		goregistry.WithAddress(b.Name() + "." + namespace), goregistry.WithRegisterService(), goregistry.WithoutUseAsConfigCenter(),
+	}
+}
+
+// process is a running provider.
+type process struct {
+	t    *testing.T
+	cfg  processConfig
+	cmd  *exec.Cmd
+	done chan struct{}
+
+	mu  sync.Mutex
+	log bytes.Buffer
+	err error
+}
+
+// start starts a provider process and ends it with the test.
+func start(t *testing.T, cfg processConfig) *process {
+	t.Helper()
+	text, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, cfg: cfg, cmd: exec.Command(exe), done: make(chan struct{})}
+	p.cmd.Dir = t.TempDir()
+	p.cmd.Env = append(os.Environ(), processEnv+"="+string(text))
+	out, in := io.Pipe()
+	p.cmd.Stdout, p.cmd.Stderr = in, in
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		lines := bufio.NewReader(out)
+		for {
+			line, err := lines.ReadString('\n')
+			p.mu.Lock()
+			p.log.WriteString(line)
+			p.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	go func() {
+		err := p.cmd.Wait()
+		in.Close()
+		<-read
+		p.mu.Lock()
+		p.err = err
+		p.mu.Unlock()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", cfg.ID, p.output())
+		}
+	})
+	return p
+}
+
+func (p *process) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+// stop ends the process gracefully and waits for it.
+func (p *process) stop() {
+	p.t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(deadline):
+		p.t.Errorf("%s does not end", p.cfg.ID)
+		p.kill()
+	}
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// freePorts returns ports that were free a moment ago.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+// eventually waits until f holds.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !f() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("not within %v: %s", deadline, what)
+		}
+	}
+}
+
+// consumer is a dubbo-go client in the test's own process.
+type consumer struct {
+	t       *testing.T
+	binding *Binding
+	cli     *client.Client
+	log     *logBuffer
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// newConsumer returns a consumer that looks at world through a client of its own.
+func newConsumer(t *testing.T, backend Backend, discovery bool) *consumer {
+	t.Helper()
+	log := &logBuffer{}
+	name := "weir-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
+	binding, err := Use(name, backend, Config{
+		Namespace: namespace, Logger: slog.New(slog.NewTextHandler(log, nil)),
+		SyncTimeout: time.Second, RetryDelay: 20 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(binding.Close)
+	ins, err := dubbogo.NewInstance(
+		dubbogo.WithName("consumer"),
+		dubbogo.WithLogger(dubbologger.WithLevel("error")),
+		dubbogo.WithRegistry(options(binding, discovery)...),
+		dubbogo.WithShutdown(graceful_shutdown.WithoutInternalSignal()),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cli, err := ins.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log of the consumer:\n%s", log)
+		}
+	})
+	return &consumer{t: t, binding: binding, cli: cli, log: log}
+}
+
+// refer returns a connection to the interface over the protocol.
+func (c *consumer) refer(iface, proto string, opts ...client.ReferenceOption) *client.Connection {
+	c.t.Helper()
+	opts = append([]client.ReferenceOption{
+		client.WithProtocol(proto), client.WithSerialization(constant.Hessian2Serialization), client.WithIDL(constant.NONIDL),
+		client.WithRequestTimeout(10 * time.Second),
+	}, opts...)
+	conn, err := c.cli.Dial(iface, opts...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return conn
+}
+
+func greet(conn *client.Connection) (string, error) {
+	var out string
+	err := conn.CallUnary(context.Background(), []any{"you"}, &out, "greet")
+	return out, err
+}
+
+// memoryBackend joins world and leaves it with the test.
+func memoryBackend(t *testing.T, world *memory.Registry) (Backend, *memory.Client) {
+	t.Helper()
+	c := world.Join(memory.Config{})
+	t.Cleanup(c.Close)
+	return Backend{Discoverer: c, Registrar: c, Mapping: c, Metadata: c}, c
+}
+
+func app(name string) registry.App { return registry.App{Namespace: namespace, Name: name} }
