@@ -87,3 +87,5 @@ require (
 )
 
 replace github.com/weirmesh/weir => ../..
+
+tool google.golang.org/protobuf/cmd/protoc-gen-go

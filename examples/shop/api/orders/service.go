@@ -1,4 +1,8 @@
+// Package orders is what orders and its callers share: the messages made from
+// orders.proto, and the binding of its service to dubbo-go's Triple.
 package orders
+
+//go:generate sh -c "protoc -I . --plugin=protoc-gen-go=$DOLLAR(go tool -n protoc-gen-go) --go_out=. --go_opt=paths=source_relative orders.proto"
 
 import (
 	"context"

@@ -26,7 +26,7 @@ func main() {
 			addresses := fs.String("orders", "", "`addresses` of orders under -registry direct, such as tri://127.0.0.1:20001, commas between")
 			rate := fs.Float64("rate", 20, "orders per `second`")
 			concurrency := fs.Int("concurrency", 200, "the `most` orders under way; one that is due beyond them is not placed, and counted as shed")
-			timeout := fs.Duration("timeout", 6*time.Second, "`how long` an order may take in all")
+			timeout := fs.Duration("timeout", 10*time.Second, "`how long` an order may take in all")
 			report := fs.Duration("report", 5*time.Second, "`how often` to print a line")
 			return func(ctx context.Context, p *process.Process) error {
 				if *rate <= 0 || *concurrency < 1 {

@@ -54,11 +54,12 @@ func (c Class) Untouched() bool {
 var ErrRefused = errors.New("shop: instance is shutting down and did not run the call; call another")
 
 // texts are the failures that dubbo-go 3.3 words but does not export as values.
-// Each is raised before the request is written to a connection.
+// All but the last prove that the call was not run.
 var texts = []struct {
 	text  string
 	class Class
 }{
+	{ErrRefused.Error(), Refused},
 	{"No provider available for the service", NoProvider},
 	{"No provider is available because can't connect server", Unreachable},
 	{"provider is closing", Unreachable},
@@ -66,7 +67,7 @@ var texts = []struct {
 	{"client have been closed", Unreachable},
 	{"failed to create client connection", Unreachable},
 	{"Failed to connect server", Unreachable},
-	{"session already closed", Unreachable},
+	{"session Already Closed", Unreachable},
 	{"maybe the client read timeout", Timeout},
 }
 

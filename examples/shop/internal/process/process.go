@@ -109,11 +109,12 @@ func (p *Process) live(ctx context.Context, adminAddress string, work func(conte
 		return err
 	}
 	p.Log.Info("started", "admin", srv.Addr().String(), "registry", p.Registry)
-	context.AfterFunc(ctx, func() {
+	unhook := context.AfterFunc(ctx, func() {
 		p.leaving.Store(true)
 		p.Log.Info("told to end: not ready any more, leaving in order")
 	})
 	err = work(ctx, p)
+	unhook() // the program may have ended by itself
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = nil // told to end before it had begun
 	}

@@ -1,0 +1,231 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"dubbo.apache.org/dubbo-go/v3/client"
+	"dubbo.apache.org/dubbo-go/v3/common/constant"
+	"dubbo.apache.org/dubbo-go/v3/protocol/dubbo/hessian2"
+	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"shop.example/api/inventory"
+	"shop.example/api/orders"
+	"shop.example/internal/rpc"
+	"shop.example/internal/tally"
+)
+
+// placed waits until load has placed n orders more than it had.
+func placed(t *testing.T, load *program, n int64) stats {
+	t.Helper()
+	before := load.stats(t).Made.OK
+	var s stats
+	eventually(t, fmt.Sprint(n, " more orders"), func() error {
+		if s = load.stats(t); s.Made.OK < before+n {
+			return fmt.Errorf("%d of %d, %d failed", s.Made.OK-before, n, s.Made.Failed)
+		}
+		return nil
+	})
+	return s
+}
+
+func peer(s tally.Stats, address string) tally.Peer {
+	for _, p := range s.Peers {
+		if p.Address == address {
+			return p
+		}
+	}
+	return tally.Peer{}
+}
+
+func TestOrdersFlowAndAreCountedOnBothSides(t *testing.T) {
+	s := open(t)
+	load := s.load(t)
+	placed(t, load, 100)
+	load.stop(t)
+
+	o := s.orders.stats(t)
+	if o.Served.Failed != 0 || o.Made.Failed != 0 || o.Attempts.Failed != 0 {
+		t.Errorf("failures at orders: served %v, made %v, attempts %v", o.Served.ByClass, o.Made.ByClass, o.Attempts.ByClass)
+	}
+	if o.Served.OK < 100 || o.Made.OK != o.Served.OK || o.Attempts.OK != o.Made.OK {
+		t.Errorf("orders served %d, made %d calls in %d attempts", o.Served.OK, o.Made.OK, o.Attempts.OK)
+	}
+	for address, p := range map[string]*program{s.addressA: s.a, s.addressB: s.b} {
+		seen, own := peer(o.Attempts, address), p.stats(t)
+		if seen.Instance != p.name || seen.OK == 0 || seen.OK != own.Served.OK {
+			t.Errorf("orders counts %d answers of %q at %s; %s itself %d", seen.OK, seen.Instance, address, p.name, own.Served.OK)
+		}
+	}
+	list := o.Providers[inventory.Interface]
+	want := []string{s.addressA, s.addressB}
+	slices.Sort(want)
+	if !slices.Equal(list.Current, want) || list.TimesEmpty != 0 {
+		t.Errorf("orders' list of inventory %+v, want %v", list, want)
+	}
+	code, body, err := s.orders.get("/metrics")
+	if err != nil || code != 200 {
+		t.Fatal(code, err)
+	}
+	for _, want := range []string{
+		`shop_calls_total{class="",kind="served",method="PlaceOrder",peer=""}`,
+		`shop_calls_total{class="",kind="attempt",method="reserve",peer="` + s.addressA + `"}`,
+		`shop_providers{interface="` + inventory.Interface + `"} 2`,
+	} {
+		if !strings.Contains(string(body), want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+}
+
+// An orderly end of one of two instances must cost nothing, registry or not.
+func TestOrderlyEndLosesNoCall(t *testing.T) {
+	s := open(t)
+	load := s.load(t)
+	placed(t, load, 50)
+	s.b.stop(t)
+	after := placed(t, load, 100)
+	if after.Made.Failed != 0 || after.Load.Shed != 0 {
+		t.Errorf("%d orders failed (%v), %d shed: %+v", after.Made.Failed, after.Made.ByClass, after.Load.Shed, after.Made.Failures)
+	}
+}
+
+// A killed instance takes with it what it was working on, and nothing else; the
+// counts say which calls those were.
+func TestKilledInstanceLosesOnlyWhatWasUnderWay(t *testing.T) {
+	s := open(t)
+	load := s.load(t)
+	placed(t, load, 50)
+	if peer(s.orders.stats(t).Attempts, s.addressB).OK == 0 {
+		placed(t, load, 50)
+	}
+	killed := time.Now()
+	if err := s.b.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-s.b.ended
+	ended := time.Now()
+	after := placed(t, load, 200)
+	for _, f := range after.Made.Failures {
+		if f.Started.After(ended) {
+			t.Errorf("an order placed after the kill failed: %+v", f)
+		}
+	}
+	for _, f := range s.orders.stats(t).Made.Failures {
+		if f.Started.After(ended) {
+			t.Errorf("a reservation made after the kill failed: %+v", f)
+		}
+	}
+	for _, f := range s.orders.stats(t).Attempts.Failures {
+		if f.Ended.After(killed) && (f.Address != s.addressB || f.Instance != "inv-b") {
+			t.Errorf("an attempt against %s (%s) failed, though %s was killed: %+v", f.Address, f.Instance, s.addressB, f)
+		}
+	}
+}
+
+func TestBusinessAnswersAreTold(t *testing.T) {
+	s := open(t)
+	metrics := tally.NewMetrics(prometheus.NewRegistry())
+	ins, err := rpc.New(rpc.Config{App: "test", Registry: rpc.Direct, Log: slog.New(slog.DiscardHandler), Observer: &rpc.Observer{
+		Served: tally.NewCalls(time.Now, nil), Attempts: tally.NewCalls(time.Now, nil), Providers: tally.NewProviders(time.Now), Metrics: metrics,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cli, err := ins.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop, err := orders.NewClient(cli, client.WithURL("tri://"+s.addressOf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := shop.PlaceOrder(t.Context(), &orders.PlaceOrderRequest{Sku: "book", Count: 2, Customer: &orders.Customer{Id: "c1", Name: "Ada"}})
+	if err != nil || !resp.GetAccepted() || resp.GetOrderId() == "" || resp.GetServedBy() != "ord-a" ||
+		!strings.HasPrefix(resp.GetInventoryServedBy(), "inv-") || resp.GetRemaining() != 99998 || resp.GetInventoryAttempts() != 1 {
+		t.Errorf("order: %v, %v", resp, err)
+	}
+	if resp, err = shop.PlaceOrder(t.Context(), &orders.PlaceOrderRequest{Sku: "book", Count: 1e6}); err != nil || resp.GetAccepted() || resp.GetOrderId() != "" {
+		t.Errorf("order of too many: %v, %v", resp, err)
+	}
+	if have, err := shop.GetAvailability(t.Context(), &orders.GetAvailabilityRequest{Sku: "pen"}); err != nil || have.GetAvailable() != 100000 {
+		t.Errorf("availability: %v, %v", have, err)
+	}
+	if _, err = shop.PlaceOrder(t.Context(), &orders.PlaceOrderRequest{Sku: "unicorn", Count: 1}); triple_protocol.CodeOf(err) != triple_protocol.CodeNotFound || !strings.Contains(err.Error(), "unicorn") {
+		t.Errorf("order of an unknown article: %v", err)
+	}
+	if _, err = shop.PlaceOrder(t.Context(), &orders.PlaceOrderRequest{Sku: "book"}); triple_protocol.CodeOf(err) != triple_protocol.CodeInvalidArgument {
+		t.Errorf("order of nothing: %v", err)
+	}
+	if got := s.orders.stats(t).Served.ByClass; got["business"] == 0 {
+		t.Errorf("orders counts %v, none of them business", got)
+	}
+
+	// What Java would see of inventory: the class of the exception.
+	dubbo, err := ins.NewClient(client.WithClientProtocolDubbo(), client.WithClientSerialization(constant.Hessian2Serialization))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := dubbo.Dial(inventory.Interface, client.WithURL("dubbo://"+s.addressA))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inv := inventory.NewClient(conn)
+	r, err := inv.Reserve(t.Context(), "lamp", 3, &inventory.Buyer{ID: "c1", Name: "Ada"}, client.WithCallRetries(0))
+	if err != nil || !r.Reserved || r.Buyer == nil || r.Buyer.Name != "Ada" || r.ServedBy != "inv-a" || r.Remaining != 99997 || r.Expires.IsZero() {
+		t.Errorf("reservation: %+v, %v", r, err)
+	}
+	_, err = inv.Stock(t.Context(), "unicorn", client.WithCallRetries(0))
+	var thrown *hessian2.GenericException
+	if !errors.As(err, &thrown) || thrown.ExceptionClass != "org.example.shop.UnknownSkuException" || !strings.Contains(thrown.ExceptionMessage, "unicorn") {
+		t.Errorf("unknown article: %v (%T)", err, err)
+	}
+}
+
+func TestMistakesGetOneSentence(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for name, c := range map[string]struct {
+		program string
+		args    []string
+		want    string
+	}{
+		"port taken":        {"inventory", []string{"-registry", "direct", "-listen", taken.Addr().String()}, "choose another with -listen"},
+		"admin port taken":  {"inventory", []string{"-registry", "direct", "-admin-address", taken.Addr().String()}, "-admin-address"},
+		"no addresses":      {"orders", []string{"-registry", "direct", "-listen", freeAddress(t)}, "set -inventory"},
+		"no such registry":  {"load", []string{"-registry", "zookeeper"}, "zookeeper"},
+		"not an address":    {"load", []string{"-registry", "direct", "-orders", "localhost"}, "tri://127.0.0.1:20001"},
+		"nonsense for rate": {"load", []string{"-rate", "fast"}, "fast"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := c.args
+			if !slices.Contains(args, "-admin-address") {
+				args = append(args, "-admin-address", "127.0.0.1:0")
+			}
+			cmd := exec.CommandContext(t.Context(), filepath.Join(bin, c.program), args...)
+			cmd.Dir, cmd.Env = t.TempDir(), []string{}
+			out, err := cmd.CombinedOutput()
+			if err == nil {
+				t.Fatal("it did not mind")
+			}
+			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+			last := lines[len(lines)-1]
+			if !strings.Contains(last, c.want) || strings.Contains(string(out), "goroutine ") || strings.Contains(string(out), ".go:") {
+				t.Errorf("last words %q; want one with %q, and no stack:\n%s", last, c.want, out)
+			}
+		})
+	}
+}
