@@ -1,7 +1,11 @@
 // Package clock reads the one clock that all processes of a run share.
 package clock
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // Now returns nanoseconds of CLOCK_MONOTONIC. Unlike a time.Time's own monotonic
 // reading, it means the same in every process of the machine, and unlike wall
@@ -23,3 +27,6 @@ func CPU() int64 {
 	}
 	return u.Utime.Nano() + u.Stime.Nano()
 }
+
+// Of returns what Now returned at t, a time of this process's own clock.
+func Of(t time.Time) int64 { return Now() - int64(time.Since(t)) }

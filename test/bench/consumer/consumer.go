@@ -8,8 +8,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/metrics"
+	"runtime/pprof"
 	"time"
 
 	"github.com/weirmesh/weir/test/bench/child"
@@ -42,6 +44,10 @@ type OpenArgs struct {
 	// Fixed opens the registry and subscribes to nothing: what remains is the
 	// cost of having a registry at all.
 	Fixed bool `json:"fixed,omitempty"`
+	// Profiles, when set, is a path to which .heap (what the list holds) and
+	// .cpu (of the changes) are appended for go tool pprof. Profiling costs what
+	// is measured.
+	Profiles string `json:"profiles,omitempty"`
 }
 
 // Opened tells what it took to know every instance.
@@ -121,6 +127,7 @@ type session struct {
 // Run serves the process's calls until there are no more.
 func Run() error {
 	s := &session{}
+	defer pprof.StopCPUProfile()
 	return child.Serve(map[string]child.Handler{
 		"open":   child.Handle(s.open),
 		"arm":    child.Handle(s.arm),
@@ -135,6 +142,9 @@ const openTimeout = 2 * time.Minute
 func (s *session) open(args OpenArgs) (Opened, error) {
 	var out Opened
 	s.args = args
+	if args.Profiles != "" {
+		runtime.MemProfileRate = 256 // bytes: the instances' share is small
+	}
 	s.recorder, s.tap = newRecorder(args.Plan), &tap{}
 	before := heapAlive()
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
@@ -168,8 +178,29 @@ func (s *session) open(args OpenArgs) (Opened, error) {
 		_, told, _ := l.outcome()
 		out.Told += told
 	}
-	out.RSS, err = child.RSS("self")
-	return out, err
+	if out.RSS, err = child.RSS("self"); err != nil {
+		return out, err
+	}
+	return out, s.profile()
+}
+
+// profile writes what is alive, and begins to write who computes.
+func (s *session) profile() error {
+	if s.args.Profiles == "" {
+		return nil
+	}
+	heap, err := os.Create(s.args.Profiles + ".heap")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(pprof.WriteHeapProfile(heap), heap.Close()); err != nil {
+		return err
+	}
+	cpu, err := os.Create(s.args.Profiles + ".cpu") // open until the process ends
+	if err != nil {
+		return err
+	}
+	return pprof.StartCPUProfile(cpu)
 }
 
 func (s *session) arm(args ArmArgs) (struct{}, error) {

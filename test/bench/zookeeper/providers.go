@@ -9,6 +9,7 @@ import (
 	"time"
 
 	dubboregistry "dubbo.apache.org/dubbo-go/v3/registry"
+	"github.com/dubbogo/go-zookeeper/zk"
 	gxzookeeper "github.com/dubbogo/gost/database/kv/zk"
 
 	_ "dubbo.apache.org/dubbo-go/v3/metadata/report/zookeeper"
@@ -103,7 +104,11 @@ func (p *providers) registerOne(args RegisterArgs, i int, started int64) error {
 		return err
 	}
 	name := fmt.Sprintf("provider-%d", i)
-	if _, err := gxzookeeper.NewZookeeperClient(name, []string{args.Address}, true, gxzookeeper.WithZkTimeOut(timeout)); err != nil {
+	client, err := gxzookeeper.NewZookeeperClient(name, []string{args.Address}, true, gxzookeeper.WithZkTimeOut(timeout))
+	if err != nil {
+		return err
+	}
+	if err := awaitSession(client); err != nil {
 		return err
 	}
 	reg, err := dubbo.Registry{ID: name, Protocol: captureName, Address: name}.Open()
@@ -118,6 +123,22 @@ func (p *providers) registerOne(args RegisterArgs, i int, started int64) error {
 		return fmt.Errorf("%T cannot register instances", reg)
 	}
 	return sdr.RegisterService()
+}
+
+// awaitSession waits until the client is connected. Its calls would fail while
+// its first attempts do, as they may on a machine that is busy.
+func awaitSession(client *gxzookeeper.ZookeeperClient) error {
+	look, patience := time.NewTicker(5*time.Millisecond), time.NewTimer(30*time.Second)
+	defer look.Stop()
+	defer patience.Stop()
+	for client.Conn.State() != zk.StateHasSession {
+		select {
+		case <-look.C:
+		case <-patience.C:
+			return errors.New("ZooKeeper gives no session")
+		}
+	}
+	return nil
 }
 
 func (p *providers) change(args ChangeArgs) (Changed, error) {
