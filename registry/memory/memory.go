@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -159,3 +160,9 @@ func (r *Registry) snapshot(name registry.App) registry.Snapshot {
 }
 
 func host(name registry.App) string { return name.Name + "." + name.Namespace + ".svc" }
+
+// Address returns the n-th address of a range that is no real host's
+// (198.18.0.0/15), for instances that nobody calls.
+func Address(n uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{198, 18 + byte(n>>16)&1, byte(n >> 8), byte(n)})
+}

@@ -1,0 +1,176 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+)
+
+const (
+	acceptJSON    = "application/json"
+	acceptObjects = "application/vnd.kubernetes.protobuf, application/json"
+	// The server strips such objects to their metadata before it sends them.
+	acceptMetadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, " +
+		"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+	acceptMetadataList = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, " +
+		"application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+)
+
+// resource is one kind of object as the API serves it.
+type resource struct {
+	name       string // plural, as in URLs and roles
+	version    schema.GroupVersion
+	accept     string
+	acceptList string
+	role       string // the ClusterRole that may read it
+	// optional resources count as known and empty where the cluster does not
+	// define them.
+	optional bool
+}
+
+var (
+	coreVersion = schema.GroupVersion{Version: "v1"}
+
+	slicesResource = &resource{name: "endpointslices", version: discoveryv1.SchemeGroupVersion,
+		accept: acceptObjects, acceptList: acceptObjects, role: roleConsumer}
+	podsResource = &resource{name: "pods", version: coreVersion,
+		accept: acceptMetadata, acceptList: acceptMetadataList, role: roleConsumer}
+	servicesResource = &resource{name: "services", version: coreVersion,
+		accept: acceptObjects, acceptList: acceptObjects, role: roleConsumer}
+	policiesResource = &resource{name: resourcePolicies, version: groupVersion,
+		accept: acceptJSON, acceptList: acceptJSON, role: roleConsumer, optional: true}
+	mappingsResource = &resource{name: resourceMappings, version: groupVersion,
+		accept: acceptJSON, acceptList: acceptJSON, role: roleConsumer}
+	metadatasResource = &resource{name: resourceMetadatas, version: groupVersion,
+		accept: acceptJSON, acceptList: acceptMetadataList, role: roleConsumer}
+)
+
+// full is the resource's name as kubectl spells it.
+func (r *resource) full() string {
+	if r.version.Group == "" {
+		return r.name
+	}
+	return r.name + "." + r.version.Group
+}
+
+// client speaks to one API server. One connection carries everything.
+type client struct {
+	rest   *rest.RESTClient
+	params runtime.ParameterCodec
+	host   string
+	origin string
+}
+
+func newClient(conn connection, cfg Config) (*client, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, metav1.AddMetaToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("registry: build scheme: %w", err)
+		}
+	}
+	addToScheme(scheme)
+	rc := conn.rest
+	rc.QPS, rc.Burst, rc.RateLimiter = cfg.QPS, cfg.Burst, nil
+	if rc.UserAgent == "" {
+		rc.UserAgent = cfg.UserAgent
+	}
+	rc.WarningHandlerWithContext = warnings{cfg.Logger}
+	rc.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	rc.ContentType, rc.AcceptContentTypes = acceptJSON, ""
+	rc.GroupVersion = &schema.GroupVersion{}
+	rc.APIPath = "/unused" // every request names its whole path
+	httpClient, err := rest.HTTPClientFor(rc)
+	if err != nil {
+		return nil, fmt.Errorf("registry: %s cannot be used: %w", conn.origin, err)
+	}
+	restClient, err := rest.RESTClientForConfigAndClient(rc, httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("registry: %s cannot be used: %w", conn.origin, err)
+	}
+	return &client{rest: restClient, params: runtime.NewParameterCodec(scheme), host: rc.Host, origin: conn.origin}, nil
+}
+
+// close lets idle connections go.
+func (c *client) close() { utilnet.CloseIdleConnectionsFor(c.rest.Client.Transport) }
+
+func path(r *resource, namespace, name string) []string {
+	p := []string{"apis", r.version.Group, r.version.Version}
+	if r.version.Group == "" {
+		p = []string{"api", r.version.Version}
+	}
+	if namespace != "" {
+		p = append(p, "namespaces", namespace)
+	}
+	p = append(p, r.name)
+	if name != "" {
+		p = append(p, name)
+	}
+	return p
+}
+
+// request leaves all retries to the callers, who know what is worth a wait.
+func (c *client) request(verb string, r *resource, namespace, name string) *rest.Request {
+	return c.rest.Verb(verb).AbsPath(path(r, namespace, name)...).MaxRetries(0)
+}
+
+func (c *client) list(ctx context.Context, r *resource, namespace string, opts metav1.ListOptions) (runtime.Object, error) {
+	return c.request(http.MethodGet, r, namespace, "").
+		SetHeader("Accept", r.acceptList).
+		SpecificallyVersionedParams(&opts, c.params, coreVersion).
+		Do(ctx).Get()
+}
+
+func (c *client) watch(ctx context.Context, r *resource, namespace string, opts metav1.ListOptions) (watch.Interface, error) {
+	opts.Watch = true
+	return c.request(http.MethodGet, r, namespace, "").
+		SetHeader("Accept", r.accept).
+		SpecificallyVersionedParams(&opts, c.params, coreVersion).
+		Watch(ctx)
+}
+
+func (c *client) get(ctx context.Context, r *resource, namespace, name string, into runtime.Object) error {
+	return c.request(http.MethodGet, r, namespace, name).SetHeader("Accept", r.accept).Do(ctx).Into(into)
+}
+
+func (c *client) delete(ctx context.Context, r *resource, namespace, name string) error {
+	return c.request(http.MethodDelete, r, namespace, name).SetHeader("Accept", acceptJSON).Do(ctx).Error()
+}
+
+// apply is a forced server-side apply: what is said wins, what the manager said
+// before and no longer says goes, and nothing else is touched.
+func (c *client) apply(ctx context.Context, r *resource, namespace, name, manager string, body []byte, into runtime.Object) error {
+	force := true
+	return c.request(http.MethodPatch, r, namespace, name).
+		SetHeader("Accept", r.accept).
+		SetHeader("Content-Type", string(types.ApplyYAMLPatchType)).
+		SpecificallyVersionedParams(&metav1.PatchOptions{FieldManager: manager, Force: &force}, c.params, coreVersion).
+		Body(body).Do(ctx).Into(into)
+}
+
+// warnings passes on what the API server has to say about its own future.
+type warnings struct{ log *slog.Logger }
+
+func (w warnings) HandleWarningHeaderWithContext(ctx context.Context, code int, _ string, text string) {
+	if code == 299 && text != "" {
+		w.log.DebugContext(ctx, "the API server warns", "text", text)
+	}
+}
+
+// watchTimeout spreads the ends of watches, so that a fleet does not return in step.
+func watchTimeout(jitter func() float64) *int64 {
+	seconds := int64((5*time.Minute + time.Duration(jitter()*float64(5*time.Minute))).Seconds())
+	return &seconds
+}

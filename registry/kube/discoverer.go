@@ -1,0 +1,237 @@
+package kube
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weirmesh/weir/internal/feed"
+	"github.com/weirmesh/weir/registry"
+)
+
+// Snapshot implements registry.Discoverer. The first question about a namespace
+// that is not watched yet starts its watches.
+func (h *Hub) Snapshot(ctx context.Context, name registry.App) (registry.Snapshot, error) {
+	if err := name.Validate(); err != nil {
+		return registry.Snapshot{}, err
+	}
+	var s registry.Snapshot
+	need := func() []*source { return h.needInstances(name.Namespace) }
+	err := h.await(ctx, "application "+name.String(), need, func() {
+		s = *h.newest(name)
+		s.StaleSince = stale(need())
+	})
+	if err != nil {
+		h.metrics.countError(err)
+		return registry.Snapshot{}, err
+	}
+	return s, nil
+}
+
+// newest returns the present snapshot of an application. Followers are told of
+// it as well, if it is news. mu is held.
+func (h *Hub) newest(name registry.App) *registry.Snapshot {
+	now := time.Now()
+	a := h.spaceOf(name.Namespace).apps[name]
+	switch {
+	case a == nil:
+		// Known not to exist. Nothing is kept, since anybody may ask about any name.
+		a = &app{name: name, space: h.spaceOf(name.Namespace), dirty: true, changed: now}
+		return h.build(a, now)
+	case a.topic != nil:
+		h.publish(a, now)
+		return a.snapshot
+	}
+	return h.build(a, now)
+}
+
+// Subscribe implements registry.Discoverer.
+func (h *Hub) Subscribe(name registry.App, notify func(registry.Snapshot)) (func(), error) {
+	if err := name.Validate(); err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, errClosed()
+	}
+	sources := h.needInstances(name.Namespace)
+	a := h.spaceOf(name.Namespace).appOf(name)
+	now := time.Now()
+	if a.topic == nil {
+		a.topic = feed.NewTopic(registry.Snapshot.Equal)
+		a.dirty = true
+		if a.changed.IsZero() {
+			a.changed = now
+		}
+	}
+	a.followers++
+	stop := a.topic.Subscribe(func(s registry.Snapshot) {
+		h.mu.Lock()
+		s.StaleSince = stale(sources)
+		h.mu.Unlock()
+		notify(s)
+		h.metrics.snapshots.Inc()
+		if s.Observed.After(now) {
+			h.metrics.propagation.Observe(time.Since(s.Observed).Seconds())
+		}
+	})
+	if synced, _ := heard(sources); synced {
+		h.publish(a, now)
+	}
+	var once sync.Once
+	return func() {
+		once.Do(func() {
+			stop()
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if a.followers--; a.followers == 0 {
+				a.topic, a.snapshot = nil, nil
+				a.space.releaseApp(a)
+			}
+		})
+	}, nil
+}
+
+// Apps implements registry.Discoverer: the applications are the Services of the
+// namespace, and those of which slices alone are left.
+func (h *Hub) Apps(ctx context.Context, namespace string) ([]registry.App, error) {
+	namespaces := h.base
+	if namespace != "" {
+		if err := (registry.App{Namespace: namespace, Name: "any"}).Validate(); err != nil {
+			return nil, err
+		}
+		namespaces = []string{namespace}
+	}
+	apps := []registry.App{}
+	need := func() []*source {
+		var all []*source
+		for _, ns := range namespaces {
+			all = append(all, h.needInstances(ns)...)
+		}
+		return all
+	}
+	err := h.await(ctx, "the applications", need, func() {
+		for _, ns := range namespaces {
+			for name, a := range h.spaceOf(ns).apps {
+				if (a.service != nil || len(a.slices) > 0) && (ns == "" || name.Namespace == ns) {
+					apps = append(apps, name)
+				}
+			}
+		}
+	})
+	if err != nil {
+		h.metrics.countError(err)
+		return nil, err
+	}
+	slices.SortFunc(apps, registry.App.Compare)
+	return apps, nil
+}
+
+// touch notes that something an application is made of changed. mu is held.
+func (a *app) touch(now time.Time) {
+	a.dirty, a.changed = true, now
+	if a.topic != nil {
+		a.space.hub.schedule(a, now)
+	}
+}
+
+// schedule sees to it that followers hear of a change: at once if the last is
+// long ago, else together with what else comes until the window closes. mu is
+// held.
+func (h *Hub) schedule(a *app, now time.Time) {
+	if a.scheduled {
+		h.metrics.coalesced.Inc()
+		return
+	}
+	if h.closed {
+		return
+	}
+	a.scheduled = true
+	// A goroutine or timer of its own: no application waits for another.
+	if wait := h.cfg.Coalesce - now.Sub(a.flushed); wait > 0 && !a.flushed.IsZero() {
+		time.AfterFunc(wait, func() { h.flush(a) })
+	} else {
+		h.wg.Go(func() { h.flush(a) })
+	}
+}
+
+func (h *Hub) flush(a *app) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a.scheduled = false
+	if a.topic == nil || h.closed {
+		return
+	}
+	if synced, _ := heard(h.needInstances(a.name.Namespace)); synced {
+		h.publish(a, time.Now())
+	}
+}
+
+// publish hands the newest snapshot to the followers. It does not wait for
+// them. mu is held.
+func (h *Hub) publish(a *app, now time.Time) {
+	a.topic.Set(*h.build(a, now))
+}
+
+// build returns the present snapshot of an application. One that says the same
+// as the last is the last. mu is held, and the sources are synced.
+func (h *Hub) build(a *app, now time.Time) *registry.Snapshot {
+	if !a.dirty && a.snapshot != nil {
+		return a.snapshot
+	}
+	if due := a.settle(now); !due.IsZero() {
+		h.retouch(a, due, now)
+	}
+	a.dirty = false
+	a.flushed = now
+	s := join(a, h.mode(a), now)
+	if a.snapshot != nil && a.snapshot.Equal(s) {
+		return a.snapshot
+	}
+	h.generation++
+	s.Generation = h.generation
+	if a.topic != nil {
+		a.snapshot = &s
+	}
+	return &s
+}
+
+// retouch looks at an application again when an endpoint's grace is over. mu is
+// held.
+func (h *Hub) retouch(a *app, due, now time.Time) {
+	if a.graceEnds.Equal(due) {
+		return
+	}
+	a.graceEnds = due
+	time.AfterFunc(due.Sub(now), func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if a.graceEnds.Equal(due) {
+			a.graceEnds = time.Time{}
+		}
+		if !h.closed {
+			a.touch(time.Now())
+			if a.topic == nil {
+				a.settle(time.Now())
+				a.space.releaseApp(a)
+			}
+		}
+	})
+}
+
+// flushFollowed looks at every application that somebody follows, since a
+// source was heard for the first time. mu is held.
+func (h *Hub) flushFollowed(now time.Time) {
+	for _, s := range h.spaces {
+		for _, a := range s.apps {
+			if a.topic != nil && a.snapshot == nil {
+				h.schedule(a, now)
+			}
+		}
+	}
+	for iface := range h.interfaces {
+		h.publishInterface(iface)
+	}
+}

@@ -1,0 +1,310 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weirmesh/weir/internal/feed"
+	"github.com/weirmesh/weir/registry"
+)
+
+// Hub is one process's view of one cluster, and its voice in it. It implements
+// registry.Discoverer, Registrar, Mapping and MetadataStore, and is safe for
+// concurrent use. A process needs one per cluster, however many subscribe.
+type Hub struct {
+	cfg     Config
+	client  *client
+	log     *slog.Logger
+	metrics *metrics
+	origin  string
+	own     string   // the namespace of this process; empty when it has none
+	base    []string // namespaces watched from the start; {""} for all
+
+	ctx    context.Context // the hub's lifetime
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	registrar *registrar
+
+	mu         sync.Mutex
+	closed     bool
+	spaces     map[string]*space
+	statements statements
+	interfaces map[registry.Interface]*followedInterface
+	generation uint64
+	failures   map[string]int // how many sources fail, by the sentence that says why
+	signal     chan struct{}  // closed when a source's state changes
+}
+
+type followedInterface struct {
+	topic     *feed.Topic[[]registry.App]
+	followers int
+}
+
+var (
+	_ registry.Discoverer    = (*Hub)(nil)
+	_ registry.Registrar     = (*Hub)(nil)
+	_ registry.Mapping       = (*Hub)(nil)
+	_ registry.MetadataStore = (*Hub)(nil)
+)
+
+// Open makes a hub. It fails, with code Invalid, if cfg or the kubeconfig it
+// names cannot be used; it does not wait for the cluster, nor need it to be
+// there: what an unreachable or refusing cluster means for a question, the
+// answer to the question says. ctx bounds Open only; Close ends the hub.
+func Open(ctx context.Context, cfg Config) (*Hub, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	conn, err := cfg.connect()
+	if err != nil {
+		return nil, err
+	}
+	client, err := newClient(conn, cfg)
+	if err != nil {
+		return nil, err
+	}
+	h := &Hub{
+		cfg:        cfg,
+		client:     client,
+		log:        cfg.Logger,
+		origin:     conn.origin,
+		own:        cfg.Identity.Namespace,
+		base:       cfg.Namespaces,
+		spaces:     map[string]*space{},
+		statements: statements{},
+		interfaces: map[registry.Interface]*followedInterface{},
+		failures:   map[string]int{},
+		signal:     make(chan struct{}),
+	}
+	switch {
+	case len(h.base) == 0:
+		h.base = []string{cmp.Or(h.own, conn.namespace, "default")}
+	case h.base[0] == AllNamespaces:
+		h.base = []string{""}
+	}
+	if h.metrics, err = newMetrics(h, cfg.Metrics); err != nil {
+		return nil, err
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.registrar = newRegistrar(h)
+	if !cfg.Lazy {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, namespace := range h.base {
+			h.needInstances(namespace)
+		}
+	}
+	return h, nil
+}
+
+// Close ends all watches and subscriptions and waits for the calls under way.
+// What was registered stays until the pod goes; see Unregister. Close may be
+// called more than once.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	first := !h.closed
+	h.closed = true
+	var topics []interface{ Close() }
+	for _, s := range h.spaces {
+		for _, a := range s.apps {
+			if a.topic != nil {
+				topics = append(topics, a.topic)
+			}
+		}
+	}
+	for _, f := range h.interfaces {
+		topics = append(topics, f.topic)
+	}
+	if first {
+		h.wakeLocked()
+	}
+	h.mu.Unlock()
+	h.cancel()
+	for _, t := range topics {
+		t.Close()
+	}
+	h.wg.Wait()
+	h.client.close()
+	h.metrics.unregister()
+}
+
+// Identity returns who this process is in the cluster.
+func (h *Hub) Identity() Identity { return h.cfg.Identity }
+
+// Namespaces returns the namespaces that the hub covers from the start; empty
+// for all.
+func (h *Hub) Namespaces() []string {
+	if h.base[0] == "" {
+		return nil
+	}
+	return slices.Clone(h.base)
+}
+
+// WaitSynced waits until all that instances of the covered namespaces depend on
+// has been heard once. It fails with Forbidden as soon as a watch is refused,
+// and with Unavailable, saying what stands in the way, when ctx ends first.
+func (h *Hub) WaitSynced(ctx context.Context) error {
+	return h.await(ctx, "the cluster", func() []*source {
+		var all []*source
+		for _, namespace := range h.base {
+			all = append(all, h.needInstances(namespace)...)
+		}
+		return all
+	}, func() {})
+}
+
+// await runs then, under the lock, as soon as all sources that need returns have
+// been heard in full once.
+func (h *Hub) await(ctx context.Context, what string, need func() []*source, then func()) error {
+	for {
+		h.mu.Lock()
+		if h.closed {
+			h.mu.Unlock()
+			return errClosed()
+		}
+		synced, why := heard(need())
+		if synced {
+			then()
+			h.mu.Unlock()
+			return nil
+		}
+		signal := h.signal
+		h.mu.Unlock()
+		if why != nil && why.Code == registry.Forbidden {
+			return why
+		}
+		select {
+		case <-signal:
+		case <-ctx.Done():
+			return unknown(ctx, what, why)
+		}
+	}
+}
+
+// heard reports whether all sources are synced, and if not, the most telling
+// reason.
+func heard(sources []*source) (synced bool, why *registry.Error) {
+	synced = true
+	for _, s := range sources {
+		if s.synced {
+			continue
+		}
+		synced = false
+		if s.failure != nil && (why == nil || why.Code != registry.Forbidden) {
+			why = s.failure
+		}
+	}
+	return synced, why
+}
+
+// stale returns since when one of the sources has been lost.
+func stale(sources []*source) time.Time {
+	var since time.Time
+	for _, s := range sources {
+		if !s.lostAt.IsZero() && (since.IsZero() || s.lostAt.Before(since)) {
+			since = s.lostAt
+		}
+	}
+	return since
+}
+
+// spaceOf returns the space that holds a namespace. mu is held.
+func (h *Hub) spaceOf(namespace string) *space {
+	if h.base[0] == "" {
+		namespace = ""
+	}
+	s := h.spaces[namespace]
+	if s == nil {
+		s = newSpace(h, namespace)
+		h.spaces[namespace] = s
+	}
+	return s
+}
+
+// needInstances returns the sources on which snapshots of a namespace's
+// applications depend, starting those that do not run. mu is held.
+func (h *Hub) needInstances(namespace string) []*source {
+	s := h.spaceOf(namespace)
+	sources := make([]*source, 0, 5)
+	sources = append(sources,
+		h.start(&s.sliceSource, slicesResource, s.namespace, sliceTable{s}),
+		h.start(&s.podSource, podsResource, s.namespace, podTable{s}),
+		h.start(&s.serviceSource, servicesResource, s.namespace, serviceTable{s}),
+		h.start(&s.policySource, policiesResource, s.namespace, policyTable{s}),
+	)
+	if own := h.ownSpace(); own != nil && own != s {
+		// The consumer's own policies come first, wherever the provider lives.
+		sources = append(sources, h.start(&own.policySource, policiesResource, own.namespace, policyTable{own}))
+	}
+	return sources
+}
+
+// ownSpace holds this process's own namespace; nil when it has none. mu is held.
+func (h *Hub) ownSpace() *space {
+	if h.own == "" {
+		return nil
+	}
+	return h.spaceOf(h.own)
+}
+
+// needMappings is needInstances for interface mappings. mu is held.
+func (h *Hub) needMappings() []*source {
+	var sources []*source
+	for _, namespace := range h.base {
+		s := h.spaceOf(namespace)
+		sources = append(sources, h.start(&s.mappingSource, mappingsResource, s.namespace, mappingTable{s}))
+	}
+	return sources
+}
+
+func (h *Hub) start(at **source, r *resource, namespace string, t table) *source {
+	if *at == nil {
+		*at = &source{hub: h, resource: r, namespace: namespace, role: r.role, table: t}
+		h.run(*at)
+	}
+	return *at
+}
+
+// run starts a source unless the hub is closed. mu is held.
+func (h *Hub) run(s *source) {
+	if !h.closed {
+		h.wg.Go(func() { s.run(h.ctx) })
+	}
+}
+
+// wakeLocked wakes all who wait for a source. mu is held.
+func (h *Hub) wakeLocked() {
+	close(h.signal)
+	h.signal = make(chan struct{})
+}
+
+// failed and mended keep the log to one line for each thing that is wrong, how
+// many watches ever it hits. mu is held.
+func (h *Hub) failed(why *registry.Error) {
+	text := why.Error()
+	if h.failures[text]++; h.failures[text] == 1 {
+		h.log.Warn("registry watch lost or refused; what is known is kept", "reason", text)
+	}
+}
+
+func (h *Hub) mended(why *registry.Error) {
+	text := why.Error()
+	if h.failures[text]--; h.failures[text] <= 0 {
+		delete(h.failures, text)
+		h.log.Info("registry watch is back", "was", text)
+	}
+}
+
+// warnPod tells the owner of a pod what is wrong with it. mu is held.
+func (h *Hub) warnPod(namespace, name, problem string) {
+	h.log.Warn("a pod's registration has a fault", "pod", namespace+"/"+name, "fault", problem)
+}

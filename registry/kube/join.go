@@ -1,0 +1,217 @@
+package kube
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// join makes the whole state of an application from what is known: a pure
+// function of its arguments. An instance is a pod that the application's slices
+// name, or an address that they name without one.
+//
+// A pod may stand in several endpoints, one per address family or, for a moment,
+// while the cluster moves it between slices. It is one instance: its address is
+// that of the Service's first family (IPv4 where that is not known), and of its
+// healths the one that says most counts: terminating, then ready. A pod that was
+// seen to go is no instance, whatever the slices still say.
+func join(a *app, mode registry.Mode, now time.Time) registry.Snapshot {
+	s := registry.Snapshot{App: a.name, Mode: mode, Observed: a.changed}
+	wantIPv6 := a.service != nil && a.service.ipv6
+	count := len(a.leaving)
+	for _, sl := range a.slices {
+		count += len(sl.endpoints)
+	}
+	all := make([]joined, 0, count)
+	for _, sl := range a.slices {
+		for i := range sl.endpoints {
+			if e := &sl.endpoints[i]; e.pod == nil || !e.pod.gone {
+				all = append(all, newJoined(e))
+			}
+		}
+	}
+	for i := range a.leaving {
+		if l := &a.leaving[i]; l.stays(now) {
+			all = append(all, newJoined(&l.endpoint))
+		}
+	}
+	slices.SortFunc(all, func(x, y joined) int {
+		return cmp.Or(
+			strings.Compare(x.id, y.id),
+			// The preferred address first, then any fixed order.
+			-compareBool(x.addr.Is6() == wantIPv6, y.addr.Is6() == wantIPv6),
+			x.addr.Compare(y.addr),
+			-cmp.Compare(x.health, y.health),
+		)
+	})
+	distinct := 0
+	for i := range all {
+		if i == 0 || all[i].id != all[i-1].id {
+			distinct++
+		}
+	}
+	s.Instances = make([]registry.Instance, 0, distinct)
+	for i := 0; i < len(all); {
+		first, worst := &all[i], all[i].health
+		for i++; i < len(all) && all[i].id == first.id; i++ {
+			worst = max(worst, all[i].health)
+		}
+		s.Instances = append(s.Instances, first.instance(worst))
+	}
+	s.Service = a.joinService()
+	return s
+}
+
+// joined is one endpoint on its way into an instance.
+type joined struct {
+	*endpoint
+	id string
+}
+
+func newJoined(e *endpoint) joined {
+	if e.pod != nil {
+		return joined{endpoint: e, id: e.pod.uid}
+	}
+	// An address of a Service without selector belongs to no pod and is itself.
+	return joined{endpoint: e, id: "address:" + e.addr.String()}
+}
+
+func (j *joined) instance(h health) registry.Instance {
+	i := registry.Instance{
+		ID:      j.id,
+		Host:    j.addr,
+		Details: registry.Details{Weight: registry.DefaultWeight, State: registry.Up},
+		Health:  h.word(),
+		Node:    j.place.Value().node,
+		Zone:    j.place.Value().zone,
+	}
+	p := j.pod
+	if p == nil {
+		i.Name = j.addr.String()
+		return i
+	}
+	i.Name = p.name
+	if p.terminating {
+		i.Health = registry.Terminating
+	}
+	if !p.known {
+		return i
+	}
+	values := p.attrs.Value()
+	i.Details.Weight, i.Details.Tag, i.Details.State = values.weight, values.tag, values.state
+	i.Zone = cmp.Or(values.zone, i.Zone)
+	i.Warning = values.warning
+	if p.started != 0 {
+		i.Details.Started = time.Unix(0, p.started).UTC()
+	}
+	if said := p.said; said != nil {
+		i.Metadata, i.Endpoints, i.Revision, i.Problem = said.metadata, said.endpoints, said.revision, said.problem
+		i.Details.Tag = cmp.Or(i.Details.Tag, said.tag)
+	}
+	return i
+}
+
+func (a *app) joinService() registry.Service {
+	if a.service == nil {
+		return registry.Service{}
+	}
+	s := registry.Service{Host: a.name.Name + "." + a.name.Namespace + ".svc", Headless: a.service.headless}
+	for _, p := range a.service.ports {
+		if p.named {
+			p.Target = a.targetPort(p.Name)
+		}
+		s.Ports = append(s.Ports, p.ServicePort)
+	}
+	return s
+}
+
+// targetPort asks the slices for the pods' port behind a Service's port: 0
+// when they do not agree, or do not know.
+func (a *app) targetPort(name string) uint16 {
+	target := uint16(0)
+	for _, sl := range a.slices {
+		for _, p := range sl.ports {
+			if p.name != name || len(sl.endpoints) == 0 {
+				continue
+			}
+			if target != 0 && target != p.port {
+				return 0
+			}
+			target = p.port
+		}
+	}
+	return target
+}
+
+// linger keeps an endpoint that a slice no longer holds, unless its going is
+// proven or another slice has it. It is the place where protection against the
+// loss of many at once belongs.
+func (a *app) linger(e endpoint, now time.Time) {
+	grace := a.space.hub.cfg.Grace
+	if grace <= 0 || a.service == nil || e.pod.proven() {
+		return
+	}
+	a.leaving = append(a.leaving, leaving{endpoint: e, until: now.Add(grace)})
+}
+
+// proven reports whether nobody should miss the pod.
+func (p *pod) proven() bool {
+	return !p.known || p.gone || p.terminating || p.attrs.Value().state == registry.Draining
+}
+
+func (l *leaving) stays(now time.Time) bool { return now.Before(l.until) && !l.pod.proven() }
+
+// settle drops from the leaving what stands in a slice again or need not be
+// kept, and returns when the next of them is due; zero when none is left.
+func (a *app) settle(now time.Time) time.Time {
+	if len(a.leaving) == 0 {
+		return time.Time{}
+	}
+	due := time.Time{}
+	a.leaving = slices.DeleteFunc(a.leaving, func(l leaving) bool {
+		if a.service == nil || l.pod.refers(a) || !l.stays(now) {
+			return true
+		}
+		if due.IsZero() || l.until.Before(due) {
+			due = l.until
+		}
+		return false
+	})
+	if len(a.leaving) == 0 {
+		a.leaving = nil
+	}
+	return due
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+func appOfKey(key string) registry.App {
+	namespace, name, _ := strings.Cut(key, "/")
+	return registry.App{Namespace: namespace, Name: name}
+}
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func quote(s string) string {
+	if len(s) > 80 {
+		s = s[:80] + "…"
+	}
+	return strconv.Quote(s)
+}

@@ -1,0 +1,233 @@
+package kube
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+const (
+	metadataManager    = "weir-metadata"
+	labelApp           = "weirmesh.io/app"
+	annotationRevision = "weirmesh.io/revision"
+
+	// gzipAbove is where a document is worth compressing.
+	gzipAbove = 8 << 10
+	// maxStored is what an object holds, well under etcd's 1.5 MiB a request.
+	maxStored = 1 << 20
+	// maxDocument bounds what is unpacked again.
+	maxDocument = 32 << 20
+)
+
+// metadataName names the object of a revision. Revisions are longer than names
+// may be.
+func metadataName(app registry.App, revision string) string {
+	sum := sha256.Sum256([]byte(revision))
+	return app.Name + "-" + hex.EncodeToString(sum[:8])
+}
+
+// PutMetadata implements registry.MetadataStore, by an AppMetadata object in the
+// application's namespace. A document that is too large even when compressed is
+// Invalid.
+func (h *Hub) PutMetadata(ctx context.Context, app registry.App, revision string, document []byte) error {
+	if err := validateMetadata(app, revision); err != nil {
+		return err
+	}
+	spec, err := packMetadata(app, revision, document)
+	if err != nil {
+		return err
+	}
+	name := metadataName(app, revision)
+	var old appMetadata
+	try := attempt{verb: "get", resource: metadatasResource, namespace: app.Namespace, name: name, role: roleProvider}
+	err = h.write(ctx, try, func(ctx context.Context) error {
+		return h.client.get(ctx, metadatasResource, app.Namespace, name, &old)
+	})
+	switch {
+	case err == nil && old.Spec.SHA256 == spec.SHA256 && old.Spec.App == app.Name && old.Spec.Revision == revision:
+		return nil
+	case err != nil && registry.CodeOf(err) != registry.NotFound:
+		return err
+	}
+	body, err := json.Marshal(map[string]any{
+		"apiVersion": groupVersion.String(),
+		"kind":       kindMetadata,
+		"metadata": map[string]any{
+			"name": name, "namespace": app.Namespace,
+			"labels":      map[string]string{labelApp: app.Name, "app.kubernetes.io/managed-by": "weir"},
+			"annotations": map[string]string{annotationRevision: revision},
+		},
+		"spec": spec,
+	})
+	if err != nil {
+		return fmt.Errorf("registry: encode metadata of %s: %w", app, err)
+	}
+	try.verb = "patch"
+	return h.write(ctx, try, func(ctx context.Context) error {
+		return h.client.apply(ctx, metadatasResource, app.Namespace, name, metadataManager, body, &appMetadata{})
+	})
+}
+
+// Metadata implements registry.MetadataStore.
+func (h *Hub) Metadata(ctx context.Context, app registry.App, revision string) ([]byte, error) {
+	if err := validateMetadata(app, revision); err != nil {
+		return nil, err
+	}
+	name := metadataName(app, revision)
+	var stored appMetadata
+	try := attempt{verb: "get", resource: metadatasResource, namespace: app.Namespace, name: name, role: roleConsumer}
+	err := h.write(ctx, try, func(ctx context.Context) error {
+		return h.client.get(ctx, metadatasResource, app.Namespace, name, &stored)
+	})
+	if registry.CodeOf(err) == registry.NotFound {
+		return nil, &registry.Error{
+			Code:    registry.NotFound,
+			Message: fmt.Sprintf("no metadata is stored for revision %s of %s", revision, app),
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	document, err := unpackMetadata(&stored.Spec)
+	if err != nil {
+		return nil, &registry.Error{
+			Code:    registry.Internal,
+			Message: fmt.Sprintf("the stored metadata of revision %s of %s is damaged", revision, app),
+			Err:     err,
+			Fix:     fmt.Sprintf("delete AppMetadata %s in namespace %s; its provider writes it again when it starts", name, app.Namespace),
+		}
+	}
+	return document, nil
+}
+
+// Revisions implements registry.MetadataStore.
+func (h *Hub) Revisions(ctx context.Context, app registry.App) ([]registry.Revision, error) {
+	if err := app.Validate(); err != nil {
+		return nil, err
+	}
+	revisions := []registry.Revision{}
+	opts := metav1.ListOptions{LabelSelector: labelApp + "=" + app.Name, Limit: pageSize}
+	try := attempt{verb: "list", resource: metadatasResource, namespace: app.Namespace, role: roleConsumer}
+	for {
+		var page *metav1.PartialObjectMetadataList
+		err := h.write(ctx, try, func(ctx context.Context) error {
+			obj, err := h.client.list(ctx, metadatasResource, app.Namespace, opts)
+			if err != nil {
+				return err
+			}
+			var ok bool
+			if page, ok = obj.(*metav1.PartialObjectMetadataList); !ok {
+				return fmt.Errorf("unexpected answer %T", obj)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Items {
+			if revision := page.Items[i].Annotations[annotationRevision]; revision != "" {
+				revisions = append(revisions, registry.Revision{Revision: revision, Stored: page.Items[i].CreationTimestamp.Time})
+			}
+		}
+		if opts.Continue = page.Continue; opts.Continue == "" {
+			break
+		}
+	}
+	slices.SortFunc(revisions, func(a, b registry.Revision) int { return strings.Compare(a.Revision, b.Revision) })
+	return revisions, nil
+}
+
+// DeleteMetadata implements registry.MetadataStore.
+func (h *Hub) DeleteMetadata(ctx context.Context, app registry.App, revision string) error {
+	if err := validateMetadata(app, revision); err != nil {
+		return err
+	}
+	name := metadataName(app, revision)
+	try := attempt{verb: "delete", resource: metadatasResource, namespace: app.Namespace, name: name, role: roleProvider}
+	err := h.write(ctx, try, func(ctx context.Context) error {
+		return h.client.delete(ctx, metadatasResource, app.Namespace, name)
+	})
+	if registry.CodeOf(err) == registry.NotFound {
+		return nil
+	}
+	return err
+}
+
+func validateMetadata(app registry.App, revision string) error {
+	if err := app.Validate(); err != nil {
+		return err
+	}
+	return registry.ValidateRevision(revision)
+}
+
+// packMetadata makes the stored form: text while it is small, gzip otherwise.
+func packMetadata(app registry.App, revision string, document []byte) (metadataSpec, error) {
+	sum := sha256.Sum256(document)
+	spec := metadataSpec{App: app.Name, Revision: revision, Size: int64(len(document)), SHA256: hex.EncodeToString(sum[:])}
+	tooLarge := func(size int, what string) error {
+		return &registry.Error{
+			Code:    registry.Invalid,
+			Message: fmt.Sprintf("the metadata of revision %s of %s has %d bytes%s, and the registry holds %d", revision, app, size, what, maxStored),
+			Fix:     "split the application, or offer fewer interfaces in one",
+		}
+	}
+	if len(document) > maxDocument {
+		return metadataSpec{}, tooLarge(len(document), "")
+	}
+	if len(document) <= gzipAbove && utf8.Valid(document) && !bytes.ContainsRune(document, 0) {
+		spec.Document = string(document)
+		return spec, nil
+	}
+	var packed bytes.Buffer
+	// The bytes must not depend on when they were written: equal is no change.
+	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	if err != nil {
+		return metadataSpec{}, fmt.Errorf("registry: compress metadata: %w", err)
+	}
+	if _, err := w.Write(document); err != nil {
+		return metadataSpec{}, fmt.Errorf("registry: compress metadata: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return metadataSpec{}, fmt.Errorf("registry: compress metadata: %w", err)
+	}
+	// An object carries bytes in base64.
+	if size := (packed.Len() + 2) / 3 * 4; size > maxStored {
+		return metadataSpec{}, tooLarge(size, " when compressed")
+	}
+	spec.Gzip = packed.Bytes()
+	return spec, nil
+}
+
+// unpackMetadata reads the stored form, whoever wrote it.
+func unpackMetadata(spec *metadataSpec) ([]byte, error) {
+	document := []byte(spec.Document)
+	if len(spec.Gzip) > 0 {
+		r, err := gzip.NewReader(bytes.NewReader(spec.Gzip))
+		if err != nil {
+			return nil, err
+		}
+		document, err = io.ReadAll(io.LimitReader(r, maxDocument+1))
+		if err != nil {
+			return nil, err
+		}
+		if len(document) > maxDocument {
+			return nil, fmt.Errorf("it unpacks to more than %d bytes", maxDocument)
+		}
+	}
+	if sum := sha256.Sum256(document); hex.EncodeToString(sum[:]) != spec.SHA256 {
+		return nil, fmt.Errorf("it has SHA-256 %x, not %s", sum, quote(spec.SHA256))
+	}
+	return document, nil
+}

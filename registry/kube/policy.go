@@ -1,0 +1,112 @@
+package kube
+
+import (
+	"cmp"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// policy is what a DiscoveryPolicy says.
+type policy struct {
+	namespace, name string
+	consumer        string
+	provider        registry.App // without a name where it is for every provider
+	mode            registry.Mode
+}
+
+// policyTable holds the DiscoveryPolicies of a space.
+type policyTable struct{ *space }
+
+func (t policyTable) slim(obj runtime.Object) (string, any) {
+	o, ok := obj.(*discoveryPolicy)
+	if !ok {
+		return "", &policy{}
+	}
+	p := &policy{namespace: o.Namespace, name: o.Name, consumer: o.Spec.Consumer, mode: registry.Mode(o.Spec.Mode)}
+	if o.Spec.Provider != nil {
+		p.provider = registry.App{Namespace: cmp.Or(o.Spec.Provider.Namespace, o.Namespace), Name: o.Spec.Provider.Name}
+	}
+	return objectKey(o), p
+}
+
+func (t policyTable) put(key string, kept any, now time.Time) {
+	p := kept.(*policy)
+	if old := t.policies[key]; old != nil && *old == *p {
+		return
+	}
+	t.policies[key] = p
+	t.touchAll(now)
+}
+
+func (t policyTable) remove(key string, now time.Time) {
+	if t.policies[key] != nil {
+		delete(t.policies, key)
+		t.touchAll(now)
+	}
+}
+
+func (t policyTable) replace(all map[string]any, now time.Time) { sweep(t, t.policies, all, now) }
+
+// touchAll looks at all applications again: a policy can be for any, and they
+// change seldom.
+func (t policyTable) touchAll(now time.Time) {
+	for _, s := range t.hub.spaces {
+		for _, a := range s.apps {
+			a.touch(now)
+		}
+	}
+}
+
+// mode is how this process is to call an application: by the weightiest
+// DiscoveryPolicy that speaks of both, else by the Service's annotation. mu is
+// held.
+func (h *Hub) mode(a *app) registry.Mode {
+	var best *policy
+	spaces := []*space{a.space}
+	if own := h.ownSpace(); own != nil && own != a.space {
+		spaces = append(spaces, own)
+	}
+	for _, s := range spaces {
+		for _, p := range s.policies {
+			if h.concerns(p, a.name) && (best == nil || h.outranks(p, best)) {
+				best = p
+			}
+		}
+	}
+	switch {
+	case best != nil:
+		return best.mode
+	case a.service != nil && a.service.mode != "":
+		return a.service.mode
+	}
+	return registry.ModePod
+}
+
+// concerns reports whether a policy has a say in how this process calls an
+// application.
+func (h *Hub) concerns(p *policy, provider registry.App) bool {
+	if p.mode != registry.ModePod && p.mode != registry.ModeService {
+		return false
+	}
+	if p.provider.Name != "" && p.provider != provider {
+		return false
+	}
+	if p.namespace == h.own {
+		return p.consumer == "" || p.consumer == h.cfg.App
+	}
+	// Another namespace speaks for its own providers, not for foreign consumers.
+	return p.namespace == provider.Namespace && p.consumer == ""
+}
+
+func (h *Hub) outranks(p, o *policy) bool {
+	return cmp.Or(
+		compareBool(p.namespace == h.own, o.namespace == h.own),
+		compareBool(p.consumer != "", o.consumer != ""),
+		compareBool(p.provider.Name != "", o.provider.Name != ""),
+		strings.Compare(o.name, p.name),
+	) > 0
+}

@@ -1,0 +1,305 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// table takes in what a source hears. slim is called without the hub's lock and
+// must not touch shared state; the others are called with it.
+type table interface {
+	// slim keeps of an object what is served, under a key that is the object's
+	// for life.
+	slim(obj runtime.Object) (key string, kept any)
+	put(key string, kept any, now time.Time)
+	remove(key string, now time.Time)
+	// replace makes all the whole state: what is not in it is gone, with proof.
+	replace(all map[string]any, now time.Time)
+}
+
+// source lists and watches one kind of object in one namespace for as long as
+// the hub lives.
+//
+// client-go's reflector does much of this, but waits up to a minute before it
+// tries an API server again that did not answer, and cannot be told otherwise;
+// nor does it say when it lost touch. Here an unreachable server is tried at
+// least every MaxBackoff.
+type source struct {
+	hub       *Hub
+	resource  *resource
+	namespace string
+	field     string // a field selector, to follow one object only
+	role      string
+	table     table
+
+	streams bool // the server sends the initial state as a watch
+
+	// Guarded by hub.mu.
+	synced  bool
+	lostAt  time.Time
+	failure *registry.Error
+}
+
+const (
+	pageSize  = 500
+	firstWait = 50 * time.Millisecond
+	// refusedFactor times MaxBackoff is the longest pause after an answer that
+	// refuses: the server is there, and asking often will not change its mind.
+	refusedFactor = 4
+	// A stream that ends before this has brought nothing worth hurrying for.
+	shortStream = time.Second
+)
+
+func (s *source) run(ctx context.Context) {
+	s.streams = true
+	wait := firstWait
+	version := "" // where to go on; empty when the whole state is needed
+	for ctx.Err() == nil {
+		began := time.Now()
+		next, heard, err := s.follow(ctx, version)
+		if ctx.Err() != nil {
+			return
+		}
+		version = next
+		if heard {
+			wait = firstWait
+		}
+		if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || isTooNew(err) {
+			// Not a loss: the server is there, and will tell everything anew.
+			version = ""
+			s.hub.metrics.relists.WithLabelValues(s.resource.name).Inc()
+			err = nil
+			if heard {
+				continue
+			}
+		}
+		if err == nil {
+			if time.Since(began) > shortStream || heard {
+				continue // an ordinary end: servers close watches every few minutes
+			}
+			err = errShort
+		}
+		s.lost(began, err)
+		pause := s.pause(wait, err)
+		wait = min(2*wait, refusedFactor*s.hub.cfg.MaxBackoff)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+var errShort = errors.New("the API server ended the watch at once")
+
+// pause is how long to wait before the next attempt.
+func (s *source) pause(wait time.Duration, err error) time.Duration {
+	limit := s.hub.cfg.MaxBackoff
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		limit *= refusedFactor
+		if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
+			wait = max(wait, time.Duration(seconds)*time.Second)
+			limit = max(limit, wait)
+		}
+	}
+	wait = min(wait, limit)
+	return wait/2 + rand.N(wait/2+1) // a fleet must not knock in step
+}
+
+// follow hears one stream out, after the whole state where version is empty. It
+// returns where to go on, and whether the server told anything.
+func (s *source) follow(ctx context.Context, version string) (next string, heard bool, err error) {
+	opts := metav1.ListOptions{
+		AllowWatchBookmarks: true,
+		ResourceVersion:     version,
+		FieldSelector:       s.field,
+		TimeoutSeconds:      watchTimeout(rand.Float64),
+	}
+	var initial map[string]any // what a streamed initial state has brought so far
+	if version == "" {
+		if s.streams {
+			whole := true
+			opts.SendInitialEvents = &whole
+			opts.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan
+			initial = map[string]any{}
+		} else {
+			if opts.ResourceVersion, err = s.list(ctx); err != nil {
+				return "", false, err
+			}
+			heard = true
+			version = opts.ResourceVersion
+		}
+	}
+	w, err := s.hub.client.watch(ctx, s.resource, s.namespace, opts)
+	if err != nil {
+		if initial != nil && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)) {
+			s.streams = false // an API server that does not stream lists yet
+			return s.follow(ctx, "")
+		}
+		return version, heard, err
+	}
+	defer w.Stop()
+	if initial == nil {
+		s.inTouch()
+	}
+	for {
+		var event watch.Event
+		var ok bool
+		select {
+		case event, ok = <-w.ResultChan():
+		case <-ctx.Done():
+			return version, heard, nil
+		}
+		if !ok {
+			return version, heard, nil
+		}
+		if event.Type == watch.Error {
+			return version, heard, apierrors.FromObject(event.Object)
+		}
+		object, err := meta.Accessor(event.Object)
+		if err != nil {
+			return version, heard, fmt.Errorf("read watch event: %w", err)
+		}
+		heard = true
+		switch {
+		case event.Type == watch.Bookmark && initial != nil:
+			if object.GetAnnotations()[metav1.InitialEventsAnnotationKey] != "true" {
+				continue
+			}
+			s.replace(initial)
+			initial = nil
+		case event.Type == watch.Bookmark:
+		case initial != nil:
+			if key, kept := s.table.slim(event.Object); key != "" {
+				initial[key] = kept
+			}
+			continue // an unfinished state is no place to go on from
+		default:
+			s.take(event)
+		}
+		version = object.GetResourceVersion()
+	}
+}
+
+// list reads the whole state page by page and returns its version.
+func (s *source) list(ctx context.Context) (string, error) {
+	all := map[string]any{}
+	opts := metav1.ListOptions{FieldSelector: s.field, Limit: pageSize}
+	for {
+		page, err := s.hub.client.list(ctx, s.resource, s.namespace, opts)
+		if err != nil {
+			return "", err
+		}
+		err = meta.EachListItem(page, func(obj runtime.Object) error {
+			if key, kept := s.table.slim(obj); key != "" {
+				all[key] = kept
+			}
+			return nil
+		})
+		if err != nil {
+			return "", fmt.Errorf("read list: %w", err)
+		}
+		list, err := meta.ListAccessor(page)
+		if err != nil {
+			return "", fmt.Errorf("read list: %w", err)
+		}
+		if opts.Continue = list.GetContinue(); opts.Continue == "" {
+			s.replace(all)
+			return list.GetResourceVersion(), nil
+		}
+	}
+}
+
+func (s *source) take(event watch.Event) {
+	now := time.Now()
+	s.hub.metrics.events.WithLabelValues(s.resource.name).Inc()
+	key, kept := s.table.slim(event.Object)
+	if key == "" {
+		return
+	}
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if event.Type == watch.Deleted {
+		s.table.remove(key, now)
+	} else {
+		s.table.put(key, kept, now)
+	}
+}
+
+func (s *source) replace(all map[string]any) {
+	now := time.Now()
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.table.replace(all, now)
+	first := !s.synced
+	s.foundLocked()
+	if first {
+		s.hub.flushFollowed(now)
+	}
+}
+
+// inTouch notes that the server answers.
+func (s *source) inTouch() {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.foundLocked()
+}
+
+func (s *source) foundLocked() {
+	if s.synced && s.failure == nil {
+		return
+	}
+	if s.failure != nil {
+		s.hub.mended(s.failure)
+	}
+	s.synced, s.failure, s.lostAt = true, nil, time.Time{}
+	s.hub.wakeLocked()
+}
+
+// lost notes that the server cannot be heard, since when and why. What is known
+// stays.
+func (s *source) lost(since time.Time, err error) {
+	why := s.hub.client.explain(err, attempt{verb: "list", resource: s.resource, namespace: s.namespace, role: s.role})
+	s.hub.metrics.errors.WithLabelValues(string(why.Code)).Inc()
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if s.resource.optional && apierrors.IsNotFound(err) && !s.synced {
+		// The cluster does not define such objects, so there are none.
+		s.hub.log.Info("registry goes without an optional kind of object", "kind", s.resource.full(), "reason", why.Error())
+		s.synced = true
+		s.hub.flushFollowed(time.Now())
+		s.hub.wakeLocked()
+		return
+	}
+	if s.resource.optional && apierrors.IsNotFound(err) {
+		return
+	}
+	if s.lostAt.IsZero() {
+		s.lostAt = since
+	}
+	if s.failure == nil || s.failure.Error() != why.Error() {
+		if s.failure != nil {
+			s.hub.mended(s.failure)
+		}
+		s.failure = why
+		s.hub.failed(why)
+		s.hub.wakeLocked()
+	}
+}
+
+// isTooNew tells that the server is behind what was seen before, as after a
+// restore of its database.
+func isTooNew(err error) bool {
+	return apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
+}

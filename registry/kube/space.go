@@ -1,0 +1,230 @@
+package kube
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+	"unique"
+
+	"github.com/weirmesh/weir/internal/feed"
+	"github.com/weirmesh/weir/registry"
+)
+
+// space is what the hub knows of one namespace, or of all together when its
+// namespace is empty. Everything in it is guarded by hub.mu. Objects are slim:
+// strings are shared with the snapshots built from them, and what instances
+// have in common is kept once.
+type space struct {
+	hub       *Hub
+	namespace string
+
+	apps     map[registry.App]*app
+	slices   map[string]*slice // by namespace/name
+	pods     map[string]*pod   // by UID
+	policies map[string]*policy
+	mappings map[string]*mapping
+
+	// The sources run once somebody needs them; nil before.
+	sliceSource, podSource, serviceSource, policySource, mappingSource *source
+}
+
+func newSpace(h *Hub, namespace string) *space {
+	return &space{
+		hub:       h,
+		namespace: namespace,
+		apps:      map[registry.App]*app{},
+		slices:    map[string]*slice{},
+		pods:      map[string]*pod{},
+		policies:  map[string]*policy{},
+		mappings:  map[string]*mapping{},
+	}
+}
+
+// app is what is known of one application. It exists while a slice or Service
+// of its name does, or somebody follows it.
+type app struct {
+	name    registry.App
+	space   *space
+	slices  []*slice
+	service *service
+	leaving []leaving // endpoints that vanished without proof
+
+	// How far the followers are.
+	topic     *feed.Topic[registry.Snapshot] // nil while there are none
+	followers int
+	dirty     bool // changed since snapshot was built
+	scheduled bool // a flush is on its way
+	flushed   time.Time
+	graceEnds time.Time // when leaving has to be looked at again
+	changed   time.Time // when the newest change came
+	snapshot  *registry.Snapshot
+}
+
+// slice is one EndpointSlice.
+type slice struct {
+	app       *app // nil for one that belongs to no Service
+	endpoints []endpoint
+	ports     []slicePort
+}
+
+type slicePort struct {
+	name string
+	port uint16
+}
+
+// endpoint is one address of a slice.
+type endpoint struct {
+	addr   netip.Addr
+	pod    *pod // nil where the slice names none
+	place  unique.Handle[place]
+	health health
+}
+
+// rawSlice is a slice whose pods have not been looked up.
+type rawSlice struct {
+	app       registry.App // without a name where the slice belongs to no Service
+	endpoints []rawEndpoint
+	ports     []slicePort
+}
+
+type rawEndpoint struct {
+	addr      netip.Addr
+	uid, name string // of the pod; empty where the slice names none
+	place     unique.Handle[place]
+	health    health
+}
+
+type health uint8
+
+// In the order in which a pod's endpoints in several slices outrank one another.
+const (
+	notReady health = iota
+	ready
+	terminating
+)
+
+func (h health) word() registry.Health {
+	switch h {
+	case ready:
+		return registry.Ready
+	case terminating:
+		return registry.Terminating
+	}
+	return registry.NotReady
+}
+
+// leaving is an endpoint that is in no slice any more while its pod still is.
+type leaving struct {
+	endpoint
+	until time.Time
+}
+
+// place is where an instance runs.
+type place struct{ node, zone string }
+
+// pod is one pod, known by its UID alone.
+type pod struct {
+	uid, name string
+	said      *statement // nil while it has registered nothing
+	attrs     unique.Handle[attrs]
+	started   int64 // Unix nanoseconds; 0 when unknown
+
+	// The applications whose slices name the pod, once for each endpoint.
+	app  *app
+	more []*app
+
+	known       bool // the pod itself was seen, not only a slice that names it
+	gone        bool // it was seen to go
+	terminating bool
+}
+
+// service is what a Service says of its application.
+type service struct {
+	headless bool
+	ipv6     bool // the Service's first family
+	ports    []servicePort
+	mode     registry.Mode // the annotation's; empty when it says nothing
+	badMode  string        // what the annotation says instead of a mode
+}
+
+type servicePort struct {
+	registry.ServicePort
+	// named is set where the pods' port is given by name: the slices know it.
+	named bool
+}
+
+func (p *pod) addRef(a *app) {
+	if p.app == nil {
+		p.app = a
+	} else {
+		p.more = append(p.more, a)
+	}
+}
+
+func (p *pod) dropRef(a *app) {
+	if i := slices.Index(p.more, a); i >= 0 {
+		p.more = slices.Delete(p.more, i, i+1)
+		if len(p.more) == 0 {
+			p.more = nil
+		}
+		return
+	}
+	if p.app != a {
+		return
+	}
+	p.app = nil
+	if n := len(p.more); n > 0 {
+		p.app = p.more[n-1]
+		if p.more = p.more[:n-1]; n == 1 {
+			p.more = nil
+		}
+	}
+}
+
+// refers reports whether one of the application's slices names the pod.
+func (p *pod) refers(a *app) bool { return p.app == a || slices.Contains(p.more, a) }
+
+// touchApps marks every application that has the pod.
+func (p *pod) touchApps(now time.Time) {
+	if p.app != nil {
+		p.app.touch(now)
+	}
+	for _, a := range p.more {
+		a.touch(now)
+	}
+}
+
+// podOf returns the entry of a pod that a slice names, known or not.
+func (s *space) podOf(uid, name string) *pod {
+	p := s.pods[uid]
+	if p == nil {
+		p = &pod{uid: uid, name: name}
+		s.pods[uid] = p
+	}
+	return p
+}
+
+// release forgets a pod that neither exists nor is named by a slice.
+func (s *space) release(p *pod) {
+	if p.app == nil && (!p.known || p.gone) {
+		s.hub.statements.release(p.said)
+		delete(s.pods, p.uid)
+	}
+}
+
+// appOf returns the application's entry, making it if need be.
+func (s *space) appOf(name registry.App) *app {
+	a := s.apps[name]
+	if a == nil {
+		a = &app{name: name, space: s, dirty: true}
+		s.apps[name] = a
+	}
+	return a
+}
+
+// releaseApp forgets an application that nothing speaks of.
+func (s *space) releaseApp(a *app) {
+	if len(a.slices) == 0 && a.service == nil && a.topic == nil && len(a.leaving) == 0 {
+		delete(s.apps, a.name)
+	}
+}

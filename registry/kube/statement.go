@@ -1,0 +1,229 @@
+package kube
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// Annotations of a pod.
+const (
+	// AnnotationMetadata holds what the instance speaks, as a flat JSON object
+	// of strings: the format of Dubbo Java's Kubernetes registry.
+	AnnotationMetadata = "io.dubbo/metadata"
+	// AnnotationInstance holds Weir's own details as JSON, version 1.
+	AnnotationInstance = "weirmesh.io/instance"
+)
+
+// AnnotationCallMode of a Service says how its application asks to be called:
+// "pod" or "service".
+const AnnotationCallMode = "weirmesh.io/call-mode"
+
+// statement is what an annotation io.dubbo/metadata says. Pods of one revision
+// say the same and share one.
+type statement struct {
+	text      string
+	metadata  map[string]string
+	endpoints []registry.Endpoint
+	revision  string
+	tag       string
+	problem   string
+	users     int
+}
+
+// attrs is what an annotation weirmesh.io/instance says, but for the start
+// time. Most pods say the same and share one.
+type attrs struct {
+	weight  int
+	tag     string
+	state   registry.State
+	zone    string
+	warning string
+}
+
+var noAttrs = attrs{weight: registry.DefaultWeight, state: registry.Up}
+
+// maxAnnotation is far above what an annotation can be (256 KiB for all of an
+// object together); it keeps the parsers honest.
+const maxAnnotation = 512 << 10
+
+// parseMetadata reads the annotation io.dubbo/metadata.
+func parseMetadata(text string) *statement {
+	s := &statement{text: text}
+	unreadable := func(err error) *statement {
+		s.metadata, s.endpoints, s.revision, s.tag = nil, nil, "", ""
+		s.problem = "its annotation " + AnnotationMetadata + " cannot be read: " + err.Error()
+		return s
+	}
+	if err := decodeJSON(text, &s.metadata); err != nil {
+		return unreadable(err)
+	}
+	endpoints, err := registry.DubboEndpoints(s.metadata)
+	if err != nil {
+		return unreadable(err)
+	}
+	s.endpoints = endpoints
+	s.revision = s.metadata[registry.KeyRevision]
+	s.tag = s.metadata[registry.KeyTag]
+	return s
+}
+
+// instanceDocument is the annotation weirmesh.io/instance, version 1. Readers
+// ignore fields they do not know.
+type instanceDocument struct {
+	Version int            `json:"v"`
+	App     string         `json:"app"`
+	Weight  *int           `json:"weight,omitempty"`
+	Tag     string         `json:"tag,omitempty"`
+	Zone    string         `json:"zone,omitempty"`
+	State   registry.State `json:"state,omitempty"`
+	Started *time.Time     `json:"startTime,omitempty"`
+}
+
+// parseInstance reads the annotation weirmesh.io/instance. What cannot be read
+// is replaced by defaults, with a warning: a wrong weight must not take an
+// instance out.
+func parseInstance(text string) (values attrs, started int64) {
+	values = noAttrs
+	warn := func(format string, args ...any) {
+		values.warning = "its annotation " + AnnotationInstance + " " + fmt.Sprintf(format, args...)
+	}
+	if text == "" {
+		return values, 0
+	}
+	var doc instanceDocument
+	if err := decodeJSON(text, &doc); err != nil {
+		warn("cannot be read, so defaults stand in for it: %v", err)
+		return values, 0
+	}
+	if doc.Version != 1 {
+		warn("has version %d, and this reader knows 1; defaults stand in for it", doc.Version)
+		return values, 0
+	}
+	values.tag, values.zone = doc.Tag, doc.Zone
+	if doc.Weight != nil {
+		if *doc.Weight < 0 || *doc.Weight > registry.MaxWeight {
+			warn("names weight %d, which is not between 0 and %d", *doc.Weight, registry.MaxWeight)
+		} else {
+			values.weight = cmp.Or(*doc.Weight, registry.DefaultWeight)
+		}
+	}
+	switch state := cmp.Or(doc.State, registry.Up); state {
+	case registry.Up, registry.Draining:
+		values.state = state
+	default:
+		warn("names state %q, which is neither %q nor %q", state, registry.Up, registry.Draining)
+	}
+	if doc.Started != nil && doc.Started.Year() >= 1970 && doc.Started.Year() < 2200 {
+		started = doc.Started.UnixNano()
+	}
+	return values, started
+}
+
+// decodeJSON reads exactly one JSON value, and says what is wrong in words that
+// do not need Go to be understood.
+func decodeJSON(text string, into any) error {
+	if len(text) > maxAnnotation {
+		return fmt.Errorf("it is longer than %d bytes", maxAnnotation)
+	}
+	dec := json.NewDecoder(strings.NewReader(text))
+	err := dec.Decode(into)
+	if err == nil {
+		if _, err := dec.Token(); err != io.EOF {
+			return fmt.Errorf("something follows the JSON at byte %d", dec.InputOffset())
+		}
+		return nil
+	}
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.Is(err, io.EOF):
+		return errors.New("it is empty")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the JSON ends too early")
+	case errors.As(err, &syntax):
+		return fmt.Errorf("not JSON at byte %d: %s", syntax.Offset, syntax.Error())
+	case errors.As(err, &kind) && kind.Field != "":
+		return fmt.Errorf("field %q is a JSON %s where a %s belongs", kind.Field, kind.Value, plainKind(kind.Type.String()))
+	case errors.As(err, &kind):
+		return fmt.Errorf("a JSON %s stands at byte %d where a %s belongs", kind.Value, kind.Offset, plainKind(kind.Type.String()))
+	}
+	return err
+}
+
+func plainKind(goType string) string {
+	switch goType {
+	case "string", "registry.State":
+		return "string"
+	case "int", "*int":
+		return "number"
+	case "time.Time":
+		return "time"
+	}
+	return "JSON object of strings"
+}
+
+// encodeMetadata writes the annotation io.dubbo/metadata.
+func encodeMetadata(metadata map[string]string) (string, error) {
+	if metadata == nil {
+		metadata = map[string]string{}
+	}
+	return encodeJSON(metadata)
+}
+
+// encodeInstance writes the annotation weirmesh.io/instance.
+func encodeInstance(app registry.App, d registry.Details, zone string) (string, error) {
+	weight := cmp.Or(d.Weight, registry.DefaultWeight)
+	doc := instanceDocument{
+		Version: 1, App: app.Name, Weight: &weight, Tag: d.Tag, Zone: zone,
+		State: cmp.Or(d.State, registry.Up),
+	}
+	if !d.Started.IsZero() {
+		started := d.Started.UTC()
+		doc.Started = &started
+	}
+	return encodeJSON(doc)
+}
+
+// encodeJSON leaves <, > and & as they are: Dubbo Java does not escape them.
+func encodeJSON(v any) (string, error) {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return "", fmt.Errorf("encode annotation: %w", err)
+	}
+	return strings.TrimSuffix(b.String(), "\n"), nil
+}
+
+// statements keeps what pods say in common. It is guarded by hub.mu.
+type statements map[string]*statement
+
+// acquire returns the one for the annotation's text; nil for no annotation.
+func (all statements) acquire(text string, has bool) *statement {
+	if !has {
+		return nil
+	}
+	s := all[text]
+	if s == nil {
+		s = parseMetadata(text)
+		all[text] = s
+	}
+	s.users++
+	return s
+}
+
+func (all statements) release(s *statement) {
+	if s == nil {
+		return
+	}
+	if s.users--; s.users == 0 {
+		delete(all, s.text)
+	}
+}

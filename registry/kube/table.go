@@ -1,0 +1,333 @@
+package kube
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+	"unique"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// sweep removes from a table what a whole state does not hold, and then takes
+// the state in.
+func sweep[V any](t table, have map[string]V, all map[string]any, now time.Time) {
+	for key := range have {
+		if _, ok := all[key]; !ok {
+			t.remove(key, now)
+		}
+	}
+	for key, kept := range all {
+		t.put(key, kept, now)
+	}
+}
+
+func objectKey(o metav1.Object) string { return o.GetNamespace() + "/" + o.GetName() }
+
+// sliceTable holds the EndpointSlices of a space.
+type sliceTable struct{ *space }
+
+func (t sliceTable) slim(obj runtime.Object) (string, any) {
+	o, ok := obj.(*discoveryv1.EndpointSlice)
+	if !ok {
+		return "", &rawSlice{}
+	}
+	raw := &rawSlice{app: registry.App{Namespace: o.Namespace, Name: o.Labels[discoveryv1.LabelServiceName]}}
+	if o.AddressType == discoveryv1.AddressTypeFQDN {
+		return objectKey(o), raw // deprecated, and of no address
+	}
+	for _, p := range o.Ports {
+		if p.Port != nil && *p.Port > 0 && *p.Port <= 65535 {
+			port := slicePort{port: uint16(*p.Port)}
+			if p.Name != nil {
+				port.name = unique.Make(*p.Name).Value()
+			}
+			raw.ports = append(raw.ports, port)
+		}
+	}
+	raw.endpoints = make([]rawEndpoint, 0, len(o.Endpoints))
+	for i := range o.Endpoints {
+		e := &o.Endpoints[i]
+		if len(e.Addresses) == 0 {
+			continue
+		}
+		// Addresses beyond the first have no meaning (EndpointSlice's own words).
+		addr, err := netip.ParseAddr(e.Addresses[0])
+		if err != nil {
+			continue
+		}
+		r := rawEndpoint{addr: addr, health: healthOf(e.Conditions), place: unique.Make(place{node: value(e.NodeName), zone: value(e.Zone)})}
+		if ref := e.TargetRef; ref != nil && ref.Kind == "Pod" && ref.UID != "" {
+			r.uid, r.name = string(ref.UID), ref.Name
+		}
+		raw.endpoints = append(raw.endpoints, r)
+	}
+	return objectKey(o), raw
+}
+
+// healthOf reads conditions as the API wants unset ones read: ready, and not
+// terminating.
+func healthOf(c discoveryv1.EndpointConditions) health {
+	switch {
+	case c.Terminating != nil && *c.Terminating:
+		return terminating
+	case c.Ready == nil || *c.Ready:
+		return ready
+	}
+	return notReady
+}
+
+func (t sliceTable) put(key string, kept any, now time.Time) {
+	raw := kept.(*rawSlice)
+	old := t.slices[key]
+	if old != nil && old.same(raw) {
+		return
+	}
+	s := &slice{ports: raw.ports}
+	if raw.app.Name != "" {
+		s.app = t.appOf(raw.app)
+	}
+	if len(raw.endpoints) > 0 {
+		s.endpoints = make([]endpoint, len(raw.endpoints))
+	}
+	for i, r := range raw.endpoints {
+		e := endpoint{addr: r.addr, place: r.place, health: r.health}
+		if r.uid != "" && s.app != nil {
+			e.pod = t.podOf(r.uid, r.name)
+			e.pod.addRef(s.app)
+		}
+		s.endpoints[i] = e
+	}
+	t.slices[key] = s
+	if s.app != nil {
+		s.app.slices = append(s.app.slices, s)
+	}
+	if old != nil {
+		t.detach(old, now)
+	}
+	if s.app != nil {
+		s.app.touch(now)
+	}
+}
+
+func (t sliceTable) remove(key string, now time.Time) {
+	if old := t.slices[key]; old != nil {
+		delete(t.slices, key)
+		t.detach(old, now)
+	}
+}
+
+func (t sliceTable) replace(all map[string]any, now time.Time) { sweep(t, t.slices, all, now) }
+
+// detach takes a slice out of its application. What it held is dropped where
+// that is proven or known elsewhere, and lingers where it is not.
+func (t sliceTable) detach(old *slice, now time.Time) {
+	a := old.app
+	if a == nil {
+		return
+	}
+	a.slices = slices.DeleteFunc(a.slices, func(s *slice) bool { return s == old })
+	for _, e := range old.endpoints {
+		if e.pod == nil {
+			continue
+		}
+		e.pod.dropRef(a)
+		if !e.pod.refers(a) {
+			a.linger(e, now)
+		}
+		t.release(e.pod)
+	}
+	a.touch(now)
+	t.releaseApp(a)
+}
+
+func (s *slice) same(raw *rawSlice) bool {
+	var name registry.App
+	if s.app != nil {
+		name = s.app.name
+	} else {
+		name = registry.App{Namespace: raw.app.Namespace}
+	}
+	return name == raw.app && slices.Equal(s.ports, raw.ports) &&
+		slices.EqualFunc(s.endpoints, raw.endpoints, func(e endpoint, r rawEndpoint) bool {
+			uid := ""
+			if e.pod != nil {
+				uid = e.pod.uid
+			}
+			return e.addr == r.addr && uid == r.uid && e.place == r.place && e.health == r.health
+		})
+}
+
+// podTable holds the pods of a space.
+type podTable struct{ *space }
+
+// podNews is what is kept of a pod before it is compared with what is known.
+type podNews struct {
+	name        string
+	text        string // of the annotation io.dubbo/metadata
+	has         bool
+	instance    string // of the annotation weirmesh.io/instance
+	attrs       unique.Handle[attrs]
+	started     int64
+	terminating bool
+}
+
+func (t podTable) slim(obj runtime.Object) (string, any) {
+	o, ok := obj.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return "", &podNews{}
+	}
+	n := &podNews{name: o.Name, terminating: o.DeletionTimestamp != nil}
+	n.text, n.has = o.Annotations[AnnotationMetadata]
+	values, started := parseInstance(o.Annotations[AnnotationInstance])
+	n.attrs, n.started = unique.Make(values), started
+	return string(o.UID), n
+}
+
+func (t podTable) put(uid string, kept any, now time.Time) {
+	news := kept.(*podNews)
+	p := t.pods[uid]
+	if p == nil {
+		p = &pod{uid: uid, name: news.name}
+		t.pods[uid] = p
+	}
+	before := *p
+	if p.said == nil || !news.has || p.said.text != news.text {
+		t.hub.statements.release(p.said)
+		p.said = t.hub.statements.acquire(news.text, news.has)
+		if p.said != nil && p.said.problem != "" {
+			t.hub.warnPod(t.namespaceOf(p), p.name, p.said.problem)
+		}
+	}
+	if p.attrs != news.attrs {
+		if w := news.attrs.Value().warning; w != "" {
+			t.hub.warnPod(t.namespaceOf(p), p.name, w)
+		}
+	}
+	p.name, p.attrs, p.started = news.name, news.attrs, news.started
+	p.known, p.gone, p.terminating = true, false, news.terminating
+	if !before.known || before.said != p.said || before.attrs != p.attrs || before.started != p.started ||
+		before.terminating != p.terminating || before.name != p.name {
+		p.touchApps(now)
+	}
+}
+
+// namespaceOf is for log lines only: a pod does not carry its namespace.
+func (t podTable) namespaceOf(p *pod) string {
+	if t.namespace == "" && p.app != nil {
+		return p.app.name.Namespace
+	}
+	return t.namespace
+}
+
+func (t podTable) remove(uid string, now time.Time) {
+	p := t.pods[uid]
+	if p == nil || !p.known {
+		return
+	}
+	p.gone = true
+	p.touchApps(now)
+	for _, a := range t.apps {
+		if len(a.leaving) > 0 && slices.ContainsFunc(a.leaving, func(l leaving) bool { return l.pod == p }) {
+			a.touch(now)
+		}
+	}
+	t.release(p)
+}
+
+func (t podTable) replace(all map[string]any, now time.Time) {
+	// Pods that only slices know of are not gone because the list lacks them:
+	// the slices may be ahead of it.
+	known := map[string]*pod{}
+	for uid, p := range t.pods {
+		if p.known {
+			known[uid] = p
+		}
+	}
+	sweep(t, known, all, now)
+}
+
+// serviceTable holds the Services of a space.
+type serviceTable struct{ *space }
+
+func (t serviceTable) slim(obj runtime.Object) (string, any) {
+	o, ok := obj.(*corev1.Service)
+	if !ok {
+		return "", &service{}
+	}
+	s := &service{headless: o.Spec.ClusterIP == corev1.ClusterIPNone || o.Spec.Type == corev1.ServiceTypeExternalName}
+	if len(o.Spec.IPFamilies) > 0 {
+		s.ipv6 = o.Spec.IPFamilies[0] == corev1.IPv6Protocol
+	}
+	for _, p := range o.Spec.Ports {
+		port := servicePort{ServicePort: registry.ServicePort{Name: p.Name, Port: uint16(p.Port)}}
+		switch {
+		case p.TargetPort.Type == intstr.String:
+			port.named = true
+		case p.TargetPort.IntVal == 0:
+			port.Target = port.Port
+		default:
+			port.Target = uint16(p.TargetPort.IntVal)
+		}
+		s.ports = append(s.ports, port)
+	}
+	switch mode := registry.Mode(o.Annotations[AnnotationCallMode]); mode {
+	case "", registry.ModePod, registry.ModeService:
+		s.mode = mode
+	default:
+		s.badMode = string(mode)
+	}
+	return objectKey(o), &namedService{name: registry.App{Namespace: o.Namespace, Name: o.Name}, service: s}
+}
+
+type namedService struct {
+	name    registry.App
+	service *service
+}
+
+func (t serviceTable) put(_ string, kept any, now time.Time) {
+	news, ok := kept.(*namedService)
+	if !ok {
+		return
+	}
+	a := t.appOf(news.name)
+	if old := a.service; old != nil {
+		if old.same(news.service) {
+			return
+		}
+	}
+	if bad := news.service.badMode; bad != "" && (a.service == nil || a.service.badMode != bad) {
+		t.hub.log.Warn("a Service's annotation is ignored", "service", a.name.String(), "annotation", AnnotationCallMode,
+			"reason", "it says "+quote(bad)+", which is neither \"pod\" nor \"service\"")
+	}
+	a.service = news.service
+	a.touch(now)
+}
+
+func (s *service) same(o *service) bool {
+	return s.headless == o.headless && s.ipv6 == o.ipv6 && s.mode == o.mode && s.badMode == o.badMode && slices.Equal(s.ports, o.ports)
+}
+
+func (t serviceTable) remove(key string, now time.Time) {
+	if a := t.apps[appOfKey(key)]; a != nil && a.service != nil {
+		a.service = nil
+		a.touch(now)
+		t.releaseApp(a)
+	}
+}
+
+func (t serviceTable) replace(all map[string]any, now time.Time) {
+	have := map[string]struct{}{}
+	for name, a := range t.apps {
+		if a.service != nil {
+			have[name.Namespace+"/"+name.Name] = struct{}{}
+		}
+	}
+	sweep(t, have, all, now)
+}
