@@ -1,0 +1,248 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+const (
+	// patience bounds every wait for something that should come about by itself.
+	patience = 3 * time.Minute
+	// poll is how often a wait looks.
+	poll = 100 * time.Millisecond
+)
+
+// mesh is a running `weir up`.
+type mesh struct {
+	bin, dir string
+	admin    string // address of its admin listener
+
+	cmd  *exec.Cmd
+	out  *output
+	done chan struct{} // closed once the process has been reaped
+}
+
+// theMesh is shared by the tests, which run one after another.
+var theMesh *mesh
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	if os.Geteuid() != 0 {
+		fmt.Fprintln(os.Stderr, "e2e: a Kubernetes node needs root: run sudo make e2e, or run the other tests with make race")
+		return 1
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	// In /var/tmp, since images are unpacked in it and /tmp may be in memory.
+	dir, err := os.MkdirTemp("/var/tmp", "weir-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	// PostgreSQL runs as an account of its own and must get through.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	theMesh = &mesh{bin: filepath.Join(root, "bin"), dir: filepath.Join(dir, "data")}
+	if err := theMesh.start(); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	code := m.Run()
+	if err := theMesh.stop(syscall.SIGINT); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e: ending weir up:", err)
+		code = 1
+	}
+	if code != 0 {
+		fmt.Fprintf(os.Stderr, "\n--- what weir up said\n%s---\n", theMesh.out.String())
+	}
+	return code
+}
+
+// start runs weir up and waits until everything is ready, the shop included.
+func (m *mesh) start() error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	m.admin = l.Addr().String()
+	l.Close()
+	m.out = &output{}
+	m.cmd = exec.Command(filepath.Join(m.bin, "weir"), "up", "--data-dir", m.dir, "--admin-listen", m.admin)
+	m.cmd.Stdout, m.cmd.Stderr = m.out, m.out
+	m.cmd.Env = append(os.Environ(), "KUBECONFIG=/nonexistent") // a stray one must not matter
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := m.cmd.Start(); err != nil {
+		return fmt.Errorf("%w; run make build first", err)
+	}
+	m.done = make(chan struct{})
+	go func() {
+		m.cmd.Wait() //nolint:errcheck // the exit code is read from ProcessState
+		close(m.done)
+	}()
+	err = wait("weir up is ready", func() error {
+		select {
+		case <-m.done:
+			return fatal(fmt.Errorf("it ended: %s", m.cmd.ProcessState))
+		default:
+		}
+		resp, err := http.Get("http://" + m.admin + "/readyz")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err == nil && resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s: %s", resp.Status, body)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%w\n--- it said\n%s---", err, m.out.String())
+	}
+	return nil
+}
+
+// stop sends a signal and waits for the end.
+func (m *mesh) stop(sig os.Signal) error {
+	if err := m.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-m.done:
+	case <-time.After(patience):
+		m.cmd.Process.Kill() //nolint:errcheck // it is reported below
+		return fmt.Errorf("%s did not end it", sig)
+	}
+	if code := m.cmd.ProcessState.ExitCode(); sig == syscall.SIGINT && code != 0 {
+		return fmt.Errorf("it ended with %s", m.cmd.ProcessState)
+	}
+	return nil
+}
+
+func (m *mesh) kubeconfig() string { return filepath.Join(m.dir, "devcluster", "admin.kubeconfig") }
+
+// client returns an administrator's client of the mesh's cluster.
+func (m *mesh) client(t *testing.T) *kubernetes.Clientset {
+	t.Helper()
+	cfg, err := clientcmd.BuildConfigFromFlags("", m.kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.QPS, cfg.Burst = 200, 400
+	return kubernetes.NewForConfigOrDie(cfg)
+}
+
+// weir runs a command of weir against the mesh's cluster.
+func (m *mesh) weir(ctx context.Context, args ...string) (stdout, stderr string, err error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(m.bin, "weir"), args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
+}
+
+// registry runs `weir registry …` on the mesh's cluster.
+func (m *mesh) registry(t *testing.T, args ...string) string {
+	t.Helper()
+	out, errs, err := m.weir(t.Context(), append([]string{"registry", "--kubeconfig", m.kubeconfig()}, args...)...)
+	if err != nil {
+		t.Fatalf("weir registry %s: %v\n%s%s", strings.Join(args, " "), err, out, errs)
+	}
+	return out
+}
+
+// output keeps what a process wrote.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// fatalError ends a wait at once.
+type fatalError struct{ error }
+
+func fatal(err error) error { return fatalError{err} }
+
+// wait calls check until it returns nil or patience ends.
+func wait(what string, check func() error) error {
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for {
+		err := check()
+		var f fatalError
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &f):
+			return fmt.Errorf("waiting until %s: %w", what, f.error)
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			return fmt.Errorf("gave up waiting until %s: %w", what, err)
+		}
+	}
+}
+
+// eventually fails the test if check does not come to return nil.
+func eventually(t *testing.T, what string, check func() error) {
+	t.Helper()
+	if err := wait(what, check); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// getJSON reads a JSON document over HTTP.
+func getJSON(ctx context.Context, url string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	return json.NewDecoder(resp.Body).Decode(into)
+}

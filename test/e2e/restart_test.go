@@ -1,0 +1,96 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// descendants returns the pids of all processes that come from pid, by following
+// /proc; pods run in the mesh's process tree too.
+func descendants(t *testing.T, pid int) []int {
+	t.Helper()
+	parents := map[int][]int{}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		// pid (name) state ppid …, and the name may hold anything.
+		id, rest, _ := strings.Cut(string(text), " ")
+		fields := strings.Fields(rest[strings.LastIndexByte(rest, ')')+1:])
+		child, err1 := strconv.Atoi(id)
+		parent, err2 := strconv.Atoi(fields[1])
+		if err1 != nil || err2 != nil {
+			t.Fatalf("%s: %q", path, text)
+		}
+		parents[parent] = append(parents[parent], child)
+	}
+	var all []int
+	for next := []int{pid}; len(next) > 0; next = next[1:] {
+		all = append(all, parents[next[0]]...)
+		next = append(next, parents[next[0]]...)
+	}
+	return all
+}
+
+// allGone waits until none of the processes is left.
+func allGone(t *testing.T, pids []int) {
+	t.Helper()
+	eventually(t, "every process has ended", func() error {
+		for _, pid := range pids {
+			name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+			if err == nil {
+				return fmt.Errorf("%d (%s) still runs", pid, strings.TrimSpace(string(name)))
+			}
+		}
+		return nil
+	})
+}
+
+// Ctrl-C ends everything, kill -9 leaves nothing that the next start does not
+// sweep, and after either the next start has yesterday's data.
+func TestRestartEndsEverythingAndKeepsData(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		t.Run(sig.String(), func(t *testing.T) {
+			s := openShop(t)
+			s.scale("inventory", 3) // which no manifest says
+			before, err := s.client.AppsV1().Deployments(namespace).Get(t.Context(), "load", metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids := descendants(t, theMesh.cmd.Process.Pid)
+			if len(pids) < 10 {
+				t.Fatalf("only %d processes came from weir up", len(pids))
+			}
+			if err := theMesh.stop(sig); err != nil {
+				t.Fatal(err)
+			}
+			allGone(t, pids)
+			if err := theMesh.start(); err != nil {
+				t.Fatal(err)
+			}
+			s = openShop(t)
+			after, err := s.client.AppsV1().Deployments(namespace).Get(t.Context(), "load", metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if before.UID != after.UID {
+				t.Error("the shop was made anew: yesterday's cluster was lost")
+			}
+			load := s.one("load")
+			s.follows()
+			s.placed(load, 20)
+		})
+	}
+}
