@@ -3,17 +3,29 @@
 package main
 
 import (
+	"context"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/weirmesh/weir/tools/devcluster/internal/cli"
 	"github.com/weirmesh/weir/tools/devcluster/internal/kube"
 )
 
-func main() {
-	os.Exit(cli.Main(os.Args[1:], cli.Children{
+func main() { os.Exit(run()) }
+
+func run() int {
+	children := cli.Children{
 		ControlPlane: kube.ControlPlane,
 		Kubelet:      kube.Kubelet,
 		Proxy:        kube.Proxy,
 		DNS:          kube.DNS,
-	}))
+	}
+	args := os.Args[1:]
+	if child := children.Find(args); child != nil {
+		return cli.RunChild(child, args[1:])
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer cancel()
+	return cli.Main(ctx, args)
 }

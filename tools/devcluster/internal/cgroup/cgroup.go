@@ -183,7 +183,9 @@ func (t Tree) Groups(id string) []string {
 // Remove removes the cluster's groups and all below them. A dead process
 // leaves its group a moment after it was reaped, hence the patience.
 func (t Tree) Remove(id string, patience time.Duration) error {
-	deadline := time.Now().Add(patience)
+	deadline := time.After(patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		var failed error
 		for _, group := range t.Groups(id) {
@@ -192,10 +194,11 @@ func (t Tree) Remove(id string, patience time.Duration) error {
 		if failed == nil {
 			return nil
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-deadline:
 			return fmt.Errorf("remove the cluster's cgroups: %w", failed)
+		case <-tick.C:
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime/debug"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"k8s.io/component-base/version"
@@ -27,26 +25,34 @@ type Children struct {
 // sets it.
 func kubernetesVersion() string { return version.Get().GitVersion }
 
-// Main runs the command line and returns the exit code.
-func Main(args []string, children Children) int {
-	if len(args) > 0 {
-		run := map[string]func([]string) error{
-			node.ChildInit:         node.Init,
-			node.ChildControlPlane: children.ControlPlane,
-			node.ChildKubelet:      children.Kubelet,
-			node.ChildProxy:        children.Proxy,
-			node.ChildDNS:          children.DNS,
-		}[args[0]]
-		if run != nil {
-			if err := run(args[1:]); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			return 0
-		}
+// Find returns the entry point that the arguments ask for, or nil if they are
+// a user's.
+func (c Children) Find(args []string) func([]string) error {
+	if len(args) == 0 {
+		return nil
 	}
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer cancel()
+	return map[string]func([]string) error{
+		node.ChildInit:         node.Init,
+		node.ChildControlPlane: c.ControlPlane,
+		node.ChildKubelet:      c.Kubelet,
+		node.ChildProxy:        c.Proxy,
+		node.ChildDNS:          c.DNS,
+	}[args[0]]
+}
+
+// RunChild runs an entry point and returns the exit code. It leaves signals to
+// the component.
+func RunChild(run func([]string) error, args []string) int {
+	if err := run(args); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// Main runs a user's command until it is done or ctx ends, and returns the
+// exit code.
+func Main(ctx context.Context, args []string) int {
 	root := newRoot(os.Stdout)
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {

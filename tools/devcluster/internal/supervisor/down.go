@@ -40,7 +40,7 @@ func Down(ctx context.Context, path string, purge bool) (stopped bool, err error
 	if record.Mode == cluster.WithNode && os.Geteuid() != 0 {
 		return stopped, fmt.Errorf("the cluster in %s has a node and was started as root: call with sudo", dir)
 	}
-	if err := sweep(dir, record); err != nil {
+	if err := sweepAll(dir, record); err != nil {
 		return stopped, err
 	}
 	if !purge {

@@ -145,7 +145,7 @@ func (s *Supervisor) prepare() error {
 		if s.options.Slot != AnySlot && s.options.Slot != record.Slot {
 			return fmt.Errorf("the data in %s are of slot %d, and the Services in them have its addresses: leave out --slot, or begin afresh after `devcluster down --dir %s --purge`", s.dir, record.Slot, s.dir)
 		}
-		if err := sweep(s.dir, record); err != nil {
+		if err := sweepAll(s.dir, record); err != nil {
 			return err
 		}
 	}
@@ -304,6 +304,7 @@ func (s *Supervisor) run(ctx context.Context, images []loadable) error {
 		err := s.once(ctx, images)
 		var ended *nodeEndedError
 		if !errors.As(err, &ended) {
+			_ = os.RemoveAll(s.dir.Run()) // The next start does it otherwise.
 			s.notify(cluster.Event{Part: cluster.PartCluster, State: cluster.Stopped})
 			return err
 		}
@@ -371,7 +372,11 @@ func (s *Supervisor) setEngine(e engine) {
 
 // cleanup removes what the stopped cluster would leave outside its directory.
 func (s *Supervisor) cleanup() {
-	if err := sweep(s.dir, s.record); err != nil {
+	s.recordMu.Lock()
+	record := s.record
+	s.record.Processes = nil
+	s.recordMu.Unlock()
+	if err := sweep(s.dir, record); err != nil {
 		s.notify(cluster.Event{Part: cluster.PartCluster, State: cluster.Failed, Detail: err.Error()})
 	}
 }

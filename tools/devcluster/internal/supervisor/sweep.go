@@ -17,18 +17,26 @@ import (
 // sweepPatience bounds the wait for what the kernel takes away by itself.
 const sweepPatience = 5 * time.Second
 
-// sweep removes what a killed supervisor left of this cluster, and nothing
-// else: the processes it recorded, the interface and the cgroups that bear its
-// id. Mounts and the node's namespaces end with their processes. The caller
+// sweepAll removes what a supervisor left of its cluster's last run. The caller
 // holds the cluster's lock.
+func sweepAll(d cluster.Dir, r cluster.Record) error {
+	if err := sweep(d, r); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(d.Run()); err != nil {
+		return fmt.Errorf("remove the last run's files: %w", err)
+	}
+	return nil
+}
+
+// sweep removes what a cluster left outside its directory, and nothing else:
+// the processes it recorded, the interface and the cgroups that bear its id.
+// Mounts and the node's namespaces end with their processes.
 func sweep(d cluster.Dir, r cluster.Record) error {
 	for _, p := range r.Processes {
 		if err := end(p); err != nil {
 			return err
 		}
-	}
-	if err := os.RemoveAll(d.Run()); err != nil {
-		return fmt.Errorf("remove the last run's files: %w", err)
 	}
 	if r.Mode != cluster.WithNode || os.Geteuid() != 0 {
 		return nil
