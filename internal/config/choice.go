@@ -14,9 +14,10 @@ type choice struct {
 	allowed []string
 }
 
-// Choice binds a setting that takes one of the allowed words; *value is its default.
-func Choice(fs *pflag.FlagSet, value *string, name string, allowed []string, usage string) {
-	fs.Var(&choice{value: value, allowed: allowed}, name, usage)
+// Choice binds a setting that takes one of the allowed words; *value is its
+// default. The shorthand may be empty.
+func Choice(fs *pflag.FlagSet, value *string, name, shorthand string, allowed []string, usage string) {
+	fs.VarP(&choice{value: value, allowed: allowed}, name, shorthand, usage)
 }
 
 func (c *choice) String() string {

@@ -30,7 +30,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	fs.DurationVar(&s.Wait, "wait", s.Wait, "")
 	fs.IntVar(&s.Replicas, "replicas", s.Replicas, "")
 	fs.BoolVar(&s.Verbose, "verbose", s.Verbose, "")
-	config.Choice(fs, &s.Shop, "shop", []string{"auto", "true", "false"}, "")
+	config.Choice(fs, &s.Shop, "shop", "", []string{"auto", "true", "false"}, "")
 	fs.StringSliceVar(&s.Namespaces, "namespaces", s.Namespaces, "")
 	config.Secret(fs, "database-url")
 	return fs

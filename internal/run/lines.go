@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 )
 
@@ -84,10 +85,10 @@ func (w *lineWriter) end() {
 	}
 }
 
-// logFile appends to a file and moves it aside once it is too large, so that a
-// child that talks for weeks fills no disk. Write errors are kept for Close and
-// do not reach the child, which must not die of its log. Safe for concurrent use.
-type logFile struct {
+// LogFile is a file that lines are appended to. Past 16 MiB it is moved to
+// <name>.1 and begun again, so that what talks for weeks fills no disk. It is
+// safe for concurrent use.
+type LogFile struct {
 	mu   sync.Mutex
 	path string
 	file *os.File
@@ -95,7 +96,11 @@ type logFile struct {
 	err  error
 }
 
-func openLog(path string) (*logFile, error) {
+// OpenLog opens a log for appending, making it and its directory if need be.
+func OpenLog(path string) (*LogFile, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
@@ -104,26 +109,30 @@ func openLog(path string) (*logFile, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open log: %w", err), f.Close())
 	}
-	return &logFile{path: path, file: f, size: size}, nil
+	return &LogFile{path: path, file: f, size: size}, nil
 }
 
-func (l *logFile) writeLine(line string) {
+// Write appends p, which should be whole lines. It always reports success: who
+// writes a log must not fail for it. Close tells what went wrong. Writes after
+// Close are dropped.
+func (l *LogFile) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file == nil {
-		return
+		return len(p), nil
 	}
 	if l.size > maxLog {
 		l.rotate()
 	}
-	n, err := l.file.WriteString(line + "\n")
+	n, err := l.file.Write(p)
 	l.size += int64(n)
 	if err != nil && l.err == nil {
 		l.err = err
 	}
+	return len(p), nil
 }
 
-func (l *logFile) rotate() {
+func (l *LogFile) rotate() {
 	if err := os.Rename(l.path, l.path+".1"); err != nil {
 		l.size = 0 // try again after as much again
 		l.err = errors.Join(l.err, err)
@@ -139,8 +148,9 @@ func (l *logFile) rotate() {
 	l.file, l.size = f, 0
 }
 
-// Close closes the file and returns the first things that went wrong with it.
-func (l *logFile) Close() error {
+// Close closes the file and returns what went wrong with it. It may be called
+// more than once.
+func (l *LogFile) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file == nil {

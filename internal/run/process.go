@@ -29,10 +29,10 @@ type Command struct {
 	LogFile string
 	// KeepLines is how many of the last lines an ExitError quotes, 20 when zero.
 	KeepLines int
-	// OnStdout is called with each line of standard output, one at a time; a
-	// slow OnStdout slows the child. It may be nil. Standard error is not passed
-	// to it, but is logged and quoted alike.
-	OnStdout func(line string)
+	// OnStdout and OnStderr are called with each line of the two streams, each
+	// one line at a time, but both at once; a slow one slows the child. They may
+	// be nil: both streams are logged and quoted alike.
+	OnStdout, OnStderr func(line string)
 	// StopSignal asks the child to end, SIGTERM when zero.
 	StopSignal syscall.Signal
 }
@@ -111,26 +111,28 @@ func (p *Process) Start(ctx context.Context) error {
 	case p.pid != 0:
 		return fmt.Errorf("process %s was started before", p.command.Name)
 	}
-	var log *logFile
+	var log *LogFile
 	if p.command.LogFile != "" {
 		var err error
-		if log, err = openLog(p.command.LogFile); err != nil {
+		if log, err = OpenLog(p.command.LogFile); err != nil {
 			return fmt.Errorf("process %s: %w", p.command.Name, err)
 		}
 	}
 	record := func(line string) {
 		p.kept.add(line)
 		if log != nil {
-			log.writeLine(line)
+			_, _ = log.Write([]byte(line + "\n")) // Close tells
 		}
 	}
-	stdout := &lineWriter{emit: func(line string) {
-		record(line)
-		if p.command.OnStdout != nil {
-			p.command.OnStdout(line)
-		}
-	}}
-	stderr := &lineWriter{emit: record}
+	lines := func(also func(string)) *lineWriter {
+		return &lineWriter{emit: func(line string) {
+			record(line)
+			if also != nil {
+				also(line)
+			}
+		}}
+	}
+	stdout, stderr := lines(p.command.OnStdout), lines(p.command.OnStderr)
 
 	cmd := exec.Command(p.command.Path, p.command.Args...)
 	cmd.Env = append(os.Environ(), p.command.Env...)

@@ -1,0 +1,271 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
+	"github.com/weirmesh/weir/cmd/weir/internal/view"
+	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/registry/kube"
+)
+
+// opened is a registry to ask.
+type opened struct {
+	registry.Discoverer
+	target  string
+	timeout time.Duration
+}
+
+// withRegistry loads the settings, opens the registry for the namespaces (an
+// empty one stands for all), and lets ask ask it.
+func (m *Main) withRegistry(c *cobra.Command, cfg *registryConfig, fs *pflag.FlagSet, namespaces []string, ask func(context.Context, *opened) error) error {
+	if _, err := m.load(c, fs); err != nil {
+		return err
+	}
+	if err := cfg.validate(); err != nil {
+		return usage(err)
+	}
+	target, err := cluster.Find(cluster.Query{Kubeconfig: cfg.Kubeconfig, Context: cfg.Context, DataDir: cfg.DataDir, Env: m.Env})
+	if err != nil {
+		return coded(ExitLacking, err)
+	}
+	hub, err := kube.Open(c.Context(), hubConfig(target, namespaces))
+	if err != nil {
+		return coded(ExitLacking, err)
+	}
+	defer hub.Close()
+	return ask(c.Context(), &opened{Discoverer: hub, target: target.String(), timeout: cfg.Timeout})
+}
+
+// hubConfig is that of a hub that only reads, on behalf of a person.
+func hubConfig(t *cluster.Target, namespaces []string) kube.Config {
+	cfg := kube.Config{UserAgent: "weir"}
+	switch len(t.Kubeconfig) {
+	case 1:
+		// A file by name lets the hub name it when it cannot be used.
+		cfg.Kubeconfig, cfg.Context = t.Kubeconfig[0], t.Context
+	default:
+		cfg.REST = t.REST
+	}
+	for _, ns := range namespaces {
+		if ns == "" {
+			ns = kube.AllNamespaces
+		}
+		cfg.Namespaces = append(cfg.Namespaces, ns)
+	}
+	return cfg
+}
+
+// first bounds the wait for a first answer.
+func (r *opened) first(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, r.timeout, fmt.Errorf("no answer within %s; --timeout gives more", r.timeout))
+}
+
+// explain tells an end that was asked for from a failure.
+func explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (r *opened) list(ctx context.Context, w io.Writer, namespace string, format view.Format) error {
+	first, cancel := r.first(ctx)
+	defer cancel()
+	apps, err := r.Apps(first, namespace)
+	if err != nil {
+		return explain(ctx, err)
+	}
+	snapshots := make([]registry.Snapshot, 0, len(apps))
+	for _, app := range apps {
+		s, err := r.Snapshot(first, app)
+		if err != nil {
+			return explain(ctx, err)
+		}
+		snapshots = append(snapshots, s)
+	}
+	if format != view.Table {
+		return view.Encode(w, format, snapshots)
+	}
+	if len(snapshots) == 0 {
+		where := "any namespace"
+		if namespace != "" {
+			where = "namespace " + namespace
+		}
+		_, err := fmt.Fprintf(w, "no applications in %s of %s\n", where, r.target)
+		return err
+	}
+	rows := make([]view.Row, 0, len(snapshots))
+	for _, s := range snapshots {
+		rows = append(rows, view.AppRow(s))
+	}
+	return view.WriteTable(w, view.AppHeader, rows)
+}
+
+func (r *opened) get(ctx context.Context, w io.Writer, app registry.App, format view.Format) error {
+	first, cancel := r.first(ctx)
+	defer cancel()
+	s, err := r.Snapshot(first, app)
+	if err != nil {
+		return explain(ctx, err)
+	}
+	if s.Service.Host == "" && len(s.Instances) == 0 {
+		return fmt.Errorf("there is no application %s in %s: `weir registry list` shows those there are", app, r.target)
+	}
+	if format != view.Table {
+		return view.Encode(w, format, s)
+	}
+	return view.WriteSnapshot(w, s)
+}
+
+// look is how often watch looks for new applications and for a lost link, which
+// no subscription reports.
+const look = time.Second
+
+// watch writes the state of the applications and every change until ctx ends.
+func (r *opened) watch(ctx context.Context, w io.Writer, namespace string, apps []registry.App, format view.Format) error {
+	all := len(apps) == 0
+	if all {
+		first, cancel := r.first(ctx)
+		defer cancel()
+		var err error
+		if apps, err = r.Apps(first, namespace); err != nil {
+			return explain(ctx, err)
+		}
+	} else {
+		// A named application is waited for as a list is, so that a cluster that
+		// is away or refuses is an error and not an endless silence.
+		first, cancel := r.first(ctx)
+		defer cancel()
+		for _, app := range apps {
+			if _, err := r.Snapshot(first, app); err != nil {
+				return explain(ctx, err)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p := &printer{w: w, format: format, seen: make(map[registry.App]*registry.Snapshot), fail: cancel}
+	var stops []func()
+	defer func() {
+		for _, stop := range stops {
+			stop()
+		}
+	}()
+	followed := make(map[registry.App]bool)
+	follow := func(apps []registry.App) error {
+		for _, app := range apps {
+			if followed[app] {
+				continue
+			}
+			followed[app] = true
+			stop, err := r.Subscribe(app, p.show)
+			if err != nil {
+				return err
+			}
+			stops = append(stops, stop)
+		}
+		return nil
+	}
+	if err := follow(apps); err != nil {
+		return err
+	}
+	if len(apps) == 0 {
+		fmt.Fprintf(w, "no applications yet in %s; waiting\n", r.target)
+	}
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		if all {
+			now, err := r.Apps(ctx, namespace)
+			if err != nil {
+				return explain(ctx, err)
+			}
+			if err := follow(now); err != nil {
+				return err
+			}
+		}
+		for app := range followed {
+			if s, err := r.Snapshot(ctx, app); err == nil {
+				p.show(s)
+			}
+		}
+	}
+}
+
+// printer writes changes as they come, from any goroutine.
+type printer struct {
+	w      io.Writer
+	format view.Format
+	fail   context.CancelCauseFunc
+
+	mu   sync.Mutex
+	seen map[registry.App]*registry.Snapshot
+}
+
+func (p *printer) show(s registry.Snapshot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.seen[s.App]
+	if old != nil && s.Generation < old.Generation {
+		return // overtaken by a look
+	}
+	p.seen[s.App] = &s
+	for _, change := range view.Changes(old, s) {
+		var err error
+		if p.format == view.JSON {
+			err = json.NewEncoder(p.w).Encode(change)
+		} else {
+			_, err = fmt.Fprintln(p.w, change.Line())
+		}
+		if err != nil {
+			p.fail(fmt.Errorf("write: %w", err))
+		}
+	}
+}
+
+// completeApps completes the names of applications in the shell.
+func (m *Main) completeApps(cfg *registryConfig, fs *pflag.FlagSet) cobra.CompletionFunc {
+	return func(c *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		var names []cobra.Completion
+		cfg.Timeout = min(cfg.Timeout, 2*time.Second) // nobody waits longer for a Tab
+		err := m.withRegistry(c, cfg, fs, []string{""}, func(ctx context.Context, r *opened) error {
+			first, cancel := r.first(ctx)
+			defer cancel()
+			apps, err := r.Apps(first, "")
+			for _, app := range apps {
+				names = append(names, app.String())
+			}
+			return err
+		})
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// sibling returns the path of a program that lies beside this one, "" when it
+// does not.
+func (m *Main) sibling(name string) string {
+	path := filepath.Join(filepath.Dir(m.Executable), name)
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+		return path
+	}
+	return ""
+}

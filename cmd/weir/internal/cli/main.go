@@ -1,0 +1,202 @@
+// Package cli is the command line of weir: flags, help and wiring. What the
+// commands do lives in the packages that they wire together.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/weirmesh/weir/cmd/weir/internal/up"
+	"github.com/weirmesh/weir/internal/config"
+	"github.com/weirmesh/weir/internal/run"
+)
+
+// Exit codes of weir.
+const (
+	ExitOK = 0
+	// ExitFailed: something went wrong at work.
+	ExitFailed = 1
+	// ExitUsage: the command line, an environment variable or the configuration
+	// file cannot be understood.
+	ExitUsage = 2
+	// ExitLacking: this machine or the cluster lacks something; the message says
+	// what, and how to get it.
+	ExitLacking = 3
+	// ExitForced: a second signal cut the end short.
+	ExitForced = 130
+)
+
+const exitCodes = `Exit codes:
+  0    done, or ended as asked
+  1    something failed at work
+  2    the command line or configuration cannot be understood
+  3    this machine or the cluster lacks something; the message says what
+  130  a second Ctrl-C cut the end short`
+
+// Main is one run of weir. Tests run it as the program does, with streams and an
+// environment of their own.
+type Main struct {
+	// Version is what `weir version` prints.
+	Version        string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// Env looks up environment variables.
+	Env func(string) (string, bool)
+	// Force, when it ends, cuts an orderly end short; nil for never.
+	Force context.Context //nolint:containedctx // the second, harder end of the same life as Run's context
+	// Executable is where this program lies, beside which others are looked for;
+	// os.Executable() when empty.
+	Executable string
+}
+
+// Run parses args, does what they ask until done or until ctx ends, and returns
+// the exit code. By then everything it started has ended.
+func (m *Main) Run(ctx context.Context, args []string) int {
+	if m.Executable == "" {
+		if path, err := os.Executable(); err == nil {
+			m.Executable = path
+		}
+	}
+	if m.Force == nil {
+		m.Force = context.Background()
+	}
+	root := m.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if m.Force.Err() != nil {
+		return ExitForced
+	}
+	if err == nil {
+		return ExitOK
+	}
+	var in *run.InterruptError
+	if errors.As(err, &in) || errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return ExitOK // ended as asked
+	}
+	fmt.Fprintln(m.Stderr, "weir: "+strings.TrimPrefix(err.Error(), "weir: "))
+	var coded *codedError
+	if errors.As(err, &coded) {
+		return coded.code
+	}
+	return ExitFailed
+}
+
+// codedError is an error with an exit code of its own.
+type codedError struct {
+	code int
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
+func coded(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &codedError{code: code, err: err}
+}
+
+func usage(err error) error { return coded(ExitUsage, err) }
+
+func (m *Main) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "weir",
+		Short: "A governance mesh for Dubbo and Spring Cloud on Kubernetes",
+		Long: `Weir is a governance mesh for Dubbo and Spring Cloud applications on Kubernetes.
+Kubernetes itself is the service registry.
+
+Every setting is a flag (--data-dir), an environment variable (WEIR_DATA_DIR)
+and a key of the YAML file named by --config (data-dir); flags come first, the
+file last.
+
+` + exitCodes,
+		Example: `  # PostgreSQL, a Kubernetes node, Weir and the example shop, on this machine
+  sudo weir up
+
+  # what is registered, and what changes
+  weir registry list
+  weir registry watch`,
+		Args:              cobra.NoArgs,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: false},
+	}
+	root.SetIn(m.Stdin)
+	root.SetOut(m.Stdout)
+	root.SetErr(m.Stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage(fmt.Errorf("%w; `%s --help` lists the flags", err, c.CommandPath()))
+	})
+	root.PersistentFlags().String("config", "", "YAML file with settings (environment WEIR_CONFIG)")
+	root.AddCommand(m.upCommand(), m.registryCommand(), m.manifestsCommand(), m.configCommand(), m.versionCommand())
+	wrapArgs(root)
+	return root
+}
+
+// wrapArgs gives wrong arguments the exit code of wrong usage.
+func wrapArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usage(fmt.Errorf("%w; see `%s --help`", err, c.CommandPath()))
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		wrapArgs(sub)
+	}
+}
+
+// role is a command that has settings.
+type role struct {
+	name string
+	// bind binds a fresh set of defaults to flags and returns the check of them.
+	bind func(*pflag.FlagSet) (validate func() error)
+}
+
+// roles are all commands with settings. One configuration file may serve them
+// all, so each passes over the settings of the others.
+func roles() []role {
+	return []role{
+		{"up", func(fs *pflag.FlagSet) func() error {
+			c := up.Defaults()
+			c.Flags(fs)
+			return c.Validate
+		}},
+		{"registry", func(fs *pflag.FlagSet) func() error {
+			c := registryDefaults()
+			c.flags(fs)
+			return c.validate
+		}},
+	}
+}
+
+// load fills the settings in fs, which belongs to command c.
+func (m *Main) load(c *cobra.Command, fs *pflag.FlagSet) ([]config.Value, error) {
+	var known []string
+	for _, r := range roles() {
+		all := pflag.NewFlagSet(r.name, pflag.ContinueOnError)
+		r.bind(all)
+		all.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	}
+	values, err := config.Load(fs, config.Source{File: m.configFile(c), Env: m.Env, Known: known})
+	return values, usage(err)
+}
+
+func (m *Main) configFile(c *cobra.Command) string {
+	if f := c.Flag("config"); f != nil && f.Changed {
+		return f.Value.String()
+	}
+	file, _ := m.Env(config.EnvName("config"))
+	return file
+}

@@ -1,0 +1,86 @@
+package up
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/weirmesh/weir/internal/pg"
+	"github.com/weirmesh/weir/internal/run"
+)
+
+// database is PostgreSQL: the user's, or a private one.
+type database struct {
+	up     *Up
+	server *pg.Server // nil for the user's
+	pool   *pgxpool.Pool
+	check  *run.Check
+}
+
+func (d *database) part() run.Part {
+	d.check = d.up.health.Check(partPostgres, "starting")
+	return run.Part{Name: partPostgres, Start: d.start, Watch: d.watch, Stop: d.stop}
+}
+
+func (d *database) start(ctx context.Context) error {
+	cfg := d.up.Config
+	url := cfg.DatabaseURL
+	where := ""
+	if url == "" {
+		d.up.board.detail(partPostgres, "private server in "+cfg.data("postgres"))
+		server, err := pg.StartServer(ctx, pg.ServerConfig{
+			Dir: cfg.data("postgres"), Port: cfg.PostgresPort, BinDir: cfg.PostgresBin, Log: d.up.log.With("part", partPostgres),
+		})
+		if err != nil {
+			return err
+		}
+		d.server = server
+		url = server.URL()
+		where = fmt.Sprintf("%s, data in %s", server.Address(), cfg.data("postgres"))
+		if server.Adopted() {
+			where += " (was running already)"
+		}
+	} else {
+		where = pg.MaskURL(url)
+		d.up.board.detail(partPostgres, where)
+	}
+	pool, err := pg.Open(ctx, url, pg.Options{Name: "weir up", Log: d.up.log.With("part", partPostgres)})
+	if err != nil {
+		return err
+	}
+	d.pool = pool
+	d.up.metrics.MustRegister(pg.NewPoolCollector("up", pool))
+	d.check.OK()
+	d.up.ready(partPostgres, where)
+	return nil
+}
+
+// watch reports the private server's death. The user's server may come and go;
+// readiness tells.
+func (d *database) watch(ctx context.Context) error {
+	if d.server != nil {
+		return d.server.Wait(ctx)
+	}
+	return follow(ctx, func(ctx context.Context) {
+		if err := d.pool.Ping(ctx); err != nil {
+			d.check.Fail("the database does not answer: " + err.Error())
+			d.up.set(partPostgres, "away", "the database does not answer")
+			return
+		}
+		d.check.OK()
+		d.up.set(partPostgres, "ready", pg.MaskURL(d.up.Config.DatabaseURL))
+	})
+}
+
+func (d *database) stop(ctx context.Context) error {
+	d.check.Fail("stopping")
+	if d.pool != nil {
+		d.pool.Close()
+	}
+	if d.server == nil {
+		return nil
+	}
+	return errors.Join(d.server.Close(ctx))
+}

@@ -1,0 +1,247 @@
+// Package view writes what the command line shows: tables for people, JSON and
+// YAML for programs, and the differences between two snapshots.
+package view
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// Format is how a command writes its answer.
+type Format string
+
+// Formats.
+const (
+	Table Format = "table"
+	JSON  Format = "json"
+	YAML  Format = "yaml"
+)
+
+// Formats are the names of all formats.
+var Formats = []string{string(Table), string(JSON), string(YAML)}
+
+// Encode writes v as JSON or YAML, ending in a newline.
+func Encode(w io.Writer, f Format, v any) error {
+	var raw []byte
+	var err error
+	if f == YAML {
+		raw, err = yaml.Marshal(v)
+	} else {
+		raw, err = json.MarshalIndent(v, "", "  ")
+		raw = append(raw, '\n')
+	}
+	if err != nil {
+		return fmt.Errorf("encode as %s: %w", f, err)
+	}
+	_, err = w.Write(raw)
+	return err
+}
+
+// Row is one line of a table.
+type Row []string
+
+// WriteTable writes rows under a header, each column as wide as it has to be.
+func WriteTable(w io.Writer, header Row, rows []Row) error {
+	widths := make([]int, len(header))
+	all := append([]Row{header}, rows...)
+	for _, r := range all {
+		for i, cell := range r {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b strings.Builder
+	for _, r := range all {
+		var line strings.Builder
+		for i, cell := range r {
+			line.WriteString(cell)
+			line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+3))
+		}
+		b.WriteString(strings.TrimRight(line.String(), " "))
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// AppHeader is the header of AppRow.
+var AppHeader = Row{"APPLICATION", "CALLABLE", "MODE", "SPEAKS", "HELD BACK"}
+
+// AppRow is one application in a list.
+func AppRow(s registry.Snapshot) Row {
+	return Row{s.App.String(), Callable(s), string(s.Mode), dash(Speaks(s)), dash(HeldBack(s))}
+}
+
+// Callable is "2 of 3": how many instances are called, of how many there are.
+func Callable(s registry.Snapshot) string {
+	return fmt.Sprintf("%d of %d", len(s.Callable()), len(s.Instances))
+}
+
+// Speaks lists the protocols and ports of the instances, "dubbo:20000, tri:20001".
+func Speaks(s registry.Snapshot) string {
+	var out []string
+	for i := range s.Instances {
+		for _, e := range s.Instances[i].Endpoints {
+			out = append(out, endpoint(e))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(slices.Compact(out), ", ")
+}
+
+func endpoint(e registry.Endpoint) string { return fmt.Sprintf("%s:%d", e.Protocol, e.Port) }
+
+// HeldBack counts why instances are not called: "1 not ready, 2 terminating".
+func HeldBack(s registry.Snapshot) string {
+	counts := make(map[string]int)
+	var reasons []string
+	for i := range s.Instances {
+		if why := s.Instances[i].Why(); why != "" {
+			if counts[why] == 0 {
+				reasons = append(reasons, why)
+			}
+			counts[why]++
+		}
+	}
+	slices.Sort(reasons)
+	for i, why := range reasons {
+		reasons[i] = fmt.Sprintf("%d %s", counts[why], why)
+	}
+	return strings.Join(reasons, ", ")
+}
+
+// instanceHeader is the header of instanceRow.
+var instanceHeader = Row{"INSTANCE", "ADDRESS", "SPEAKS", "HEALTH", "CALLED", "WHY NOT", "NODE"}
+
+func instanceRow(i *registry.Instance) Row {
+	speaks := make([]string, 0, len(i.Endpoints))
+	for _, e := range i.Endpoints {
+		speaks = append(speaks, endpoint(e))
+	}
+	host := "-"
+	if i.Host.IsValid() {
+		host = i.Host.String()
+	}
+	return Row{name(i), host, dash(strings.Join(speaks, ", ")), string(i.Health), yes(i.Callable()), dash(i.Why()), dash(i.Node)}
+}
+
+// WriteSnapshot writes all that is known of one application.
+func WriteSnapshot(w io.Writer, s registry.Snapshot) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s   %s callable, mode %s\n", s.App, Callable(s), s.Mode)
+	fmt.Fprintf(&b, "service   %s\n", service(s.Service))
+	if !s.StaleSince.IsZero() {
+		fmt.Fprintf(&b, "stale     since %s: the API server does not answer; this is the last state known\n", s.StaleSince.Local().Format("15:04:05"))
+	}
+	b.WriteByte('\n')
+	rows := make([]Row, 0, len(s.Instances))
+	for i := range s.Instances {
+		rows = append(rows, instanceRow(&s.Instances[i]))
+	}
+	if len(rows) == 0 {
+		b.WriteString("no instances\n")
+	} else if err := WriteTable(&b, instanceHeader, rows); err != nil {
+		return err
+	}
+	for i := range s.Instances {
+		in := &s.Instances[i]
+		fmt.Fprintf(&b, "\n%s\n", name(in))
+		for _, line := range details(in) {
+			fmt.Fprintf(&b, "  %-10s %s\n", line[0], line[1])
+		}
+		for _, key := range sortedKeys(in.Metadata) {
+			fmt.Fprintf(&b, "    %s = %s\n", key, in.Metadata[key])
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// details are the lines about one instance that the table has no room for.
+func details(i *registry.Instance) [][2]string {
+	var out [][2]string
+	add := func(key, value string) {
+		if value != "" {
+			out = append(out, [2]string{key, value})
+		}
+	}
+	add("id", i.ID)
+	add("revision", i.Revision)
+	if i.Details.Weight != 0 && i.Details.Weight != registry.DefaultWeight {
+		add("weight", fmt.Sprint(i.Details.Weight))
+	}
+	add("tag", i.Details.Tag)
+	add("zone", i.Zone)
+	if !i.Details.Started.IsZero() {
+		add("started", i.Details.Started.Local().Format("2006-01-02 15:04:05"))
+	}
+	if len(i.Metadata) == 0 {
+		add("metadata", "none: the instance has not registered")
+	} else {
+		add("metadata", fmt.Sprintf("%d keys", len(i.Metadata)))
+	}
+	return out
+}
+
+func service(s registry.Service) string {
+	if s.Host == "" {
+		return "none: no Service bears the application's name"
+	}
+	ports := make([]string, 0, len(s.Ports))
+	for _, p := range s.Ports {
+		text := fmt.Sprint(p.Port)
+		if p.Target != 0 && p.Target != p.Port {
+			text += fmt.Sprintf("→%d", p.Target)
+		}
+		if p.Name != "" {
+			text = p.Name + " " + text
+		}
+		ports = append(ports, text)
+	}
+	text := s.Host
+	if len(ports) > 0 {
+		text += " (" + strings.Join(ports, ", ") + ")"
+	}
+	if s.Headless {
+		text += ", headless: Service mode cannot be had"
+	}
+	return text
+}
+
+// name is the pod's name, or the id of an instance outside Kubernetes.
+func name(i *registry.Instance) string {
+	if i.Name != "" {
+		return i.Name
+	}
+	return i.ID
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
