@@ -2,6 +2,7 @@ package testkube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -287,4 +289,27 @@ func (n *Namespace) As(tb testing.TB, account string, pod *corev1.Pod) *rest.Con
 	cfg.QPS = -1
 	tb.Cleanup(func() { closeIdle(cfg) })
 	return cfg
+}
+
+// AwaitEndpoint waits until an EndpointSlice of the Service names the pod, ready
+// or not as asked.
+func (n *Namespace) AwaitEndpoint(tb testing.TB, service, pod string, ready bool) {
+	tb.Helper()
+	ctx := Context(tb)
+	Eventually(tb, fmt.Sprintf("pod %s in the EndpointSlices of %s", pod, service), func() error {
+		slices, err := n.Cluster.Client.DiscoveryV1().EndpointSlices(n.Name).List(ctx, metav1.ListOptions{
+			LabelSelector: discoveryv1.LabelServiceName + "=" + service,
+		})
+		if err != nil {
+			return err
+		}
+		for _, slice := range slices.Items {
+			for _, e := range slice.Endpoints {
+				if e.TargetRef != nil && e.TargetRef.Name == pod && e.Conditions.Ready != nil && *e.Conditions.Ready == ready {
+					return nil
+				}
+			}
+		}
+		return errors.New("not there yet")
+	})
 }
