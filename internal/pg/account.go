@@ -52,13 +52,12 @@ func accountFor(dataDir string) (account, error) {
 		}
 	}
 	a := account{name: u.Username, drop: true}
-	for text, id := range map[string]*uint32{u.Uid: &a.uid, u.Gid: &a.gid} {
-		n, err := strconv.ParseUint(text, 10, 32)
-		if err != nil {
-			return account{}, fmt.Errorf("user %s has id %q: %w", u.Username, text, err)
-		}
-		*id = uint32(n)
+	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
+	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
+	if err := errors.Join(uidErr, gidErr); err != nil {
+		return account{}, fmt.Errorf("postgres: ids of user %s: %w", u.Username, err)
 	}
+	a.uid, a.gid = uint32(uid), uint32(gid)
 	if a.uid == 0 {
 		return account{}, say(ErrDataDir, nil, fmt.Sprintf(
 			"postgres: user %s is root under another name, and the server refuses root: start as an ordinary user, or name your own server with --database-url", a.name))

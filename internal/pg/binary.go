@@ -42,16 +42,23 @@ func findBinaries(ctx context.Context, binDir string, want int, dataDir string) 
 	if binDir == "" {
 		dirs = binaryDirs(ctx)
 	}
-	var best binaries
-	var seen []string
+	var found []binaries
 	for _, dir := range dirs {
 		b, err := probeBinaries(ctx, dir)
-		if err != nil {
-			if ctx.Err() != nil {
-				return binaries{}, context.Cause(ctx)
-			}
-			continue // a directory without usable programs is no installation
+		if ctx.Err() != nil {
+			return binaries{}, context.Cause(ctx)
 		}
+		if err == nil { // else it holds no usable programs, and is no installation
+			found = append(found, b)
+		}
+	}
+	return chooseBinaries(found, want, dataDir, binDir)
+}
+
+func chooseBinaries(found []binaries, want int, dataDir, binDir string) (binaries, error) {
+	var best binaries
+	var seen []string
+	for _, b := range found {
 		seen = append(seen, fmt.Sprintf("%d in %s", b.major, b.dir))
 		if want != 0 && b.major != want || b.major < minMajor {
 			continue

@@ -154,7 +154,7 @@ func (s *Server) args() []string {
 		"max_connections":         "200",
 	}
 	if s.cfg.NoFsync {
-		set["fsync"], set["full_page_writes"], set["synchronous_commit"] = "off", "off", "off"
+		set["fsync"], set["full_page_writes"] = "off", "off"
 	}
 	for k, v := range s.cfg.Settings {
 		set[k] = v

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -46,10 +47,8 @@ func readPidFile(dataDir string) (*pidFile, error) {
 	return &f, nil
 }
 
-const (
-	ownerGoneWait  = 5 * time.Second
-	orphanPatience = 20 * time.Second
-)
+// ownerGoneWait bounds how long we wait for a dying process to be gone.
+const ownerGoneWait = 5 * time.Second
 
 // settleOrphan deals with a server left behind on the data directory: it
 // returns one that serves on as ours, or nil once none is left. previous is
@@ -64,17 +63,12 @@ func (s *Server) settleOrphan(ctx context.Context, args []string, previous int) 
 	}
 	info, alive := inspect(f.pid)
 	if !alive {
-		return nil, nil // the server itself clears a stale file away
+		return nil, s.clearZombie(ctx, f.pid)
 	}
-	path := filepath.Join(s.dataDir, "postmaster.pid")
 	if !info.isPostgres() || info.cwd != "" && !info.serves(s.dataDir) {
 		// The pid was given to another process since. PostgreSQL would take
 		// that for its predecessor and refuse to start.
-		s.log.InfoContext(ctx, "removing a stale postmaster.pid", "pid", f.pid)
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, dirError(s.cfg.Dir, err)
-		}
-		return nil, nil
+		return nil, s.removePidFile(ctx, f.pid)
 	}
 	if !info.serves(s.dataDir) || info.uid != s.acct.uid {
 		return nil, say(ErrDirInUse, nil, fmt.Sprintf(
@@ -99,12 +93,64 @@ func (s *Server) settleOrphan(ctx context.Context, args []string, previous int) 
 		return nil, context.Cause(ctx)
 	}
 	s.log.InfoContext(ctx, "ending a postgres left behind", "pid", f.pid, "status", f.status)
-	if _, err := pm.stop(ctx, orphanPatience); err != nil {
+	if _, err := pm.stop(ctx, s.cfg.StopTimeout); err != nil {
 		close(pm.quit)
 		return nil, say(ErrDirInUse, err, fmt.Sprintf(
 			"postgres: process %d, a server left on %s, cannot be ended (%v): end it by hand, or name another directory with --data-dir", f.pid, s.dataDir, err))
 	}
-	return nil, nil
+	return nil, s.clearZombie(ctx, f.pid)
+}
+
+// clearZombie removes the pid file of a dead server that nobody has waited
+// for, as happens in containers whose first process reaps no orphans: to
+// PostgreSQL such a process is alive. Any other stale file it clears itself,
+// and better: it also asks whether processes of that server remain, which
+// here is found by looking.
+func (s *Server) clearZombie(ctx context.Context, pid int) error {
+	bound := time.Now().Add(10 * time.Second)
+	for {
+		if syscall.Kill(pid, 0) != nil {
+			return nil
+		}
+		left := processesIn(s.dataDir)
+		if left == 0 {
+			return s.removePidFile(ctx, pid)
+		}
+		if time.Now().After(bound) {
+			return say(ErrDirInUse, nil, fmt.Sprintf(
+				"postgres: process %d is dead, and %d of its processes still work on %s: end them, or name another directory with --data-dir", pid, left, s.dataDir))
+		}
+		if !pause(ctx, 20*time.Millisecond) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// removePidFile removes what a dead server's pid keeps locked: the data
+// directory and the socket.
+func (s *Server) removePidFile(ctx context.Context, pid int) error {
+	s.log.InfoContext(ctx, "removing the lock files of a dead postgres", "pid", pid)
+	stale := []string{filepath.Join(s.dataDir, "postmaster.pid")}
+	sockets, err := os.ReadDir(filepath.Join(s.cfg.Dir, "run"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return dirError(s.cfg.Dir, err)
+	}
+	for _, e := range sockets {
+		l := filepath.Join(s.cfg.Dir, "run", e.Name())
+		if !strings.HasSuffix(l, ".lock") {
+			continue
+		}
+		raw, err := os.ReadFile(l)
+		if first, _, _ := strings.Cut(string(raw), "\n"); err == nil && first == strconv.Itoa(pid) {
+			stale = append(stale, l, strings.TrimSuffix(l, ".lock"))
+		}
+	}
+	for _, f := range stale {
+		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return dirError(s.cfg.Dir, err)
+		}
+	}
+	return nil
 }
 
 // waitGone waits, within bounds, for a process to end.

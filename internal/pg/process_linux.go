@@ -43,3 +43,18 @@ func inspect(pid int) (p processInfo, ok bool) {
 	}
 	return p, true
 }
+
+// processesIn counts the living processes that work in a directory.
+func processesIn(dir string) int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for _, e := range entries {
+		if _, err := strconv.Atoi(e.Name()); err == nil && sameFile("/proc/"+e.Name()+"/cwd", dir) {
+			n++ // a zombie has no directory any more
+		}
+	}
+	return n
+}

@@ -33,3 +33,6 @@ func inspect(pid int) (p processInfo, ok bool) {
 	p.args = f[2:]
 	return p, true
 }
+
+// processesIn is not known here, nor needed: the first process reaps orphans.
+func processesIn(string) int { return 0 }

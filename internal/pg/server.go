@@ -35,7 +35,8 @@ type ServerConfig struct {
 	BinDir string
 	// Settings are further server parameters, as in postgresql.conf.
 	Settings map[string]string
-	// NoFsync trades durability for speed: for throw-away data of tests only.
+	// NoFsync trades durability for speed, for throw-away data of tests only:
+	// data outlives a kill -9 of the server, but not a crash of the machine.
 	NoFsync bool
 	// StartTimeout bounds the time from launch to the first answer, recovery
 	// after a crash included. Default 5 minutes.
