@@ -8,6 +8,7 @@ require (
 	github.com/spf13/cobra v1.10.0
 	github.com/vishvananda/netlink v1.3.1
 	go.etcd.io/etcd/server/v3 v3.6.5
+	go.uber.org/goleak v1.3.0
 	golang.org/x/sys v0.38.0
 	k8s.io/apimachinery v0.35.4
 	k8s.io/component-base v0.35.4

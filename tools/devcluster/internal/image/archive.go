@@ -257,7 +257,7 @@ func layer(files map[string]string) ([]byte, error) {
 func checkStatic(binary string) error {
 	f, err := elf.Open(binary)
 	var format *elf.FormatError
-	if errors.As(err, &format) {
+	if errors.As(err, &format) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%s is not a Linux executable: build it with GOOS=linux, or load an image archive with --tar", binary)
 	}
 	if err != nil {

@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	firstBackoff = 500 * time.Millisecond
-	maxBackoff   = 10 * time.Second
+	// initialBackoff is the pause before a first restart; it doubles up to
+	// maxBackoff.
+	initialBackoff = 500 * time.Millisecond
+	maxBackoff     = 10 * time.Second
 	// steady is how long a process has to live for its next failure to count
 	// as the first again.
 	steady = 30 * time.Second
@@ -53,9 +55,10 @@ type Status struct {
 
 // Group runs processes until it is stopped. Make it with NewGroup.
 type Group struct {
-	starter Starter
-	logDir  string
-	notify  func(Status)
+	starter      Starter
+	logDir       string
+	notify       func(Status)
+	firstBackoff time.Duration
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -79,7 +82,7 @@ type member struct {
 // process at a time; it must not block for long.
 func NewGroup(starter Starter, logDir string, notify func(Status)) *Group {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Group{starter: starter, logDir: logDir, notify: notify, ctx: ctx, cancel: cancel, members: map[string]*member{}}
+	return &Group{starter: starter, logDir: logDir, notify: notify, firstBackoff: initialBackoff, ctx: ctx, cancel: cancel, members: map[string]*member{}}
 }
 
 // Start runs a process from now on. It fails only if its log cannot be opened;
@@ -103,7 +106,7 @@ func (g *Group) Start(s Spec) error {
 }
 
 func (g *Group) run(m *member) {
-	backoff := firstBackoff
+	backoff := g.firstBackoff
 	for restarts := 0; ; restarts++ {
 		g.set(m, Status{State: cluster.Starting, Restarts: restarts})
 		began := time.Now()
@@ -113,7 +116,7 @@ func (g *Group) run(m *member) {
 			return
 		}
 		if time.Since(began) > steady {
-			backoff = firstBackoff
+			backoff = g.firstBackoff
 		}
 		wait := backoff
 		g.mu.Lock()
