@@ -168,7 +168,7 @@ func (m *mesh) weir(ctx context.Context, args ...string) (stdout, stderr string,
 // registry runs `weir registry …` on the mesh's cluster.
 func (m *mesh) registry(t *testing.T, args ...string) string {
 	t.Helper()
-	out, errs, err := m.weir(t.Context(), append([]string{"registry", "--kubeconfig", m.kubeconfig()}, args...)...)
+	out, errs, err := m.weir(t.Context(), append([]string{"registry"}, append(args, "--kubeconfig", m.kubeconfig())...)...)
 	if err != nil {
 		t.Fatalf("weir registry %s: %v\n%s%s", strings.Join(args, " "), err, out, errs)
 	}

@@ -69,7 +69,7 @@ func openShop(t *testing.T) *shop {
 
 // pods returns the pods of a deployment that are not going away.
 func (s *shop) pods(app string) ([]corev1.Pod, error) {
-	list, err := s.client.CoreV1().Pods(namespace).List(s.t.Context(), metav1.ListOptions{LabelSelector: "app=" + app})
+	list, err := s.client.CoreV1().Pods(namespace).List(s.t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + app})
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (s *shop) rolledOut(app string) {
 		if err != nil {
 			return err
 		}
-		all, err := s.client.CoreV1().Pods(namespace).List(s.t.Context(), metav1.ListOptions{LabelSelector: "app=" + app})
+		all, err := s.client.CoreV1().Pods(namespace).List(s.t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + app})
 		if err != nil {
 			return err
 		}
