@@ -32,7 +32,10 @@ func DubboEndpoints(metadata map[string]string) ([]Endpoint, error) {
 		Protocol string `json:"protocol"`
 	}
 	if err := json.Unmarshal([]byte(text), &entries); err != nil {
-		return nil, fmt.Errorf("%s is not a list of ports and protocols: %w", KeyEndpoints, err)
+		if len(text) > 60 {
+			text = text[:60] + "…"
+		}
+		return nil, fmt.Errorf(`%s is %q, which is no JSON list like [{"port":20000,"protocol":"tri"}]`, KeyEndpoints, text)
 	}
 	endpoints := make([]Endpoint, 0, len(entries))
 	for _, e := range entries {

@@ -40,8 +40,10 @@ func join(a *app, mode registry.Mode, now time.Time) registry.Snapshot {
 		}
 	}
 	slices.SortFunc(all, func(x, y joined) int {
+		if c := strings.Compare(x.id, y.id); c != 0 {
+			return c
+		}
 		return cmp.Or(
-			strings.Compare(x.id, y.id),
 			// The preferred address first, then any fixed order.
 			-compareBool(x.addr.Is6() == wantIPv6, y.addr.Is6() == wantIPv6),
 			x.addr.Compare(y.addr),

@@ -98,12 +98,17 @@ func parseInstance(text string) (values attrs, started int64) {
 		return values, 0
 	}
 	var doc instanceDocument
-	if err := decodeJSON(text, &doc); err != nil {
+	err := decodeJSON(text, &doc)
+	if doc.Version > 1 {
+		warn("has version %d, and this reader knows 1; defaults stand in for it", doc.Version)
+		return values, 0
+	}
+	if err != nil {
 		warn("cannot be read, so defaults stand in for it: %v", err)
 		return values, 0
 	}
 	if doc.Version != 1 {
-		warn("has version %d, and this reader knows 1; defaults stand in for it", doc.Version)
+		warn("names no version; defaults stand in for it")
 		return values, 0
 	}
 	values.tag, values.zone = doc.Tag, doc.Zone
