@@ -62,4 +62,10 @@ func takePort(wanted int) (*port, error) {
 	return &port{fd: fd, number: loopback.Port}, nil
 }
 
-func (p *port) release() { unix.Close(p.fd) }
+// release gives the port back. A second call does nothing.
+func (p *port) release() {
+	if p.fd >= 0 {
+		unix.Close(p.fd)
+	}
+	p.fd = -1
+}
