@@ -260,4 +260,3 @@ func testPolicy(t *testing.T, config *rest.Config, k kubernetes.Interface) {
 		t.Errorf("its own name: %v", err)
 	}
 }
-

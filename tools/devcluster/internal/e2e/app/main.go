@@ -39,6 +39,7 @@ func main() {
 		// The tests hold no connections open: there is nothing to wait for.
 		_ = server.Close()
 	}()
+	log.Print("listening on ", server.Addr)
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
