@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"dubbo.apache.org/dubbo-go/v3/common"
+	"dubbo.apache.org/dubbo-go/v3/common/constant"
 	goregistry "dubbo.apache.org/dubbo-go/v3/registry"
 
 	gxset "github.com/dubbogo/gost/container/set"
@@ -262,6 +263,7 @@ func (b *Binding) listen(listener goregistry.ServiceInstancesChangedListener, na
 			if len(list) == 0 && !complete || !first && sameInstances(list, sent) {
 				continue
 			}
+			b.held.keep(leaving(sent, list, w.view().snapshot), b.cfg.Linger)
 			if err := listener.OnEvent(goregistry.NewServiceInstancesChangedEvent(name, list)); err != nil {
 				b.log.Warn("dubbo-go refused a list of instances", slog.String("app", app.String()), slog.Any("error", err))
 			}
@@ -273,6 +275,22 @@ func (b *Binding) listen(listener goregistry.ServiceInstancesChangedListener, na
 		return errClosed
 	}
 	return nil
+}
+
+// leaving returns where the instances that go from the list, but still exist, are
+// called over the Dubbo protocol.
+func leaving(sent, next []goregistry.ServiceInstance, s registry.Snapshot) []*common.URL {
+	var out []*common.URL
+	for _, gone := range sent {
+		has := func(i goregistry.ServiceInstance) bool { return i.GetID() == gone.GetID() }
+		exists := slices.ContainsFunc(s.Instances, func(i registry.Instance) bool { return i.ID == gone.GetID() })
+		if !exists || slices.ContainsFunc(next, has) {
+			continue
+		}
+		i := gone.(*serviceInstance).instance
+		out = append(out, urls(i, &service{name: constant.MetadataServiceName, protocol: constant.DubboProtocol})...)
+	}
+	return out
 }
 
 func sameInstances(a, b []goregistry.ServiceInstance) bool {

@@ -36,7 +36,7 @@ const processEnv = "WEIR_DUBBO_TEST_PROCESS"
 const namespace = "shop"
 
 // deadline bounds every wait in these tests. Nothing waits for it on success.
-const deadline = 60 * time.Second
+const deadline = 20 * time.Second
 
 func TestMain(m *testing.M) {
 	if cfg := os.Getenv(processEnv); cfg != "" {
@@ -62,7 +62,7 @@ type processConfig struct {
 	Servers               []serverConfig
 	Discovery             bool // use dubbo-go's own service discovery
 	Second                string
-	LocalMetadata         bool // let dubbo-go export its own MetadataService
+	MetadataPort          int // let dubbo-go export its own MetadataService there
 	Weight                int
 }
 
@@ -88,10 +88,6 @@ func (g *Greeter) Slow(_ context.Context, ms int64) (string, error) {
 }
 
 func (g *Greeter) Reference() string { return g.name }
-
-func (g *Greeter) MethodMapper() map[string]string {
-	return map[string]string{"Greet": "greet", "Slow": "slow"}
-}
 
 // provide runs a provider until it is told to end.
 func provide(text string) int {
@@ -122,7 +118,9 @@ func serve(cfg processConfig) error {
 		dubbogo.WithShutdown(graceful_shutdown.WithConsumerUpdateWaitTime(time.Second), graceful_shutdown.WithStepTimeout(time.Second),
 			graceful_shutdown.WithOfflineRequestWindowTimeout(100*time.Millisecond)),
 	}
-	if !cfg.LocalMetadata {
+	if cfg.MetadataPort != 0 {
+		opts = append(opts, dubbogo.WithMetadataServicePort(cfg.MetadataPort))
+	} else {
 		opts = append(opts, dubbogo.WithRemoteMetadata())
 	}
 	if cfg.Second != "" {
@@ -135,18 +133,18 @@ func serve(cfg processConfig) error {
 		}
 		opts = append(opts, dubbogo.WithRegistry(second.Options()...))
 	}
-	ins, err := dubbogo.NewInstance(opts...)
-	if err != nil {
-		return err
-	}
-	var srvOpts []server.ServerOption
 	for _, s := range cfg.Servers {
 		p := protocol.WithDubbo()
 		if s.Protocol == constant.TriProtocol {
 			p = protocol.WithTriple()
 		}
-		srvOpts = append(srvOpts, server.WithServerProtocol(p, protocol.WithIp("127.0.0.1"), protocol.WithPort(s.Port), protocol.WithID(s.Protocol)))
+		opts = append(opts, dubbogo.WithProtocol(p, protocol.WithIp("127.0.0.1"), protocol.WithPort(s.Port), protocol.WithID(s.Protocol)))
 	}
+	ins, err := dubbogo.NewInstance(opts...)
+	if err != nil {
+		return err
+	}
+	var srvOpts []server.ServerOption
 	if cfg.Weight > 0 {
 		srvOpts = append(srvOpts, func(o *server.ServerOptions) { o.Provider.Weight = int64(cfg.Weight) })
 	}
@@ -156,7 +154,11 @@ func serve(cfg processConfig) error {
 	}
 	for _, s := range cfg.Servers {
 		for _, sv := range s.Services {
-			svcOpts := []server.ServiceOption{server.WithInterface(sv.Interface), server.WithProtocolIDs([]string{s.Protocol})}
+			svcOpts := []server.ServiceOption{
+				server.WithInterface(sv.Interface), server.WithSerialization(constant.Hessian2Serialization),
+				// server.WithProtocolIDs does nothing in dubbo-go v3.3.2.
+				func(o *server.ServiceOptions) { o.Service.ProtocolIDs = []string{s.Protocol} },
+			}
 			if sv.Group != "" {
 				svcOpts = append(svcOpts, server.WithGroup(sv.Group))
 			}
@@ -303,7 +305,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 type consumer struct {
 	t       *testing.T
 	binding *Binding
-	cli     *client.Client
+	ins     *dubbogo.Instance
 	log     *logBuffer
 }
 
@@ -328,7 +330,7 @@ func (l *logBuffer) String() string {
 func newConsumer(t *testing.T, backend Backend, discovery bool) *consumer {
 	t.Helper()
 	log := &logBuffer{}
-	name := "weir-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
+	name := "weir-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "=", "-", "'", "-").Replace(t.Name()))
 	binding, err := Use(name, backend, Config{
 		Namespace: namespace, Logger: slog.New(slog.NewTextHandler(log, nil)),
 		SyncTimeout: time.Second, RetryDelay: 20 * time.Millisecond,
@@ -346,26 +348,28 @@ func newConsumer(t *testing.T, backend Backend, discovery bool) *consumer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cli, err := ins.NewClient()
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log of the consumer:\n%s", log)
 		}
 	})
-	return &consumer{t: t, binding: binding, cli: cli, log: log}
+	return &consumer{t: t, binding: binding, ins: ins, log: log}
 }
 
-// refer returns a connection to the interface over the protocol.
+// refer returns a connection to the interface over the protocol. Each has a
+// client of its own, since dubbo-go lets the options of one reference leak into
+// the next of its client.
 func (c *consumer) refer(iface, proto string, opts ...client.ReferenceOption) *client.Connection {
 	c.t.Helper()
 	opts = append([]client.ReferenceOption{
 		client.WithProtocol(proto), client.WithSerialization(constant.Hessian2Serialization), client.WithIDL(constant.NONIDL),
 		client.WithRequestTimeout(10 * time.Second),
 	}, opts...)
-	conn, err := c.cli.Dial(iface, opts...)
+	cli, err := c.ins.NewClient()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	conn, err := cli.Dial(iface, opts...)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -374,7 +378,7 @@ func (c *consumer) refer(iface, proto string, opts ...client.ReferenceOption) *c
 
 func greet(conn *client.Connection) (string, error) {
 	var out string
-	err := conn.CallUnary(context.Background(), []any{"you"}, &out, "greet")
+	err := conn.CallUnary(context.Background(), []any{"you"}, &out, "Greet")
 	return out, err
 }
 

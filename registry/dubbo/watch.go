@@ -19,6 +19,7 @@ type watch struct {
 	cancel context.CancelFunc
 	stop   func() // ends the discoverer's subscription
 
+	// mu is taken after b.mu where both are.
 	mu        sync.Mutex
 	snapshot  registry.Snapshot
 	known     bool
@@ -109,6 +110,7 @@ func (w *watch) leave(s follower) {
 // own, but what it waits for delays the snapshots behind it, so it waits for
 // nothing: not for documents, nor for dubbo-go.
 func (w *watch) update(s registry.Snapshot) {
+	var missing []func()
 	w.mu.Lock()
 	w.snapshot, w.known = s, true
 	present := make(map[string]struct{})
@@ -120,7 +122,7 @@ func (w *watch) update(s registry.Snapshot) {
 			if _, ok := w.documents[r]; !ok && instance.Callable() {
 				rev := &revision{}
 				w.documents[r] = rev
-				w.b.goWork(func() { w.fetch(r, rev) })
+				missing = append(missing, func() { w.fetch(r, rev) })
 			}
 		}
 	}
@@ -131,6 +133,9 @@ func (w *watch) update(s registry.Snapshot) {
 	}
 	w.tidyProblems()
 	w.mu.Unlock()
+	for _, fetch := range missing {
+		w.b.goWork(fetch)
+	}
 	w.wakeFollowers()
 }
 
