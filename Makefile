@@ -89,7 +89,8 @@ build-shop: ## Build the example shop into bin/shop/
 
 .PHONY: build-devcluster
 build-devcluster: ## Build bin/devcluster, a whole Kubernetes (minutes the first time, seconds later)
-	@tools/dev/devcluster.sh
+	@echo "building bin/devcluster"
+	@$(MAKE) -C tools/devcluster build BIN=$(BIN)
 
 $(LINT): tools/dev/go.mod
 	@echo "building bin/golangci-lint (once)"

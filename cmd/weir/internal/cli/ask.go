@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -27,7 +25,7 @@ type opened struct {
 }
 
 // withRegistry loads the settings, opens the registry for the namespaces (an
-// empty one stands for all), and lets ask ask it.
+// empty one stands for all), and hands it to ask.
 func (m *Main) withRegistry(c *cobra.Command, cfg *registryConfig, fs *pflag.FlagSet, namespaces []string, ask func(context.Context, *opened) error) error {
 	if _, err := m.load(c, fs); err != nil {
 		return err
@@ -258,14 +256,4 @@ func (m *Main) completeApps(cfg *registryConfig, fs *pflag.FlagSet) cobra.Comple
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
-}
-
-// sibling returns the path of a program that lies beside this one, "" when it
-// does not.
-func (m *Main) sibling(name string) string {
-	path := filepath.Join(filepath.Dir(m.Executable), name)
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-		return path
-	}
-	return ""
 }

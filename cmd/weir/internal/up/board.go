@@ -33,9 +33,8 @@ type board struct {
 	status string
 	// settled: all parts were ready once; their lines have been left standing,
 	// and only the status line is drawn in place.
-	settled   bool
-	statusAt  time.Time // when the status was last written without a terminal
-	statusOut string
+	settled  bool
+	statusAt time.Time // when the status was last written without a terminal
 }
 
 type partLine struct {

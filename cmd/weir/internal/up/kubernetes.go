@@ -176,10 +176,9 @@ func (k *kubernetes) event(line string) {
 	if e.Part == "image" && e.Detail != "" {
 		what = "image " + e.Detail
 	}
-	switch {
-	case e.State == "ready":
+	if e.State == "ready" {
 		delete(k.parts, what)
-	default:
+	} else {
 		if !slices.Contains(k.order, what) {
 			k.order = append(k.order, what)
 		}

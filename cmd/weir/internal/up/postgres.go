@@ -27,7 +27,7 @@ func (d *database) part() run.Part {
 func (d *database) start(ctx context.Context) error {
 	cfg := d.up.Config
 	url := cfg.DatabaseURL
-	where := ""
+	var where string
 	if url == "" {
 		d.up.board.detail(partPostgres, "private server in "+cfg.data("postgres"))
 		server, err := pg.StartServer(ctx, pg.ServerConfig{
