@@ -1,0 +1,190 @@
+package kubernetes
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	dubbogo "dubbo.apache.org/dubbo-go/v3"
+	"dubbo.apache.org/dubbo-go/v3/common/constant"
+	"dubbo.apache.org/dubbo-go/v3/common/extension"
+	"dubbo.apache.org/dubbo-go/v3/global"
+
+	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/registry/dubbo"
+	"github.com/weirmesh/weir/registry/kube"
+)
+
+// WithKubernetes makes Kubernetes the registry of the instance, for its servers
+// and its clients. Give it after dubbo.WithName. Several instances of a process
+// share what it opens, which is closed when dubbo-go shuts down gracefully.
+func WithKubernetes(opts ...Option) dubbogo.InstanceOption {
+	cfg := newConfig(opts)
+	return func(ins *dubbogo.InstanceOptions) {
+		binding, err := join(cfg, applicationName(ins))
+		if err != nil {
+			refuse(ins, cfg, err)
+			return
+		}
+		dubbogo.WithRegistry(append(binding.Options(), cfg.registry...)...)(ins)
+		adopt(ins, cfg)
+	}
+}
+
+// adopt sets what goes with the registry, where the user did not.
+func adopt(ins *dubbogo.InstanceOptions, cfg config) {
+	if ins.Application != nil && ins.Application.MetadataServicePort == "" && len(ins.Registries) == 1 {
+		// dubbo-go would export its metadata service on a port of its own, at
+		// random for a Triple application. The registry exports one on the port of
+		// the services instead; see dubbo.MetadataService.
+		ins.Application.MetadataType = constant.RemoteMetadataStorageType
+	}
+	if cfg.withoutSignals && ins.Shutdown != nil {
+		no := false
+		ins.Shutdown.InternalSignal = &no
+	}
+	// For a second registry: the first address dubbo-go finds need not be the
+	// pod's, and this registry takes it from the pod itself.
+	if ip := os.Getenv("POD_IP"); ip != "" && os.Getenv(constant.DubboIpToRegistryKey) == "" {
+		_ = os.Setenv(constant.DubboIpToRegistryKey, ip)
+	}
+}
+
+// applicationName is the name of the instance as far as it is known, for the
+// cluster's policies about consumers; a bad one is a provider's error, later.
+func applicationName(ins *dubbogo.InstanceOptions) string {
+	if ins.Application == nil || (registry.App{Namespace: "any", Name: ins.Application.Name}).Validate() != nil {
+		return ""
+	}
+	return ins.Application.Name
+}
+
+// refuse makes dubbo.NewInstance fail. An option cannot return an error, so it
+// leaves a registry address that cannot be parsed, and that says why.
+func refuse(ins *dubbogo.InstanceOptions, cfg config, err error) {
+	cfg.logger.Error("Kubernetes cannot be used as the registry", slog.Any("error", err))
+	if ins.Registries == nil {
+		ins.Registries = map[string]*global.RegistryConfig{}
+	}
+	ins.Registries[cfg.id] = &global.RegistryConfig{
+		Protocol: cfg.id, Address: "kubernetes://" + err.Error(), UseAsMetaReport: "false", UseAsConfigCenter: "false",
+	}
+}
+
+// joined is a registry in use by this process.
+type joined struct {
+	target  target
+	binding *dubbo.Binding
+}
+
+// hub is a hub shared by all registries of its target.
+type hub struct {
+	*kube.Hub
+	refs int
+}
+
+var (
+	mu     sync.Mutex
+	inUse  = map[string]*joined{} // by id
+	opened = map[target]*hub{}
+)
+
+// join returns the registry with this id, opening it and its hub unless they are
+// there.
+func join(cfg config, app string) (*dubbo.Binding, error) {
+	mu.Lock()
+	defer mu.Unlock()
+	if j := inUse[cfg.id]; j != nil {
+		if j.target != cfg.target {
+			return nil, &registry.Error{
+				Code:    registry.Conflict,
+				Message: fmt.Sprintf("this process uses a registry %q with another cluster or namespace already", cfg.id),
+				Fix:     "tell them apart by WithID",
+			}
+		}
+		return j.binding, nil
+	}
+	h, err := open(cfg, app)
+	if err != nil {
+		return nil, err
+	}
+	binding, err := dubbo.Use(cfg.id, dubbo.Backend{Discoverer: h, Registrar: h, Mapping: h, Metadata: h}, dubbo.Config{
+		Namespace:   namespaceOf(cfg, h.Hub),
+		Logger:      cfg.logger,
+		Metrics:     cfg.metrics,
+		SyncTimeout: cfg.syncTimeout,
+	})
+	if err != nil {
+		release(cfg.target)
+		return nil, err
+	}
+	inUse[cfg.id] = &joined{target: cfg.target, binding: binding}
+	// Runs after the binding's own, which withdraws the instance.
+	extension.AddCustomShutdownCallback(func() { leave(cfg.id) })
+	return binding, nil
+}
+
+// open returns the hub of the target. mu is held.
+func open(cfg config, app string) (*hub, error) {
+	if h := opened[cfg.target]; h != nil {
+		h.refs++
+		return h, nil
+	}
+	kc := kube.Config{
+		Kubeconfig: cfg.kubeconfig,
+		Context:    cfg.context,
+		Lazy:       true, // a process that only provides needs no watches
+		App:        app,
+		Logger:     cfg.logger,
+		Metrics:    cfg.metrics,
+	}
+	if cfg.namespace != "" {
+		kc.Namespaces = []string{cfg.namespace}
+	}
+	opening, err := kube.Open(context.Background(), kc)
+	if err != nil {
+		return nil, err
+	}
+	h := &hub{Hub: opening, refs: 1}
+	opened[cfg.target] = h
+	return h, nil
+}
+
+// namespaceOf returns where this application lives.
+func namespaceOf(cfg config, h *kube.Hub) string {
+	if cfg.namespace != "" {
+		return cfg.namespace
+	}
+	if own := h.Identity().Namespace; own != "" {
+		return own
+	}
+	if covered := h.Namespaces(); len(covered) > 0 {
+		return covered[0]
+	}
+	return ""
+}
+
+// leave closes the registry with this id, and its hub with the last of its
+// target.
+func leave(id string) {
+	mu.Lock()
+	defer mu.Unlock()
+	j := inUse[id]
+	if j == nil {
+		return
+	}
+	delete(inUse, id)
+	j.binding.Close()
+	release(j.target)
+}
+
+// release gives a hub back. mu is held.
+func release(t target) {
+	h := opened[t]
+	if h.refs--; h.refs == 0 {
+		delete(opened, t)
+		h.Close()
+	}
+}

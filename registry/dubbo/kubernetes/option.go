@@ -1,0 +1,85 @@
+package kubernetes
+
+import (
+	"cmp"
+	"log/slog"
+	"time"
+
+	goregistry "dubbo.apache.org/dubbo-go/v3/registry"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// DefaultID is the id of the registry in dubbo-go's configuration, and the name
+// of its protocol there.
+const DefaultID = "kubernetes"
+
+// Option changes what WithKubernetes does. The zero configuration is that of a
+// pod.
+type Option func(*config)
+
+type config struct {
+	target
+	id             string
+	logger         *slog.Logger
+	metrics        prometheus.Registerer
+	syncTimeout    time.Duration
+	withoutSignals bool
+	registry       []goregistry.Option
+}
+
+// target says which cluster is meant, and which part of it. Instances with the
+// same target share one hub.
+type target struct{ kubeconfig, context, namespace string }
+
+func newConfig(opts []Option) config {
+	var c config
+	for _, opt := range opts {
+		opt(&c)
+	}
+	c.id = cmp.Or(c.id, DefaultID)
+	if c.logger == nil {
+		c.logger = slog.Default()
+	}
+	return c
+}
+
+// WithKubeconfig names a kubeconfig file. Without it $KUBECONFIG does, and
+// without that the credentials of the pod are used.
+func WithKubeconfig(file string) Option { return func(c *config) { c.kubeconfig = file } }
+
+// WithContext chooses a context of the kubeconfig; its current one is used
+// without.
+func WithContext(name string) Option { return func(c *config) { c.context = name } }
+
+// WithNamespace names the namespace whose applications are found without being
+// named, and in which this one lives. Without it, it is the pod's own; outside a
+// pod, that of the kubeconfig.
+func WithNamespace(namespace string) Option { return func(c *config) { c.namespace = namespace } }
+
+// WithID gives the registry another id than DefaultID, for processes that use
+// several clusters or namespaces.
+func WithID(id string) Option { return func(c *config) { c.id = id } }
+
+// WithLogger takes what an operator should know; slog.Default() without.
+// dubbo-go's own logger is not touched.
+func WithLogger(logger *slog.Logger) Option { return func(c *config) { c.logger = logger } }
+
+// WithMetricsRegisterer registers the registry's metrics, weir_registry_…, there;
+// there are none without.
+func WithMetricsRegisterer(r prometheus.Registerer) Option { return func(c *config) { c.metrics = r } }
+
+// WithSyncTimeout bounds how long a new reference waits for its first list; 3 s
+// without.
+func WithSyncTimeout(d time.Duration) Option { return func(c *config) { c.syncTimeout = d } }
+
+// WithoutSignals keeps dubbo-go from trapping signals and ending the process by
+// itself. The program then ends Serve, by ServeContext or by dubbo-go's
+// graceful_shutdown.Shutdown.
+func WithoutSignals() Option { return func(c *config) { c.withoutSignals = true } }
+
+// WithRegistryOptions adds dubbo-go's own options for the registry, such as
+// registry.WithPreferred() while it is used beside ZooKeeper.
+func WithRegistryOptions(opts ...goregistry.Option) Option {
+	return func(c *config) { c.registry = append(c.registry, opts...) }
+}
