@@ -319,3 +319,7 @@ func bigPod(n int) *metav1.PartialObjectMetadata {
 		},
 	}}
 }
+
+func serviceNamed(name string) *corev1.Service {
+	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}}
+}

@@ -1,0 +1,174 @@
+package kube
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// syncedHub is a quiet hub whose sources count as heard.
+func syncedHub(cfg Config) *Hub {
+	h := quietHub(cfg)
+	s := h.spaceOf("")
+	for _, at := range []**source{&s.sliceSource, &s.podSource, &s.serviceSource, &s.policySource, &s.mappingSource} {
+		*at = &source{hub: h, synced: true}
+	}
+	return h
+}
+
+// tell feeds a slice of n ready endpoints of an application to the hub, as a
+// watch event does.
+func (h *Hub) tell(app string, n int) {
+	s := bigSlice(0, n)
+	s.Name, s.Labels[discoveryv1.LabelServiceName] = app+"-abc", app
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.feed(s, false, time.Now())
+}
+
+type call struct {
+	at        time.Duration
+	instances int
+}
+
+// calls records when a follower was called, and with how much.
+func calls(t *testing.T, h *Hub, app string) func() []call {
+	t.Helper()
+	began := time.Now()
+	var all []call
+	stop, err := h.Subscribe(registry.App{Namespace: "shop", Name: app}, func(s registry.Snapshot) {
+		all = append(all, call{time.Since(began), len(s.Instances)})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return func() []call {
+		synctest.Wait()
+		return all
+	}
+}
+
+func TestFirstChangeAtOnceFollowersTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := syncedHub(Config{})
+		got := calls(t, h, "inventory")
+		time.Sleep(time.Second) // the clock is the test's: nobody waits
+		h.tell("inventory", 1)
+		got()
+		for n := 2; n <= 5; n++ {
+			time.Sleep(10 * time.Millisecond)
+			h.tell("inventory", n)
+		}
+		time.Sleep(time.Second)
+		h.tell("inventory", 6)
+		want := fmt.Sprint([]call{{0, 0}, {time.Second, 1}, {time.Second + h.cfg.Coalesce, 5}, {2*time.Second + 40*time.Millisecond, 6}})
+		if all := fmt.Sprint(got()); all != want {
+			t.Fatalf("calls %v, want %v", all, want)
+		}
+	})
+}
+
+func TestABlockedFollowerDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := syncedHub(Config{})
+		stop, err := h.Subscribe(registry.App{Namespace: "shop", Name: "inventory"}, func(registry.Snapshot) { time.Sleep(5 * time.Second) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+		same, other := calls(t, h, "inventory"), calls(t, h, "orders")
+		synctest.Wait()
+		time.Sleep(time.Second)
+		h.tell("inventory", 1)
+		h.tell("orders", 1)
+		want := fmt.Sprint([]call{{0, 0}, {time.Second, 1}})
+		if all := fmt.Sprint(same()); all != want {
+			t.Errorf("the other follower of the application: %v, want %v", all, want)
+		}
+		if all := fmt.Sprint(other()); all != want {
+			t.Errorf("the follower of another application: %v, want %v", all, want)
+		}
+	})
+}
+
+func TestChangesOfNothingAreNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := syncedHub(Config{Coalesce: -1})
+		got := calls(t, h, "inventory")
+		got()
+		h.tell("inventory", 2)
+		got()
+		for range 5 {
+			h.tell("inventory", 2)
+			h.mu.Lock()
+			h.spaceOf("").apps[registry.App{Namespace: "shop", Name: "inventory"}].touch(time.Now())
+			h.mu.Unlock()
+			synctest.Wait()
+		}
+		if all := got(); len(all) != 2 {
+			t.Fatalf("calls %v, want two", all)
+		}
+	})
+}
+
+func TestGraceEndsByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := syncedHub(Config{})
+		h.mu.Lock()
+		h.feed(serviceNamed("inventory"), false, time.Now())
+		h.feed(bigPod(0), false, time.Now())
+		h.mu.Unlock()
+		h.tell("inventory", 1)
+		got := calls(t, h, "inventory")
+		got()
+		time.Sleep(time.Second)
+		h.tell("inventory", 0)
+		time.Sleep(10 * time.Second)
+		want := fmt.Sprint([]call{{0, 1}, {time.Second + h.cfg.Grace, 0}})
+		if all := fmt.Sprint(got()); all != want {
+			t.Fatalf("calls %v, want %v", all, want)
+		}
+	})
+}
+
+func TestIdleFollowersCostNoGoroutine(t *testing.T) {
+	h := syncedHub(Config{})
+	before := runtime.NumGoroutine()
+	told := make(chan struct{})
+	for i := range 500 {
+		stop, err := h.Subscribe(registry.App{Namespace: "shop", Name: fmt.Sprintf("app-%d", i)}, func(registry.Snapshot) { told <- struct{}{} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+	}
+	for range 500 {
+		<-told
+	}
+	for runtime.NumGoroutine() > before {
+		runtime.Gosched() // deliveries end after notify has returned
+	}
+}
+
+func TestOneWarningForEachChange(t *testing.T) {
+	var log bytes.Buffer
+	h := syncedHub(Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	pod := bigPod(0)
+	for _, text := range []string{"{", "{", "{", "[", "{}", "["} {
+		pod.Annotations[AnnotationMetadata] = text
+		h.feed(pod, false, time.Now())
+	}
+	if n := strings.Count(log.String(), "\n"); n != 3 {
+		t.Fatalf("%d lines, want one for each change to something unreadable:\n%s", n, log.String())
+	}
+}
