@@ -11,9 +11,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"syscall"
 
+	"github.com/weirmesh/weir/internal/run"
 	"github.com/weirmesh/weir/test/bench/child"
 	"github.com/weirmesh/weir/test/bench/consumer"
 	"github.com/weirmesh/weir/test/bench/discovery"
@@ -21,13 +21,13 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+	if err := bench(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1) //nolint:forbidigo // this is main
 	}
 }
 
-func run(args []string) error {
+func bench(args []string) error {
 	switch role := child.Role(); role {
 	case "":
 	case consumer.Role:
@@ -41,8 +41,8 @@ func run(args []string) error {
 	if len(args) > 0 {
 		name, args = args[0], args[1:]
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx, _, release := run.Signals(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer release()
 	switch name {
 	case "-h", "-help", "--help", "help":
 		return usage(os.Stdout)

@@ -43,7 +43,7 @@ type Process struct {
 // Launch starts a command whose output goes to name.log in dir, which is also
 // its working directory.
 func Launch(name, dir string, command ...string) (*Process, error) {
-	return start(name, dir, exec.Command(command[0], command[1:]...)) //nolint:gosec // the benchmark's own choice of servers
+	return start(name, dir, exec.Command(command[0], command[1:]...))
 }
 
 // Start starts this program again in a role; what it answers to is up to the
@@ -104,7 +104,11 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Died returns an error that tells how the process ended and its last words. Use
 // it after Done.
 func (p *Process) Died() error {
-	return fmt.Errorf("%s ended: %v; its last lines:\n%s", p.name, p.err, p.tail(15))
+	why := "exit status 0"
+	if p.err != nil {
+		why = p.err.Error()
+	}
+	return fmt.Errorf("%s ended: %s; its last lines:\n%s", p.name, why, p.tail(15))
 }
 
 func (p *Process) tail(lines int) string {

@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 
@@ -34,11 +36,20 @@ func openHub(ctx context.Context, args OpenArgs, t *tap) (*kube.Hub, error) {
 	hub, err := kube.Open(ctx, kube.Config{
 		REST: config, Namespaces: []string{args.Namespace},
 		Identity: kube.Identity{Namespace: args.Namespace}, App: "bench-consumer",
+		Logger: logger(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return hub, hub.WaitSynced(ctx)
+	if err := hub.WaitSynced(ctx); err != nil {
+		return nil, err
+	}
+	return hub, nil
+}
+
+// logger writes to the process's log, as much as dubbo-go is left to write.
+func logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 // hubSource is Weir's registry with nothing on top.
@@ -92,7 +103,7 @@ func newWeirSource(ctx context.Context, args OpenArgs, t *tap) (source, error) {
 	}
 	s := &weirSource{watched: &watched{Discoverer: hub}}
 	if _, err := weirdubbo.Use(weirName, weirdubbo.Backend{Discoverer: s.watched, Mapping: hub, Metadata: hub},
-		weirdubbo.Config{Namespace: args.Namespace}); err != nil {
+		weirdubbo.Config{Namespace: args.Namespace, Logger: logger()}); err != nil {
 		return nil, err
 	}
 	u, err := common.NewURL(weirName + "://" + weirName + "." + args.Namespace)

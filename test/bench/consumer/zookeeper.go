@@ -83,7 +83,7 @@ func (h *tappedHandler) HandleZkEvent(z *gxzookeeper.ZookeeperClient) {
 	plain := z.Conn
 	conn, events, err := zk.Connect(h.addresses, z.Timeout, zk.WithLogInfo(false),
 		zk.WithDialer(func(network, address string, timeout time.Duration) (net.Conn, error) {
-			c, err := net.DialTimeout(network, address, timeout)
+			c, err := (&net.Dialer{Timeout: timeout}).DialContext(context.Background(), network, address)
 			if err != nil {
 				return nil, err
 			}

@@ -97,6 +97,9 @@ func fromObserved(c Change) (int64, bool) {
 // Report is one run's results.
 type Report struct {
 	Options Options
+	// Load is the machine's load average before the run began: what others did
+	// on it meanwhile is in every number.
+	Load    float64
 	Results map[consumer.Backend]*Result
 }
 
@@ -116,15 +119,15 @@ func (r Report) Write(w io.Writer) error {
 	names, results := r.columns()
 	t := report.Table{Columns: names, Compare: "ZooKeeper/Weir"}
 	if r.Options.Outage {
-		if _, err := fmt.Fprintf(w, "\nRegistry away for %s, lists watched %s longer: %d instances of %d applications, all alive throughout; %d CPUs\n\n",
-			r.Options.Down, r.Options.After, p.Instances, p.Apps, runtime.NumCPU()); err != nil {
+		if _, err := fmt.Fprintf(w, "\nRegistry away for %s, lists watched %s longer: %d instances of %d applications, all alive throughout; %s\n\n",
+			r.Options.Down, r.Options.After, p.Instances, p.Apps, r.machine()); err != nil {
 			return err
 		}
 		outageRows(&t, results)
 		return t.Write(w)
 	}
-	if _, err := fmt.Fprintf(w, "\nOne consumer of %d instances of %d applications; %d rounds, %d changes of one instance each; %d CPUs\n\n",
-		p.Instances, p.Apps, r.Options.Rounds, r.Options.changes()*r.Options.Rounds, runtime.NumCPU()); err != nil {
+	if _, err := fmt.Fprintf(w, "\nOne consumer of %d instances of %d applications; %d rounds, %d changes of one instance each; %s\n\n",
+		p.Instances, p.Apps, r.Options.Rounds, r.Options.changes()*r.Options.Rounds, r.machine()); err != nil {
 		return err
 	}
 	changeRows(&t, results)
@@ -133,6 +136,10 @@ func (r Report) Write(w io.Writer) error {
 		return err
 	}
 	return r.writePromise(w)
+}
+
+func (r Report) machine() string {
+	return fmt.Sprintf("%d CPUs, load average %.1f before", runtime.NumCPU(), r.Load)
 }
 
 // promised is what DESIGN says of a first change: p99, in nanoseconds.

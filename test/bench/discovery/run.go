@@ -47,6 +47,10 @@ type run struct {
 func Run(ctx context.Context, o Options, out, progress io.Writer) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("the run took longer than -timeout %s", o.Timeout))
 	defer cancel()
+	load, err := loadAverage()
+	if err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
 		return err
@@ -65,7 +69,7 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) (err error) {
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	rep := Report{Options: o, Results: map[consumer.Backend]*Result{}}
+	rep := Report{Options: o, Load: load, Results: map[consumer.Backend]*Result{}}
 	for _, s := range r.subjects {
 		rep.Results[s.backend] = &Result{Subject: s.backend}
 	}
@@ -87,7 +91,17 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(o.JSON, data, 0o644) //nolint:gosec // a report is for everybody
+	return os.WriteFile(o.JSON, data, 0o644)
+}
+
+// loadAverage returns how many processes wanted a processor over the last minute.
+func loadAverage() (float64, error) {
+	var load float64
+	text, err := os.ReadFile("/proc/loadavg")
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &load)
+	}
+	return load, err
 }
 
 func (r *run) say(format string, args ...any) {

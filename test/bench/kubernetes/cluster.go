@@ -156,7 +156,7 @@ func (c *Cluster) KeepNodes(ctx context.Context) {
 func (c *Cluster) renew(ctx context.Context, n int) {
 	leases := c.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
 	seconds, now := int32(40), metav1.NowMicro()
-	spec := coordinationv1.LeaseSpec{HolderIdentity: ptr(nodeName(n)), LeaseDurationSeconds: &seconds, RenewTime: &now}
+	spec := coordinationv1.LeaseSpec{HolderIdentity: new(nodeName(n)), LeaseDurationSeconds: &seconds, RenewTime: &now}
 	lease, err := leases.Get(ctx, nodeName(n), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		_, _ = leases.Create(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: nodeName(n)}, Spec: spec}, metav1.CreateOptions{})
@@ -294,5 +294,3 @@ func ignoreNotFound(err error) error {
 	}
 	return err
 }
-
-func ptr[T any](v T) *T { return &v }

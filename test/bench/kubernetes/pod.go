@@ -60,7 +60,7 @@ func pod(p plan.Plan, instance int, metadata string, now metav1.Time) *corev1.Po
 		},
 		Spec: corev1.PodSpec{
 			NodeName:                     nodeName(instance % nodes),
-			AutomountServiceAccountToken: ptr(false),
+			AutomountServiceAccountToken: new(false),
 			Containers: []corev1.Container{{
 				Name: "app", Image: "registry.example.com/bench/" + app + ":1.42.0", ImagePullPolicy: corev1.PullIfNotPresent,
 				Env: env,
@@ -96,7 +96,7 @@ func status(instance int, now metav1.Time) corev1.PodStatus {
 		},
 		StartTime: &now,
 		ContainerStatuses: []corev1.ContainerStatus{{
-			Name: "app", Ready: true, Started: ptr(true),
+			Name: "app", Ready: true, Started: new(true),
 			Image:       "registry.example.com/bench/app:1.42.0",
 			ImageID:     "registry.example.com/bench/app@sha256:4bcff63911fcb4448bd4fdacec207030997caf25e9bea4045fa6c8c44de311d1",
 			ContainerID: fmt.Sprintf("containerd://%064x", instance),

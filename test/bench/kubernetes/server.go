@@ -81,7 +81,7 @@ func (s *Server) Kubeconfig() string { return s.kubeconfig }
 
 // Memory returns the resident memory of the whole control plane, in bytes.
 func (s *Server) Memory(ctx context.Context) (uint64, error) {
-	out, err := exec.CommandContext(ctx, s.command, "status", "--dir", filepath.Join(s.dir, "cluster"), "--output", "json").Output() //nolint:gosec // the command is the user's own
+	out, err := exec.CommandContext(ctx, s.command, "status", "--dir", filepath.Join(s.dir, "cluster"), "--output", "json").Output()
 	if err != nil {
 		return 0, fmt.Errorf("ask the dev cluster for its status: %w", err)
 	}
@@ -92,7 +92,7 @@ func (s *Server) Memory(ctx context.Context) (uint64, error) {
 // Outage kills the API server as kill -9 does, with its etcd and controllers, and
 // starts it again after a while. It returns once it is killed.
 func (s *Server) Outage(ctx context.Context, down time.Duration) error {
-	out, err := exec.CommandContext(ctx, s.command, "fault", "apiserver", "--dir", filepath.Join(s.dir, "cluster"), "--for", down.String()).CombinedOutput() //nolint:gosec // as above
+	out, err := exec.CommandContext(ctx, s.command, "fault", "apiserver", "--dir", filepath.Join(s.dir, "cluster"), "--for", down.String()).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("kill the API server: %w: %s", err, bytes.TrimSpace(out))
 	}

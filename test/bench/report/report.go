@@ -7,6 +7,8 @@ import (
 	"math"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/weirmesh/weir/test/bench/sample"
 )
 
 // Unit is how a number is to be read.
@@ -153,12 +155,15 @@ func (t *Table) Write(w io.Writer) error {
 }
 
 func ratio(r row) string {
-	if !r.ratio || len(r.values) < 2 || math.IsNaN(r.values[0]) || math.IsNaN(r.values[1]) || r.values[0] == r.values[1] && r.values[0] == 0 {
+	if !r.ratio || len(r.values) < 2 {
 		return ""
 	}
-	v := r.values[1] / r.values[0]
-	if math.IsInf(v, 0) {
+	switch v := sample.Ratio(r.values[1], r.values[0]); {
+	case math.IsNaN(v):
+		return "" // nothing to compare
+	case math.IsInf(v, 0):
 		return "∞"
+	default:
+		return digits(v) + "×"
 	}
-	return digits(v) + "×"
 }

@@ -64,7 +64,10 @@ admin.enableServer=false
 	if err := os.WriteFile(s.config(), []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	return s, s.Restart(ctx)
+	if err := s.Restart(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (s *Server) config() string { return filepath.Join(s.dir, "zoo.cfg") }
@@ -86,7 +89,7 @@ func (s *Server) Restart(ctx context.Context) error {
 		return err
 	}
 	s.process = p
-	for !s.serves() {
+	for !s.serves(ctx) {
 		select {
 		case <-p.Done():
 			return p.Died()
@@ -99,8 +102,8 @@ func (s *Server) Restart(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) serves() bool {
-	c, err := net.DialTimeout("tcp", s.Address(), time.Second)
+func (s *Server) serves(ctx context.Context) bool {
+	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", s.Address())
 	if err != nil {
 		return false
 	}
@@ -128,5 +131,9 @@ func freePort() (int, error) {
 		return 0, err
 	}
 	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	address, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		return 0, fmt.Errorf("%s is no address of TCP", l.Addr())
+	}
+	return address.Port, nil
 }
