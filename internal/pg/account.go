@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 )
@@ -26,7 +27,7 @@ type account struct {
 // accountFor picks the account for a data directory, which need not exist.
 // Existing data decides: postgres opens only what its own user owns.
 func accountFor(dataDir string) (account, error) {
-	self := uint32(os.Geteuid()) //nolint:gosec // a user id fits
+	self := uint32(os.Geteuid())
 	owner, exists, err := ownerOf(dataDir)
 	if err != nil {
 		return account{}, dirError(dataDir, err)
@@ -37,7 +38,7 @@ func accountFor(dataDir string) (account, error) {
 				"postgres: %s belongs to user %s and this process runs as %s: start it as root or as %[2]s, or name another directory with --data-dir",
 				dataDir, userName(owner), userName(self)))
 		}
-		return account{name: userName(self), uid: self, gid: uint32(os.Getegid())}, nil //nolint:gosec // a group id fits
+		return account{name: userName(self), uid: self, gid: uint32(os.Getegid())}, nil
 	}
 	var u *user.User
 	if exists && owner != 0 {
@@ -126,8 +127,8 @@ func (a account) firstClosed(dir string) string {
 			break
 		}
 	}
-	for i := len(chain) - 1; i >= 0; i-- {
-		info, err := os.Stat(chain[i])
+	for _, at := range slices.Backward(chain) {
+		info, err := os.Stat(at)
 		if err != nil {
 			return ""
 		}
@@ -143,7 +144,7 @@ func (a account) firstClosed(dir string) string {
 			need = 0o010
 		}
 		if info.Mode().Perm()&need == 0 {
-			return chain[i]
+			return at
 		}
 	}
 	return ""

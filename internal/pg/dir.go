@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -143,7 +144,7 @@ func (l *serverLog) bound() error {
 	if err != nil {
 		return err
 	}
-	if _, err := src.Seek(-logMax, io.SeekEnd); err == nil {
+	if _, err = src.Seek(-logMax, io.SeekEnd); err == nil {
 		_, err = io.Copy(dst, io.LimitReader(src, logMax))
 	}
 	// A full disk may keep the copy from being made; emptying the log is then
@@ -178,9 +179,9 @@ func (l *serverLog) tail() []string {
 // telling picks the line that says what went wrong: the last of the gravest.
 func telling(lines []string) string {
 	for _, grave := range []string{"PANIC:", "FATAL:", "initdb: error:", "ERROR:"} {
-		for i := len(lines) - 1; i >= 0; i-- {
-			if strings.Contains(lines[i], grave) {
-				return strings.TrimSpace(lines[i])
+		for _, line := range slices.Backward(lines) {
+			if strings.Contains(line, grave) {
+				return strings.TrimSpace(line)
 			}
 		}
 	}

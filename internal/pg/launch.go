@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -156,16 +157,10 @@ func (s *Server) args() []string {
 	if s.cfg.NoFsync {
 		set["fsync"], set["full_page_writes"] = "off", "off"
 	}
-	for k, v := range s.cfg.Settings {
-		set[k] = v
-	}
-	keys := make([]string, 0, len(set))
-	for k := range set {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys) // compared with postmaster.opts when a server is adopted
+	maps.Copy(set, s.cfg.Settings)
 	args := []string{"-D", s.dataDir, "-p", strconv.Itoa(s.port)}
-	for _, k := range keys {
+	// Sorted: compared with postmaster.opts when a server is adopted.
+	for _, k := range slices.Sorted(maps.Keys(set)) {
 		args = append(args, "-c", k+"="+set[k])
 	}
 	return args

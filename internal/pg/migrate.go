@@ -133,7 +133,7 @@ type migrationLock struct {
 func lockID(name string) int64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(name)) // never fails
-	return int64(h.Sum64())      //nolint:gosec // any 64 bits will do
+	return int64(h.Sum64())
 }
 
 // SessionLock waits for the lock, then makes the schema and checks its version.

@@ -109,7 +109,7 @@ func (s *Server) settleOrphan(ctx context.Context, args []string, previous int) 
 func (s *Server) clearZombie(ctx context.Context, pid int) error {
 	bound := time.Now().Add(10 * time.Second)
 	for {
-		if syscall.Kill(pid, 0) != nil {
+		if alive := syscall.Kill(pid, 0) == nil; !alive {
 			return nil
 		}
 		left := processesIn(s.dataDir)

@@ -3,6 +3,7 @@
 package pg_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -84,6 +85,19 @@ func TestServerIsPrivate(t *testing.T) {
 			}
 		}
 	}
+	cfg, err := pgx.ParseConfig(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Host = s.SocketDir()
+	if conn, err := pgx.ConnectConfig(t.Context(), cfg); err != nil {
+		t.Errorf("the socket: %v", err)
+	} else if err := conn.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "data")); err != nil || info.Sys().(*syscall.Stat_t).Uid == 0 {
+		t.Errorf("the data belongs to root (%v)", err)
+	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.password"))
 	if err != nil || len(files) != 2 {
 		t.Fatalf("password files %v (%v)", files, err)
@@ -113,23 +127,6 @@ func TestServerIsPrivate(t *testing.T) {
 	}
 	if got := query[string](t, s.URL(), "SHOW listen_addresses"); got != "127.0.0.1" {
 		t.Errorf("listens on %s", got)
-	}
-}
-
-func TestServerAnswersOnItsSocket(t *testing.T) {
-	t.Parallel()
-	s := start(t, quick(testdb.Dir(t)))
-	cfg, err := pgx.ParseConfig(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Host = s.SocketDir()
-	conn, err := pgx.ConnectConfig(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Close(t.Context()); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -364,7 +361,7 @@ func TestRememberedPortTaken(t *testing.T) {
 	}
 }
 
-func TestManyServersFindPortsAtOnce(t *testing.T) {
+func TestManyServersComeAndGoAtOnce(t *testing.T) {
 	t.Parallel()
 	var wg sync.WaitGroup
 	for range 3 {
@@ -375,23 +372,68 @@ func TestManyServersFindPortsAtOnce(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			stop(t, s)
+			for range 5 { // and end, whoever asks and how often
+				wg.Go(func() { stop(t, s) })
+			}
+			if err := s.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
 		})
 	}
 	wg.Wait()
 }
 
-func TestCloseFromManyAtOnce(t *testing.T) {
+func TestCancelledStartLeavesNothing(t *testing.T) {
 	t.Parallel()
-	s := start(t, quick(testdb.Dir(t)))
-	var wg sync.WaitGroup
-	for range 10 {
-		wg.Go(func() { stop(t, s) })
+	cfg := quick(testdb.Dir(t))
+	why := errors.New("changed my mind")
+
+	// While initdb runs.
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var log record
+	cfg.Log = log.logger()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := pg.StartServer(ctx, cfg)
+		ended <- err
+	}()
+	eventually(t, "initdb at work", func() bool {
+		_, err := os.Stat(filepath.Join(cfg.Dir, "data.new", "base"))
+		return err == nil
+	})
+	cancel(why)
+	if err := <-ended; !errors.Is(err, why) {
+		t.Fatalf("error %v, want the context's cause", err)
 	}
-	wg.Wait()
-	if err := s.Wait(t.Context()); err != nil {
-		t.Error(err)
+
+	// While the server comes up: whoever comes first, nothing may stay.
+	ctx, cancel = context.WithCancelCause(t.Context())
+	go func() {
+		s, err := pg.StartServer(ctx, cfg)
+		if err == nil {
+			err = s.Close(context.WithoutCancel(ctx))
+		}
+		ended <- err
+	}()
+	var pid int
+	eventually(t, "the server at work", func() bool {
+		raw, err := os.ReadFile(filepath.Join(cfg.Dir, "data", "postmaster.pid"))
+		if err != nil {
+			return false
+		}
+		first, _, _ := strings.Cut(string(raw), "\n")
+		pid, err = strconv.Atoi(first)
+		return err == nil
+	})
+	cancel(why)
+	if err := <-ended; err != nil && !errors.Is(err, why) {
+		t.Fatal(err)
 	}
+	if !gone(pid) {
+		t.Errorf("process %d goes on", pid)
+	}
+	s := start(t, cfg)
+	query[int](t, s.URL(), "SELECT 1")
 }
 
 func TestInterruptedInitIsRepeated(t *testing.T) {

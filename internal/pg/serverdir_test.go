@@ -7,26 +7,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/weirmesh/weir/internal/pg"
 	"github.com/weirmesh/weir/internal/testdb"
 )
-
-func TestServerDoesNotRunAsRoot(t *testing.T) {
-	t.Parallel()
-	dir := testdb.Dir(t)
-	s := start(t, quick(dir))
-	info, err := os.Stat(filepath.Join(dir, "data"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if uid := info.Sys().(*syscall.Stat_t).Uid; uid == 0 {
-		t.Error("the data belongs to root")
-	}
-	stop(t, s)
-}
 
 func TestOrdinaryUserRunsHisOwnServer(t *testing.T) {
 	t.Parallel()

@@ -117,10 +117,11 @@ func sweep(ctx context.Context, root string) error {
 		if err != nil {
 			return err
 		}
+		var removeErr error
 		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-			err = removeHome(ctx, dir)
+			removeErr = removeHome(ctx, dir)
 		}
-		if err = errors.Join(err, f.Close()); err != nil {
+		if err := errors.Join(removeErr, f.Close()); err != nil {
 			return err
 		}
 	}
@@ -169,31 +170,31 @@ func removeTree(ctx context.Context, dir string) error {
 // below it, for tests that stop or kill one. Unlike t.TempDir it can be entered by the user a
 // root process runs the server as. When the test ends, a server left in it is
 // ended and the directory removed. The package's TestMain has to use [Main].
-func Dir(t testing.TB) string {
-	t.Helper()
+func Dir(tb testing.TB) string {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	process.mu.Lock()
 	defer process.mu.Unlock()
 	if !process.wrapped {
-		t.Fatalf("testdb: %v", errNotWrapped)
+		tb.Fatalf("testdb: %v", errNotWrapped)
 	}
 	h, err := process.homeFor(ctx)
 	if err != nil {
-		t.Fatalf("testdb: %v", err)
+		tb.Fatalf("testdb: %v", err)
 	}
-	dir, err := os.MkdirTemp(h.dir, "dir-")
+	dir, err := os.MkdirTemp(h.dir, "dir-") //nolint:usetesting // TempDir is for this user alone
 	if err == nil {
 		err = os.Chmod(dir, 0o755)
 	}
 	if err != nil {
-		t.Fatalf("testdb: %v", err)
+		tb.Fatalf("testdb: %v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := removeTree(ctx, dir); err != nil {
-			t.Errorf("testdb: %v", err)
+			tb.Errorf("testdb: %v", err)
 		}
 	})
 	return dir

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -71,8 +72,8 @@ func freePort() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // of a TCP listener
-	return port, l.Close()
+	addr, err := netip.ParseAddrPort(l.Addr().String())
+	return int(addr.Port()), errors.Join(err, l.Close())
 }
 
 func grantCreate(ctx context.Context, superuserURL, role string) error {
@@ -138,7 +139,7 @@ func runLock(run string) int32 {
 	if err != nil || len(raw) != 4 {
 		return 0
 	}
-	return int32(binary.BigEndian.Uint32(raw)) //nolint:gosec // any 32 bits will do
+	return int32(binary.BigEndian.Uint32(raw))
 }
 
 // sweep drops the databases of runs that have ended without doing so.

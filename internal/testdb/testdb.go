@@ -30,7 +30,7 @@ type DB struct {
 	// Name is the database's name.
 	Name string
 
-	t    testing.TB
+	tb   testing.TB
 	once sync.Once
 	pool *pgxpool.Pool
 }
@@ -52,8 +52,8 @@ func Migrated(schema string, fsys fs.FS) Option {
 
 // New returns a fresh database that no other test sees. The package's TestMain
 // has to use [Main]. It may be called from parallel tests.
-func New(t testing.TB, opts ...Option) *DB {
-	t.Helper()
+func New(tb testing.TB, opts ...Option) *DB {
+	tb.Helper()
 	var s setup
 	for _, o := range opts {
 		o(&s)
@@ -62,44 +62,44 @@ func New(t testing.TB, opts ...Option) *DB {
 	defer cancel()
 	c, err := clusterFor(ctx)
 	if err != nil {
-		t.Fatalf("testdb: %v", err)
+		tb.Fatalf("testdb: %v", err)
 	}
 	template, err := c.template(ctx, s)
 	if err != nil {
-		t.Fatalf("testdb: prepare a template: %v", err)
+		tb.Fatalf("testdb: prepare a template: %v", err)
 	}
 	name, err := c.create(ctx, template)
 	if err != nil {
-		t.Fatalf("testdb: create a database: %v", err)
+		tb.Fatalf("testdb: create a database: %v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := c.drop(ctx, name); err != nil {
-			t.Errorf("testdb: drop the database: %v", err)
+			tb.Errorf("testdb: drop the database: %v", err)
 		}
 	})
-	return &DB{URL: c.urlOf(name), Name: name, t: t}
+	return &DB{URL: c.urlOf(name), Name: name, tb: tb}
 }
 
 // Pool returns a pool on the database, the same on every call, which is closed
 // when the test ends. Connections still taken from it then fail the test's
 // cleanup by never coming back; release them.
 func (d *DB) Pool() *pgxpool.Pool {
-	d.t.Helper()
+	d.tb.Helper()
 	d.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		pool, err := pg.Open(ctx, d.URL, pg.Options{Name: "weir test"})
 		if err != nil {
-			d.t.Errorf("testdb: %v", err)
+			d.tb.Errorf("testdb: %v", err)
 			return
 		}
 		d.pool = pool
-		d.t.Cleanup(pool.Close)
+		d.tb.Cleanup(pool.Close)
 	})
 	if d.pool == nil {
-		d.t.FailNow()
+		d.tb.FailNow()
 	}
 	return d.pool
 }

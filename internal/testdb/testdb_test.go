@@ -58,7 +58,7 @@ func TestDatabaseIsEmptyWithoutMigrations(t *testing.T) {
 	}
 }
 
-func TestDatabaseIsDroppedAfterItsTest(t *testing.T) {
+func TestDatabaseIsDroppedAfterItsTest(t *testing.T) { //nolint:tparallel // inner has to be over when this goes on
 	t.Parallel()
 	var name string
 	t.Run("inner", func(t *testing.T) {
