@@ -126,9 +126,10 @@ func TestKilledInstanceLosesOnlyWhatWasUnderWay(t *testing.T) {
 			t.Errorf("a reservation made after the kill failed: %+v", f)
 		}
 	}
-	for _, f := range s.orders.stats(t).Attempts.Failures {
+	o := s.orders.stats(t)
+	for _, f := range slices.Concat(o.Made.Failures, o.Attempts.Failures) {
 		if f.Ended.After(killed) && (f.Address != s.addressB || f.Instance != "inv-b") {
-			t.Errorf("an attempt against %s (%s) failed, though %s was killed: %+v", f.Address, f.Instance, s.addressB, f)
+			t.Errorf("a call to %q at %s failed, though inv-b at %s was killed: %+v", f.Instance, f.Address, s.addressB, f)
 		}
 	}
 }

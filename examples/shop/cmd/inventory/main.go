@@ -27,7 +27,7 @@ func main() {
 			work := fs.Duration("work", 5*time.Millisecond, "`how long` a reservation takes, as if a database were behind it")
 			return func(ctx context.Context, p *process.Process) error {
 				ins, err := rpc.New(rpc.Config{
-					App: p.App, Registry: p.Registry, Log: p.Log, LogLevel: p.LogLevelDubbo, Observer: p.Observer,
+					App: p.App, Registry: p.Registry, Log: p.Log, LogLevel: p.LogLevelDubbo, Observer: p.Observer, Metrics: p.Metrics,
 					Protocol: constant.DubboProtocol, Listen: *listen, ProbePort: *probe, Drain: p.Drain, Finish: p.Finish,
 				})
 				if err != nil {

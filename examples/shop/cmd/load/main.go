@@ -32,7 +32,7 @@ func main() {
 				if *rate <= 0 || *concurrency < 1 {
 					return errors.New("-rate and -concurrency must be above 0")
 				}
-				ins, err := rpc.New(rpc.Config{App: p.App, Registry: p.Registry, Log: p.Log, LogLevel: p.LogLevelDubbo, Observer: p.Observer})
+				ins, err := rpc.New(rpc.Config{App: p.App, Registry: p.Registry, Log: p.Log, LogLevel: p.LogLevelDubbo, Observer: p.Observer, Metrics: p.Metrics})
 				if err != nil {
 					return err
 				}
@@ -78,6 +78,7 @@ func (l *load) order(n int64, due time.Time) {
 		Sku: articles[n%int64(len(articles))], Count: 1,
 		Customer: &orders.Customer{Id: fmt.Sprint("c", n%1000), Name: "load"},
 	}
+	ctx, trail := tally.WithTrail(ctx)
 	done := l.process.Made.Begin()
 	var resp *orders.PlaceOrderResponse
 	tries, err := fault.Again(ctx, 50*time.Millisecond, func(ctx context.Context) (err error) {
@@ -89,7 +90,7 @@ func (l *load) order(n int64, due time.Time) {
 		}
 		return err
 	})
-	o := tally.Outcome{Method: orders.MethodPlaceOrder, Attempts: tries, Class: string(fault.Of(err))}
+	o := tally.Outcome{Method: orders.MethodPlaceOrder, Address: trail.Address, Attempts: tries, Class: string(fault.Of(err))}
 	if err != nil {
 		o.Error = err.Error()
 		l.process.Log.Warn("order failed", "class", o.Class, "tries", tries, "error", err)

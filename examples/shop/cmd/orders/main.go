@@ -28,8 +28,9 @@ func main() {
 			patience := fs.Duration("inventory-patience", 4*time.Second, "`how long` to look for an inventory that can be reached")
 			return func(ctx context.Context, p *process.Process) error {
 				ins, err := rpc.New(rpc.Config{
-					App: p.App, Registry: p.Registry, Log: p.Log, LogLevel: p.LogLevelDubbo, Observer: p.Observer,
-					Protocol: constant.TriProtocol, Listen: *listen, ProbePort: *probe, Drain: p.Drain, Finish: p.Finish,
+					App: p.App, Registry: p.Registry, Log: p.Log, LogLevel: p.LogLevelDubbo, Observer: p.Observer, Metrics: p.Metrics,
+					Protocol: constant.TriProtocol, Listen: *listen, ProbePort: *probe,
+					Drain: p.Drain, Finish: p.Finish,
 				})
 				if err != nil {
 					return err

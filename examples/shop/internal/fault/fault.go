@@ -53,6 +53,10 @@ func (c Class) Untouched() bool {
 // come too late. Its text travels, since Dubbo carries errors as text.
 var ErrRefused = errors.New("shop: instance is shutting down and did not run the call; call another")
 
+// withdrawn is what dubbo-go answers between withdrawing a service and closing
+// its port.
+const withdrawn = "don't have this exporter"
+
 // texts are the failures that dubbo-go 3.3 words but does not export as values.
 // All but the last prove that the call was not run.
 var texts = []struct {
@@ -116,7 +120,7 @@ func answer(err error) (class Class, answered bool) {
 	switch {
 	case !overDubbo && !overTriple:
 		return Other, false
-	case strings.Contains(err.Error(), ErrRefused.Error()):
+	case strings.Contains(err.Error(), ErrRefused.Error()), strings.Contains(err.Error(), withdrawn):
 		return Refused, true
 	case overDubbo && strings.HasPrefix(thrown.ExceptionClass, "org.example.shop."):
 		return Business, true

@@ -31,6 +31,7 @@ func TestOf(t *testing.T) {
 		"nobody reachable":       {errors.New("Failed to invoke the method reserve of the service x .No provider is available because can't connect server."), Unreachable},
 		"dubbo timeout":          {perrors.New("maybe the client read timeout or fail to decode tcp stream in Writer.Write"), Timeout},
 		"refused over dubbo":     {&hessian2.GenericException{ExceptionClass: "java.lang.Throwable", ExceptionMessage: ErrRefused.Error()}, Refused},
+		"withdrawn":              {&hessian2.GenericException{ExceptionClass: "java.lang.Throwable", ExceptionMessage: "don't have this exporter, key: x"}, Refused},
 		"refused over triple":    {triple_protocol.NewWireError(triple_protocol.CodeUnknown, errors.New(ErrRefused.Error())), Refused},
 		"said no over dubbo":     {&hessian2.GenericException{ExceptionClass: "org.example.shop.UnknownSkuException"}, Business},
 		"said no over triple":    {triple_protocol.NewWireError(triple_protocol.CodeNotFound, errors.New("no article")), Business},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dubbo.apache.org/dubbo-go/v3/client"
+	"dubbo.apache.org/dubbo-go/v3/common/constant"
 	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
 
 	"shop.example/api/inventory"
@@ -45,10 +46,11 @@ func (s *Service) PlaceOrder(ctx context.Context, req *orders.PlaceOrderRequest)
 			errors.New("an order needs an article (sku) and a count of one or more"))
 	}
 	buyer := &inventory.Buyer{ID: req.GetCustomer().GetId(), Name: req.GetCustomer().GetName()}
-	ctx, cancel := context.WithTimeout(ctx, s.Patience)
+	ctx, cancel := context.WithTimeout(onward(ctx), s.Patience)
 	defer cancel()
 
 	var r *inventory.Reservation
+	ctx, trail := tally.WithTrail(ctx)
 	done := s.Made.Begin()
 	tries, err := fault.Again(ctx, 50*time.Millisecond, func(ctx context.Context) (err error) {
 		// No retries by dubbo-go: it repeats whatever failed, run or not.
@@ -59,7 +61,7 @@ func (s *Service) PlaceOrder(ctx context.Context, req *orders.PlaceOrderRequest)
 		}
 		return err
 	})
-	outcome := tally.Outcome{Method: inventory.MethodReserve, Attempts: tries, Class: string(fault.Of(err))}
+	outcome := tally.Outcome{Method: inventory.MethodReserve, Address: trail.Address, Attempts: tries, Class: string(fault.Of(err))}
 	if err != nil {
 		outcome.Error = err.Error()
 		done(outcome)
@@ -84,12 +86,13 @@ func (s *Service) GetAvailability(ctx context.Context, req *orders.GetAvailabili
 	if req.GetSku() == "" {
 		return nil, triple_protocol.NewError(triple_protocol.CodeInvalidArgument, errors.New("which article (sku)?"))
 	}
+	ctx, trail := tally.WithTrail(onward(ctx))
 	done := s.Made.Begin()
 	stock, err := s.Inventory.Stock(ctx, req.GetSku(), client.WithCallRetries(2), client.WithCallRequestTimeout(s.Timeout))
 	if err == nil && stock.ServedBy == "" {
 		err = errors.New("inventory answered with nothing")
 	}
-	outcome := tally.Outcome{Method: inventory.MethodStock, Class: string(fault.Of(err))}
+	outcome := tally.Outcome{Method: inventory.MethodStock, Address: trail.Address, Class: string(fault.Of(err))}
 	if err != nil {
 		outcome.Error = err.Error()
 		done(outcome)
@@ -100,6 +103,13 @@ func (s *Service) GetAvailability(ctx context.Context, req *orders.GetAvailabili
 	return &orders.GetAvailabilityResponse{
 		Sku: stock.Sku, Available: stock.Available, ServedBy: s.Instance, InventoryServedBy: stock.ServedBy,
 	}, nil
+}
+
+// onward is the context for calls made while serving one. dubbo-go would attach
+// what came with the call being served to those, and over their options: our
+// caller's timeout and retries would become inventory's.
+func onward(ctx context.Context) context.Context {
+	return context.WithValue(ctx, constant.AttachmentKey, map[string]any{})
 }
 
 // failure words what became of a call to inventory for the callers of orders.

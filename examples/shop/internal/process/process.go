@@ -77,7 +77,7 @@ func run(app, summary string, define func(*flag.FlagSet) func(context.Context, *
 	}
 	p.Instance = *instance
 	p.LogLevelDubbo = dubboLevel
-	p.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})).With("app", app, "instance", p.Instance)
+	p.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})).With("instance", p.Instance)
 	p.Metrics = prometheus.NewRegistry()
 	p.Metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics := tally.NewMetrics(p.Metrics)

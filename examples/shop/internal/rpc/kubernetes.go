@@ -1,12 +1,16 @@
 package rpc
 
 import (
-	"errors"
-
 	"dubbo.apache.org/dubbo-go/v3"
+
+	dubbokubernetes "github.com/weirmesh/weir/registry/dubbo/kubernetes"
 )
 
-// withKubernetes joins Weir's registry.
-func withKubernetes() (dubbo.InstanceOption, error) {
-	return nil, errors.New("this build has no -registry kubernetes; use -registry direct")
+// withKubernetes is all of Weir in the shop: with this option an instance finds
+// others, and is found, through Kubernetes itself.
+func withKubernetes(c Config) dubbo.InstanceOption {
+	return dubbokubernetes.WithKubernetes(
+		dubbokubernetes.WithLogger(c.Log.With("part", "registry")),
+		dubbokubernetes.WithMetricsRegisterer(c.Metrics),
+	)
 }

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"math"
+	"strings"
 
 	"dubbo.apache.org/dubbo-go/v3/cluster/router"
 	"dubbo.apache.org/dubbo-go/v3/common"
@@ -22,6 +23,9 @@ const (
 	attemptFilter = "shop-attempt"
 	listRouter    = "shop-list"
 )
+
+// shopInterfaces begin the names of the shop's own interfaces.
+const shopInterfaces = "org.example.shop."
 
 // Observer counts what passes through dubbo-go. Its parts are for one process:
 // dubbo-go keeps extensions in package variables.
@@ -51,6 +55,12 @@ type counter struct {
 }
 
 func (c counter) Invoke(ctx context.Context, invoker base.Invoker, inv base.Invocation) result.Result {
+	if !strings.HasPrefix(invoker.GetURL().GetParam(constant.InterfaceKey, ""), shopInterfaces) {
+		return invoker.Invoke(ctx, inv) // dubbo-go's own: health, reflection, metadata
+	}
+	if c.outgoing {
+		tally.Note(ctx, invoker.GetURL().Location)
+	}
 	done := c.calls.Begin()
 	res := invoker.Invoke(ctx, inv)
 	o := tally.Outcome{Method: inv.ActualMethodName(), Class: string(fault.Of(res.Error()))}

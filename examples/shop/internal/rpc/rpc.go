@@ -22,6 +22,7 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/metrics/probe"
 	"dubbo.apache.org/dubbo-go/v3/protocol"
 	"dubbo.apache.org/dubbo-go/v3/server"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Registries that a process can find others by.
@@ -38,6 +39,7 @@ type Config struct {
 	Log      *slog.Logger
 	LogLevel slog.Level // of dubbo-go's own messages
 	Observer *Observer
+	Metrics  prometheus.Registerer // of the registry
 
 	// Protocol is the protocol served, "dubbo" or "tri", at Listen, host:port.
 	Protocol, Listen string
@@ -74,18 +76,12 @@ func New(c Config) (*dubbo.Instance, error) {
 		}
 		opts = append(opts,
 			dubbo.WithProtocol(protocol.WithProtocol(c.Protocol), protocol.WithIp(host), protocol.WithPort(port)),
-			// What describes the services is served beside them: same protocol, same port.
-			dubbo.WithMetadataServiceProtocol(c.Protocol), dubbo.WithMetadataServicePort(port),
 			dubbo.WithMetrics(metrics.WithProbeEnabled(), metrics.WithProbePort(c.ProbePort)),
 		)
 	}
 	switch c.Registry {
 	case Kubernetes:
-		joined, err := withKubernetes()
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, joined)
+		opts = append(opts, withKubernetes(c))
 	case Direct:
 		opts = append(opts, dubbo.WithRemoteMetadata()) // nobody to describe the services to
 	default:
@@ -94,10 +90,15 @@ func New(c Config) (*dubbo.Instance, error) {
 	return dubbo.NewInstance(opts...)
 }
 
-// ServerFilter and ClientFilter put the observer on the path of calls.
-func ServerFilter() server.ServerOption { return server.WithServerFilter(servedFilter) }
+// ServerFilter puts the observer on the path of a server's calls. On this side
+// dubbo-go takes a list of filters in place of its own, among them the one that
+// waits for calls under way at the end; so these are named too.
+func ServerFilter() server.ServerOption {
+	return server.WithServerFilter(constant.DefaultServiceFilters + "," + servedFilter)
+}
 
-// ClientFilter is for each client.
+// ClientFilter puts the observer on the path of a client's calls, beside
+// dubbo-go's own filters.
 func ClientFilter() client.ClientOption { return client.WithClientFilter(attemptFilter) }
 
 // To returns the options that lead a reference to its provider: nothing under a
