@@ -263,10 +263,13 @@ func (b *Binding) listen(listener goregistry.ServiceInstancesChangedListener, na
 			if len(list) == 0 && !complete || !first && sameInstances(list, sent) {
 				continue
 			}
-			b.held.keep(leaving(sent, list, w.view().snapshot), b.cfg.Linger)
+			added, gone := differ(dubboURLs(sent), dubboURLs(list))
+			b.held.renew(added)
 			if err := listener.OnEvent(goregistry.NewServiceInstancesChangedEvent(name, list)); err != nil {
 				b.log.Warn("dubbo-go refused a list of instances", slog.String("app", app.String()), slog.Any("error", err))
 			}
+			b.held.take(added)
+			b.held.drop(gone, b.cfg.Linger)
 			sent, first = list, false
 		}
 	})
@@ -277,18 +280,11 @@ func (b *Binding) listen(listener goregistry.ServiceInstancesChangedListener, na
 	return nil
 }
 
-// leaving returns where the instances that go from the list, but still exist, are
-// called over the Dubbo protocol.
-func leaving(sent, next []goregistry.ServiceInstance, s registry.Snapshot) []*common.URL {
+// dubboURLs returns where the instances are called over the Dubbo protocol.
+func dubboURLs(list []goregistry.ServiceInstance) []*common.URL {
 	var out []*common.URL
-	for _, gone := range sent {
-		has := func(i goregistry.ServiceInstance) bool { return i.GetID() == gone.GetID() }
-		exists := slices.ContainsFunc(s.Instances, func(i registry.Instance) bool { return i.ID == gone.GetID() })
-		if !exists || slices.ContainsFunc(next, has) {
-			continue
-		}
-		i := gone.(*serviceInstance).instance
-		out = append(out, urls(i, &service{name: constant.MetadataServiceName, protocol: constant.DubboProtocol})...)
+	for _, i := range list {
+		out = append(out, urls(i.(*serviceInstance).instance, &service{name: constant.MetadataServiceName, protocol: constant.DubboProtocol})...)
 	}
 	return out
 }

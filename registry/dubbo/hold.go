@@ -1,6 +1,7 @@
 package dubbo
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -10,44 +11,96 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/protocol/base"
 )
 
-// holds keeps connections of the Dubbo protocol open for a while after their
-// instance left the list. dubbo-go closes the connection with the last reference
-// to it, which fails the calls under way; one more reference postpones that.
-// Triple needs none: its invokers wait for their calls.
+// holds keeps one more reference to each connection of the Dubbo protocol than
+// dubbo-go does, while its address is listed and for a while after. dubbo-go
+// closes a connection with the last reference to it, under the calls that run:
+// when its address leaves the list, and when the provider announces its end,
+// which may come before the list. Triple needs none of this, since its invokers
+// wait for their calls.
 type holds struct {
 	mu     sync.Mutex
 	closed bool
-	held   map[*time.Timer]base.Invoker
+	held   map[string]*hold // by address
 }
 
-// referPatience is how long taking references may delay a list. It takes no
-// time where a connection exists; where there is none, there is nothing to keep,
-// and dubbo-go would dial for seconds.
-const referPatience = 20 * time.Millisecond
+type hold struct {
+	listed  int // by how many references
+	invoker base.Invoker
+	linger  *time.Timer // runs while listed is 0
+}
 
-// keep keeps the connections behind the URLs for d, at most.
-func (h *holds) keep(leaving []*common.URL, d time.Duration) {
-	var taking sync.WaitGroup
-	for _, u := range leaving {
-		if u.Protocol != constant.DubboProtocol {
-			continue
+// renew lets go of connections to these addresses that are broken, before
+// dubbo-go refers to them again: it would be given the broken one.
+func (h *holds) renew(urls []*common.URL) {
+	for _, u := range urls {
+		if invoker := h.lingering(u.Location); invoker != nil && !invoker.IsAvailable() {
+			h.end(u.Location, invoker)
 		}
-		taking.Go(func() {
-			if invoker := refer(u); invoker != nil {
-				h.add(invoker, d)
-			}
-		})
 	}
-	done := make(chan struct{})
-	go func() {
-		taking.Wait()
-		close(done)
-	}()
-	patience := time.NewTimer(referPatience)
-	defer patience.Stop()
-	select {
-	case <-done:
-	case <-patience.C:
+}
+
+// lingering returns what is held for an address that nothing lists.
+func (h *holds) lingering(address string) base.Invoker {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if kept := h.held[address]; kept != nil && kept.listed == 0 {
+		return kept.invoker
+	}
+	return nil
+}
+
+// end lets go of what is held for the address, unless it is listed again or held
+// anew.
+func (h *holds) end(address string, invoker base.Invoker) {
+	h.mu.Lock()
+	kept := h.held[address]
+	over := kept != nil && kept.listed == 0 && kept.invoker == invoker
+	if over {
+		delete(h.held, address)
+		kept.linger.Stop()
+	}
+	h.mu.Unlock()
+	if over && invoker != nil {
+		invoker.Destroy()
+	}
+}
+
+// take takes references to what is listed now. dubbo-go has connected to these
+// addresses already, or failed to.
+func (h *holds) take(urls []*common.URL) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return
+	}
+	if h.held == nil {
+		h.held = map[string]*hold{}
+	}
+	for _, u := range urls {
+		kept := h.held[u.Location]
+		if kept == nil {
+			kept = &hold{}
+			h.held[u.Location] = kept
+			go h.refer(u, kept) // dials, where dubbo-go could not
+		}
+		kept.listed++
+		if kept.linger != nil {
+			kept.linger.Stop()
+			kept.linger = nil
+		}
+	}
+}
+
+func (h *holds) refer(u *common.URL, kept *hold) {
+	invoker := refer(u)
+	h.mu.Lock()
+	wanted := !h.closed && h.held[u.Location] == kept
+	if wanted {
+		kept.invoker = invoker
+	}
+	h.mu.Unlock()
+	if !wanted && invoker != nil {
+		invoker.Destroy()
 	}
 }
 
@@ -60,37 +113,60 @@ func refer(u *common.URL) (invoker base.Invoker) {
 	return extension.GetProtocol(u.Protocol).Refer(u)
 }
 
-func (h *holds) add(invoker base.Invoker, d time.Duration) {
+// drop gives back what take took; the last one is kept for d.
+func (h *holds) drop(urls []*common.URL, d time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
-		go invoker.Destroy()
-		return
-	}
-	if h.held == nil {
-		h.held = map[*time.Timer]base.Invoker{}
-	}
-	var t *time.Timer
-	t = time.AfterFunc(d, func() {
-		h.mu.Lock()
-		_, ours := h.held[t]
-		delete(h.held, t)
-		h.mu.Unlock()
-		if ours {
-			invoker.Destroy()
+	for _, u := range urls {
+		kept := h.held[u.Location]
+		if kept == nil {
+			continue
 		}
-	})
-	h.held[t] = invoker
+		if kept.listed--; kept.listed > 0 {
+			continue
+		}
+		kept.linger = time.AfterFunc(d, func() { h.end(u.Location, h.lingering(u.Location)) })
+	}
 }
 
-// release lets go of all connections and keeps none from now on.
+// release lets go of everything and takes nothing from now on.
 func (h *holds) release() {
 	h.mu.Lock()
-	held := h.held
+	var invokers []base.Invoker
+	for _, kept := range h.held {
+		if kept.linger != nil {
+			kept.linger.Stop()
+		}
+		if kept.invoker != nil {
+			invokers = append(invokers, kept.invoker)
+		}
+	}
 	h.held, h.closed = nil, true
 	h.mu.Unlock()
-	for t, invoker := range held {
-		t.Stop()
+	for _, invoker := range invokers {
 		invoker.Destroy()
 	}
+}
+
+// differ returns the URLs of the Dubbo protocol at addresses that only next has,
+// and at those that only last has, one of each.
+func differ(last, next []*common.URL) (added, gone []*common.URL) {
+	other := func(u *common.URL) bool { return u.Protocol != constant.DubboProtocol }
+	return slices.DeleteFunc(without(next, last), other), slices.DeleteFunc(without(last, next), other)
+}
+
+// without returns one URL for each address that the others do not have.
+func without(urls, others []*common.URL) []*common.URL {
+	seen := make(map[string]struct{}, len(others))
+	for _, o := range others {
+		seen[o.Location] = struct{}{}
+	}
+	var out []*common.URL
+	for _, u := range urls {
+		if _, ok := seen[u.Location]; !ok {
+			seen[u.Location] = struct{}{}
+			out = append(out, u)
+		}
+	}
+	return out
 }

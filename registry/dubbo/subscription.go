@@ -3,15 +3,14 @@ package dubbo
 import (
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"dubbo.apache.org/dubbo-go/v3/common"
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
 	goregistry "dubbo.apache.org/dubbo-go/v3/registry"
+	"dubbo.apache.org/dubbo-go/v3/registry/directory"
 	"dubbo.apache.org/dubbo-go/v3/remoting"
 
 	"github.com/weirmesh/weir/registry"
@@ -24,6 +23,7 @@ type subscription struct {
 	key      string
 	ref      reference
 	listener goregistry.NotifyListener
+	connects bool // the listener is dubbo-go's own, and connects to what it is told
 
 	dirty chan struct{} // capacity 1: something may have changed
 	first chan struct{} // closed when the first list was handed on
@@ -77,7 +77,7 @@ func (b *Binding) subscribe(u *common.URL, listener goregistry.NotifyListener) (
 		}
 	}
 	s := &subscription{
-		b: b, key: key, ref: ref, listener: listener,
+		b: b, key: key, ref: ref, listener: listener, connects: connects(listener),
 		dirty: make(chan struct{}, 1), first: make(chan struct{}),
 		quit: make(chan struct{}), done: make(chan struct{}),
 		watches: map[registry.App]*watch{}, made: map[instanceKey]madeURLs{}, removed: map[string]time.Time{},
@@ -92,6 +92,15 @@ func (b *Binding) subscribe(u *common.URL, listener goregistry.NotifyListener) (
 	b.metrics.references.Inc()
 	b.goWorkLocked(s.run)
 	return s, nil
+}
+
+// connects reports whether the listener is one of dubbo-go's directories.
+func connects(listener goregistry.NotifyListener) bool {
+	switch listener.(type) {
+	case *directory.RegistryDirectory, *directory.ServiceDiscoveryRegistryDirectory:
+		return true
+	}
+	return false
 }
 
 // unsubscribe ends the listener's subscription to u. The listener is not called
@@ -166,6 +175,10 @@ func (s *subscription) run() {
 		}
 		for _, w := range s.watches {
 			w.leave(s)
+		}
+		if s.connects {
+			_, gone := differ(s.sent, nil)
+			s.b.held.drop(gone, 0)
 		}
 	}()
 	// doubt fires while there is nothing to call, to say why.
@@ -315,13 +328,22 @@ func (s *subscription) deliver(again bool) {
 		return
 	}
 	now := time.Now()
-	s.letGo(l.urls, now)
+	for _, u := range without(s.sent, l.urls) {
+		s.removed[u.Location] = now
+	}
+	var added, gone []*common.URL
+	if s.connects {
+		added, gone = differ(s.sent, l.urls)
+		s.b.held.renew(added)
+	}
 	events := make([]*goregistry.ServiceEvent, len(l.urls))
 	for i, u := range l.urls {
 		events[i] = &goregistry.ServiceEvent{Action: remoting.EventTypeAdd, Service: u}
 	}
 	s.listener.NotifyAll(events, func() {})
 	took := time.Since(now)
+	s.b.held.take(added)
+	s.b.held.drop(gone, s.b.cfg.Linger)
 	s.b.metrics.lists.WithLabelValues("sent").Inc()
 
 	wasEmpty := !s.started || s.empty
@@ -337,45 +359,6 @@ func (s *subscription) deliver(again bool) {
 		s.b.log.Info("providers found", slog.String("interface", s.ref.iface), slog.Int("addresses", len(l.urls)))
 	}
 	s.planResend(l.urls, took, again)
-}
-
-// letGo prepares for addresses to leave the list: dubbo-go will drop them as
-// soon as it has the new one.
-func (s *subscription) letGo(next []*common.URL, now time.Time) {
-	if len(s.sent) == 0 {
-		return
-	}
-	stay := make(map[string]struct{}, len(next))
-	for _, u := range next {
-		stay[u.Location] = struct{}{}
-	}
-	var leaving []*common.URL
-	for _, u := range s.sent {
-		if _, ok := stay[u.Location]; ok {
-			continue
-		}
-		s.removed[u.Location] = now
-		if s.exists(u.Ip) {
-			leaving = append(leaving, u)
-		}
-	}
-	s.b.held.keep(leaving, s.b.cfg.Linger)
-}
-
-// exists reports whether an instance has the address, callable or not.
-func (s *subscription) exists(ip string) bool {
-	addr, err := netip.ParseAddr(strings.Trim(ip, "[]"))
-	if err != nil {
-		return false
-	}
-	for _, w := range s.watches {
-		for _, i := range w.view().snapshot.Instances {
-			if i.Host.Unmap() == addr {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // planResend decides whether dubbo-go may have left out an address and should be

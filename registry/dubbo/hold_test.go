@@ -1,0 +1,91 @@
+package dubbo
+
+import (
+	"testing"
+	"time"
+
+	"dubbo.apache.org/dubbo-go/v3/common"
+	"dubbo.apache.org/dubbo-go/v3/common/constant"
+	"dubbo.apache.org/dubbo-go/v3/common/extension"
+	"dubbo.apache.org/dubbo-go/v3/protocol/base"
+)
+
+// connections stands for the Dubbo protocol: it counts references to addresses.
+type connections struct {
+	base.BaseProtocol
+	refs chan int // one value: how many there are
+	up   bool
+}
+
+func (c *connections) Refer(u *common.URL) base.Invoker {
+	c.refs <- <-c.refs + 1
+	return &connection{BaseInvoker: *base.NewBaseInvoker(u), of: c}
+}
+
+func (c *connections) count() int {
+	n := <-c.refs
+	c.refs <- n
+	return n
+}
+
+type connection struct {
+	base.BaseInvoker
+	of *connections
+}
+
+func (c *connection) IsAvailable() bool { return c.of.up }
+func (c *connection) Destroy()          { c.of.refs <- <-c.of.refs - 1 }
+
+func TestHolds(t *testing.T) {
+	real := extension.GetProtocol(constant.DubboProtocol)
+	c := &connections{refs: make(chan int, 1), up: true}
+	c.refs <- 0
+	extension.SetProtocol(constant.DubboProtocol, func() base.Protocol { return c })
+	t.Cleanup(func() { extension.SetProtocol(constant.DubboProtocol, func() base.Protocol { return real }) })
+
+	has := func(want int) {
+		t.Helper()
+		eventually(t, "the references", func() bool { return c.count() == want })
+	}
+	at := func(address string) []*common.URL {
+		u := common.NewURLWithOptions(common.WithProtocol(constant.DubboProtocol))
+		u.Location = address
+		return []*common.URL{u}
+	}
+	var h holds
+	// Two references list one address: one more connection reference.
+	h.take(at("a"))
+	h.take(at("a"))
+	has(1)
+	h.drop(at("a"), time.Hour)
+	h.drop(at("a"), time.Hour) // lingers
+	h.drop(at("never"), time.Hour)
+	has(1)
+
+	// It comes back: what lingers is used again while it works.
+	h.renew(at("a"))
+	h.take(at("a"))
+	has(1)
+	h.drop(at("a"), time.Hour)
+	// It comes back broken: dubbo-go must not be given this one.
+	c.up = false
+	h.renew(at("a"))
+	has(0)
+	c.up = true
+	h.take(at("a"))
+	has(1)
+
+	// The end of the linger.
+	h.drop(at("a"), 0)
+	has(0)
+
+	h.take(at("a"))
+	h.take(at("b"))
+	has(2)
+	h.drop(at("a"), time.Hour)
+	h.release()
+	has(0)
+	h.take(at("c"))
+	h.drop(at("c"), 0)
+	has(0)
+}

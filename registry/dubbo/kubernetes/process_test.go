@@ -1,0 +1,380 @@
+package kubernetes
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	dubbogo "dubbo.apache.org/dubbo-go/v3"
+	"dubbo.apache.org/dubbo-go/v3/client"
+	"dubbo.apache.org/dubbo-go/v3/common/constant"
+	"dubbo.apache.org/dubbo-go/v3/graceful_shutdown"
+	dubbologger "dubbo.apache.org/dubbo-go/v3/logger"
+	"dubbo.apache.org/dubbo-go/v3/protocol"
+	"dubbo.apache.org/dubbo-go/v3/server"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/weirmesh/weir/internal/testkube"
+)
+
+// processEnv makes the test binary a provider process instead of running tests.
+const processEnv = "WEIR_KUBERNETES_TEST_PROCESS"
+
+func TestMain(m *testing.M) {
+	if cfg := os.Getenv(processEnv); cfg != "" {
+		os.Exit(provide(cfg))
+	}
+	os.Exit(m.Run())
+}
+
+const (
+	stock   = "org.example.Stock" // over the Dubbo protocol
+	reports = "org.example.Report" // over Triple
+)
+
+type processConfig struct {
+	App, ID, Kubeconfig string
+	DubboPort, TriPort  int
+}
+
+// Service is what the providers of these tests offer, under two names.
+type Service struct{ id, name string }
+
+func (s *Service) Greet(_ context.Context, name string) (string, error) {
+	return s.id + " greets " + name, nil
+}
+
+func (s *Service) Slow(_ context.Context, ms int64) (string, error) {
+	<-time.After(time.Duration(ms) * time.Millisecond)
+	return s.id, nil
+}
+
+func (s *Service) Reference() string { return s.name }
+
+func provide(text string) int {
+	var cfg processConfig
+	if err := json.Unmarshal([]byte(text), &cfg); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	if err := serve(cfg); err != nil {
+		fmt.Fprintln(os.Stderr, "serve: "+err.Error())
+		return 1
+	}
+	return 0
+}
+
+// serve is a provider as a user writes one, but for the ports, which pods need
+// not share with one another.
+func serve(cfg processConfig) error {
+	ins, err := dubbogo.NewInstance(
+		dubbogo.WithName(cfg.App),
+		dubbogo.WithProtocol(protocol.WithDubbo(), protocol.WithPort(cfg.DubboPort), protocol.WithID("dubbo")),
+		dubbogo.WithProtocol(protocol.WithTriple(), protocol.WithPort(cfg.TriPort), protocol.WithID("tri")),
+		WithKubernetes(WithKubeconfig(cfg.Kubeconfig), WithLogger(slog.New(slog.NewTextHandler(os.Stderr, nil)))),
+		dubbogo.WithLogger(dubbologger.WithLevel("warn")),
+		dubbogo.WithShutdown(graceful_shutdown.WithConsumerUpdateWaitTime(time.Second), graceful_shutdown.WithStepTimeout(time.Second),
+			graceful_shutdown.WithOfflineRequestWindowTimeout(100*time.Millisecond)),
+	)
+	if err != nil {
+		return err
+	}
+	srv, err := ins.NewServer()
+	if err != nil {
+		return err
+	}
+	for name, proto := range map[string]string{stock: "dubbo", reports: "tri"} {
+		err := srv.RegisterService(&Service{id: cfg.ID, name: name},
+			server.WithInterface(name), server.WithSerialization(constant.Hessian2Serialization),
+			func(o *server.ServiceOptions) { o.Service.ProtocolIDs = []string{proto} })
+		if err != nil {
+			return err
+		}
+	}
+	return srv.Serve()
+}
+
+// world is a namespace with an application in it.
+type world struct {
+	t  *testing.T
+	ns *testkube.Namespace
+	ip netip.Addr
+}
+
+const greeter = "greeter"
+
+func newWorld(t *testing.T, c *testkube.Cluster) *world {
+	t.Helper()
+	w := &world{t: t, ns: c.Namespace(t), ip: hostAddress(t)}
+	w.ns.ServiceAccount(t, greeter, "weir-provider")
+	w.ns.ServiceAccount(t, "caller", "weir-consumer")
+	return w
+}
+
+// hostAddress is an address of this machine that EndpointSlices take, which
+// refuse those of the loopback interface.
+func hostAddress(t *testing.T) netip.Addr {
+	t.Helper()
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Is4() && prefix.Addr().IsGlobalUnicast() {
+			return prefix.Addr()
+		}
+	}
+	t.Fatal("this machine has no IPv4 address but the loopback's, and pods cannot have that")
+	return netip.Addr{}
+}
+
+// kubeconfig writes the credentials to a file, as a user has them.
+func (w *world) kubeconfig(cfg *rest.Config) string {
+	w.t.Helper()
+	file := filepath.Join(w.t.TempDir(), "kubeconfig")
+	err := clientcmd.WriteToFile(clientcmdapi.Config{
+		Clusters: map[string]*clientcmdapi.Cluster{"c": {
+			Server: cfg.Host, CertificateAuthority: cfg.CAFile, CertificateAuthorityData: cfg.CAData,
+		}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"u": {Token: cfg.BearerToken}},
+		Contexts:       map[string]*clientcmdapi.Context{"x": {Cluster: "c", AuthInfo: "u", Namespace: w.ns.Name}},
+		CurrentContext: "x",
+	}, file)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return file
+}
+
+// process is a provider process and the pod that stands for it.
+type process struct {
+	w    *world
+	pod  *corev1.Pod
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error
+
+	mu  sync.Mutex
+	log bytes.Buffer
+}
+
+func (p *process) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.Write(b)
+}
+
+func (p *process) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+// start makes a pod that is not ready and starts its process.
+func (w *world) start(name string, change ...func(*processConfig)) *process {
+	w.t.Helper()
+	pod := w.ns.Pod(w.t, greeter, name, testkube.Pod{ServiceAccount: greeter, IP: w.ip, NotReady: true})
+	ports := freePorts(w.t, 2)
+	cfg := processConfig{App: greeter, ID: name, DubboPort: ports[0], TriPort: ports[1], Kubeconfig: w.kubeconfig(w.ns.As(w.t, greeter, pod))}
+	for _, f := range change {
+		f(&cfg)
+	}
+	text, err := json.Marshal(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p := &process{w: w, pod: pod, cmd: exec.Command(exe), done: make(chan struct{})}
+	p.cmd.Dir = w.t.TempDir()
+	p.cmd.Env = append(os.Environ(), processEnv+"="+string(text),
+		"POD_NAME="+pod.Name, "POD_NAMESPACE="+w.ns.Name, "POD_UID="+string(pod.UID), "POD_IP="+w.ip.String())
+	p.cmd.Stdout, p.cmd.Stderr = p, p
+	if err := p.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	w.t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		if w.t.Failed() {
+			w.t.Logf("log of %s:\n%s", name, p.output())
+		}
+	})
+	return p
+}
+
+// ready waits until the process is registered and makes its pod ready, as the
+// kubelet does once the readiness probe succeeds.
+func (p *process) ready() {
+	p.w.t.Helper()
+	p.says("msg=registered")
+	p.w.ns.SetReady(p.w.t, p.pod.Name, true)
+}
+
+func (p *process) says(what string) {
+	p.w.t.Helper()
+	testkube.Eventually(p.w.t, p.pod.Name+" says "+strconv.Quote(what), func() error {
+		if strings.Contains(p.output(), what) {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("it ended (%v): %s", p.err, p.output())
+		default:
+			return fmt.Errorf("it says: %s", p.output())
+		}
+	})
+}
+
+// stop ends pod and process as Kubernetes does: told to go, waited for, removed.
+func (p *process) stop() {
+	p.w.t.Helper()
+	p.w.ns.Terminate(p.w.t, p.pod.Name)
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	p.ends()
+	p.w.ns.Remove(p.w.t, p.pod.Name)
+}
+
+func (p *process) ends() {
+	p.w.t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(testkube.Deadline):
+		p.w.t.Fatalf("%s does not end:\n%s", p.pod.Name, p.output())
+	}
+}
+
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+// consumer is a dubbo-go client in the test's own process.
+type consumer struct {
+	w   *world
+	ins *dubbogo.Instance
+	log *bytes.Buffer
+	mu  *sync.Mutex
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	b  *bytes.Buffer
+}
+
+func (l lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (w *world) consume(opts ...Option) *consumer {
+	w.t.Helper()
+	c := &consumer{w: w, log: &bytes.Buffer{}, mu: &sync.Mutex{}}
+	id := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(w.t.Name()))
+	opts = append([]Option{
+		WithKubeconfig(w.kubeconfig(w.ns.As(w.t, "caller", nil))), WithID(id), WithoutSignals(),
+		WithLogger(slog.New(slog.NewTextHandler(lockedWriter{c.mu, c.log}, nil))),
+	}, opts...)
+	ins, err := dubbogo.NewInstance(dubbogo.WithName("caller"), WithKubernetes(opts...), dubbogo.WithLogger(dubbologger.WithLevel("error")))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c.ins = ins
+	w.t.Cleanup(func() {
+		leave(id)
+		if w.t.Failed() {
+			w.t.Logf("log of the consumer:\n%s", c.output())
+		}
+	})
+	return c
+}
+
+func (c *consumer) output() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.log.String()
+}
+
+func (c *consumer) says(what string) {
+	c.w.t.Helper()
+	testkube.Eventually(c.w.t, "the consumer says "+strconv.Quote(what), func() error {
+		if out := c.output(); !strings.Contains(out, what) {
+			return fmt.Errorf("it says: %s", out)
+		}
+		return nil
+	})
+}
+
+func (c *consumer) refer(iface, proto string, opts ...client.ReferenceOption) *client.Connection {
+	c.w.t.Helper()
+	cli, err := c.ins.NewClient()
+	if err != nil {
+		c.w.t.Fatal(err)
+	}
+	conn, err := cli.Dial(iface, append([]client.ReferenceOption{
+		client.WithProtocol(proto), client.WithSerialization(constant.Hessian2Serialization), client.WithIDL(constant.NONIDL),
+		client.WithRequestTimeout(10 * time.Second), client.WithLoadBalanceRoundRobin(), client.WithParam(constant.WarmupKey, "1"),
+	}, opts...)...)
+	if err != nil {
+		c.w.t.Fatal(err)
+	}
+	return conn
+}
+
+// answers waits until each of the providers has answered, and nobody else does.
+func (w *world) answers(conn *client.Connection, ids ...string) {
+	w.t.Helper()
+	testkube.Eventually(w.t, fmt.Sprintf("answers from %v", ids), func() error {
+		seen := map[string]int{}
+		for range 4 * len(ids) {
+			var out string
+			if err := conn.CallUnary(context.Background(), []any{"you"}, &out, "Greet"); err != nil {
+				return err
+			}
+			id, _, _ := strings.Cut(out, " ")
+			seen[id]++
+		}
+		if len(seen) != len(ids) {
+			return fmt.Errorf("they come from %v", seen)
+		}
+		for _, id := range ids {
+			if seen[id] == 0 {
+				return fmt.Errorf("they come from %v", seen)
+			}
+		}
+		return nil
+	})
+}
