@@ -258,13 +258,31 @@ func (n *Namespace) ServiceAccount(tb testing.TB, name string, clusterRoles ...s
 	}
 }
 
+// Role makes a Role in this namespace.
+func (n *Namespace) Role(tb testing.TB, name string, rules ...rbacv1.PolicyRule) {
+	tb.Helper()
+	_, err := n.Cluster.Client.RbacV1().Roles(n.Name).Create(Context(tb), &rbacv1.Role{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules,
+	}, metav1.CreateOptions{})
+	if err != nil {
+		tb.Fatalf("make Role %s: %v", name, err)
+	}
+}
+
 // Bind grants a Role or ClusterRole to an account in this namespace.
 func (n *Namespace) Bind(tb testing.TB, account, kind, role string) {
 	tb.Helper()
+	n.BindFrom(tb, n, account, kind, role)
+}
+
+// BindFrom grants a Role or ClusterRole in this namespace to an account of
+// another.
+func (n *Namespace) BindFrom(tb testing.TB, home *Namespace, account, kind, role string) {
+	tb.Helper()
 	_, err := n.Cluster.Client.RbacV1().RoleBindings(n.Name).Create(Context(tb), &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: account + "-" + role},
+		ObjectMeta: metav1.ObjectMeta{Name: home.Name + "-" + account + "-" + role},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: role},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: n.Name, Name: account}},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: home.Name, Name: account}},
 	}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		tb.Fatalf("bind %s to %s: %v", role, account, err)

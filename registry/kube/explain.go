@@ -35,7 +35,7 @@ type attempt struct {
 }
 
 func (a attempt) String() string {
-	s := a.verb + " " + a.resource.full()
+	s := a.verb + " " + a.resource.name
 	if a.name != "" {
 		s += " " + a.name
 	}

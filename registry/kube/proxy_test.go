@@ -1,8 +1,10 @@
 package kube_test
 
 import (
+	"encoding/pem"
 	"io"
 	"net"
+	"net/http/httptest"
 	"net/url"
 	"sync"
 	"testing"
@@ -99,4 +101,9 @@ func (p *proxy) carry(in net.Conn) {
 	wg.Go(func() { pipe(out, in) })
 	wg.Go(func() { pipe(in, out) })
 	wg.Wait()
+}
+
+// secretCA is the authority of a test server, as PEM.
+func secretCA(s *httptest.Server) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 }

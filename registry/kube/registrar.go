@@ -214,16 +214,15 @@ func (r *registrar) write(ctx context.Context) error {
 		return fmt.Errorf("registry: encode registration: %w", err)
 	}
 	try := attempt{verb: "patch", resource: podsResource, namespace: id.Namespace, name: id.Pod, role: roleProvider}
-	var last error
 	err = r.hub.write(ctx, try, func(ctx context.Context) error {
-		last = r.hub.client.apply(ctx, podsResource, id.Namespace, id.Pod, registrarManager, body, &metav1.PartialObjectMetadata{})
-		if apierrors.IsConflict(last) || apierrors.IsNotFound(last) {
+		err := r.hub.client.apply(ctx, podsResource, id.Namespace, id.Pod, registrarManager, body, &metav1.PartialObjectMetadata{})
+		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || hasOtherUID(err) {
 			return r.podGone()
 		}
-		if apierrors.IsForbidden(last) {
-			return r.hub.client.explainRegister(last, try, id)
+		if apierrors.IsForbidden(err) {
+			return r.hub.client.explainRegister(err, try, id)
 		}
-		return last
+		return err
 	})
 	if err != nil {
 		return err
@@ -238,6 +237,12 @@ func (r *registrar) write(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// hasOtherUID tells that a pod of the name is there and is not the one meant.
+func hasOtherUID(err error) bool {
+	cause, ok := apierrors.StatusCause(err, metav1.CauseTypeFieldValueInvalid)
+	return ok && apierrors.IsInvalid(err) && cause.Field == "metadata.uid"
 }
 
 func (r *registrar) podGone() error {

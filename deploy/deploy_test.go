@@ -1,0 +1,265 @@
+package deploy_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+
+	"github.com/weirmesh/weir/deploy"
+	"github.com/weirmesh/weir/internal/testkube"
+)
+
+func TestMain(m *testing.M) { testkube.Main(m) }
+
+func TestManifestsAreOrderedAndOurs(t *testing.T) {
+	var kinds []string
+	for _, m := range deploy.Manifests() {
+		var o unstructured.Unstructured
+		if err := yaml.UnmarshalStrict(m.YAML, &o.Object); err != nil {
+			t.Fatalf("%s: %v", m.File, err)
+		}
+		if o.GetLabels()["app.kubernetes.io/part-of"] != "weir" {
+			t.Errorf("%s: %s %s is not labelled as part of weir", m.File, o.GetKind(), o.GetName())
+		}
+		kinds = append(kinds, o.GetKind())
+	}
+	order := []string{"CustomResourceDefinition", "ClusterRole", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+	last := 0
+	for _, kind := range kinds {
+		at := slices.Index(order, kind)
+		if at < 0 {
+			t.Fatalf("nobody expects a %s", kind)
+		}
+		if at < min(last, 2) {
+			t.Fatalf("a %s comes after a %s", kind, order[last])
+		}
+		last = at
+	}
+	if last == 0 {
+		t.Fatalf("manifests: %v", kinds)
+	}
+}
+
+var (
+	pods      = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	mappings  = schema.GroupVersionResource{Group: "registry.weirmesh.io", Version: "v1alpha1", Resource: "interfacemappings"}
+	metadatas = schema.GroupVersionResource{Group: "registry.weirmesh.io", Version: "v1alpha1", Resource: "appmetadatas"}
+	policies  = schema.GroupVersionResource{Group: "registry.weirmesh.io", Version: "v1alpha1", Resource: "discoverypolicies"}
+)
+
+// actor does things with the rights of one account.
+type actor struct {
+	t      *testing.T
+	client dynamic.Interface
+	ns     string
+}
+
+func newActor(t *testing.T, cfg *rest.Config, ns string) actor {
+	client, err := dynamic.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return actor{t, client, ns}
+}
+
+func (a actor) apply(r schema.GroupVersionResource, manager, name, yamlText string) error {
+	force := true
+	_, err := a.client.Resource(r).Namespace(a.ns).Patch(testkube.Context(a.t), name, types.ApplyPatchType, []byte(yamlText),
+		metav1.PatchOptions{FieldManager: manager, Force: &force})
+	return err
+}
+
+func (a actor) merge(name, patch string) error {
+	_, err := a.client.Resource(pods).Namespace(a.ns).Patch(testkube.Context(a.t), name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
+	return err
+}
+
+// allowed waits for rights that were just granted, and fails if they never come.
+func (a actor) allowed(what string, try func() error) {
+	a.t.Helper()
+	testkube.Eventually(a.t, what, try)
+}
+
+func (a actor) denied(what string, err error, words string) {
+	a.t.Helper()
+	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), words) {
+		a.t.Errorf("%s: %v, want a refusal that says %q", what, err, words)
+	}
+}
+
+func TestAProviderPatchesItsOwnPodOnly(t *testing.T) {
+	n := testkube.Start(t).Namespace(t)
+	n.ServiceAccount(t, "inventory", "weir-provider")
+	own := n.Pod(t, "inventory", "inventory-0", testkube.Pod{ServiceAccount: "inventory", Annotations: map[string]string{"a": "1"}})
+	n.Pod(t, "inventory", "inventory-1", testkube.Pod{ServiceAccount: "inventory"})
+	a := newActor(t, n.As(t, "inventory", own), n.Name)
+
+	registration := func(pod string) string {
+		return fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: %s, annotations: {io.dubbo/metadata: '{}', weirmesh.io/instance: '{\"v\":1}'}}", pod)
+	}
+	a.allowed("registering", func() error { return a.apply(pods, "weir-registrar", "inventory-0", registration("inventory-0")) })
+	a.denied("registering another pod", a.apply(pods, "weir-registrar", "inventory-1", registration("inventory-1")),
+		"patch its own pod only, and pod inventory-1 is not it")
+	unbound := newActor(t, n.As(t, "inventory", nil), n.Name)
+	a.denied("registering with a token of no pod", unbound.apply(pods, "weir-registrar", "inventory-0", registration("inventory-0")+" "), "patch its own pod only")
+
+	for what, c := range map[string]struct{ patch, words string }{
+		"a foreign annotation":         {`{"metadata":{"annotations":{"b":"2"}}}`, "may change no annotations but"},
+		"changing a foreign one":       {`{"metadata":{"annotations":{"a":"2"}}}`, "may change no annotations but"},
+		"removing a foreign one":       {`{"metadata":{"annotations":{"a":null}}}`, "may change no annotations but"},
+		"a label":                      {`{"metadata":{"labels":{"app":"orders"}}}`, "may not change the labels"},
+		"a finalizer":                  {`{"metadata":{"finalizers":["example.com/stay"]}}`, "may not change the labels, finalizers"},
+		"an owner":                     {`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"y"}]}}`, "finalizers or owners"},
+		"the image of the container":   {`{"spec":{"containers":[{"name":"main","image":"evil.example/x"}]}}`, "may not change the spec"},
+		"a deadline, which ends a pod": {`{"spec":{"activeDeadlineSeconds":1}}`, "may not change the spec"},
+	} {
+		a.denied(what, a.merge("inventory-0", c.patch), c.words)
+	}
+	if err := a.merge("inventory-0", `{"metadata":{"annotations":{"io.dubbo/metadata":null,"weirmesh.io/instance":null}}}`); err != nil {
+		t.Errorf("taking the registration back: %v", err)
+	}
+	a.denied("patching status", func() error {
+		_, err := a.client.Resource(pods).Namespace(n.Name).Patch(testkube.Context(t), "inventory-0", types.MergePatchType, []byte(`{"status":{"phase":"Failed"}}`), metav1.PatchOptions{}, "status")
+		return err
+	}(), "cannot patch resource \"pods/status\"")
+}
+
+// The policy is for providers; who may update any pod is none of its business.
+func TestOperatorsAreLeftAlone(t *testing.T) {
+	n := testkube.Start(t).Namespace(t)
+	n.Pod(t, "inventory", "inventory-0", testkube.Pod{})
+	n.ServiceAccount(t, "operator", "weir-provider", "edit")
+	n.ServiceAccount(t, "patcher")
+	n.Role(t, "patch-pods", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "patch"}})
+	n.Bind(t, "patcher", "Role", "patch-pods")
+	for _, account := range []string{"operator", "patcher"} {
+		a := newActor(t, n.As(t, account, nil), n.Name)
+		a.allowed(account, func() error {
+			return a.merge("inventory-0", fmt.Sprintf(`{"metadata":{"labels":{%q:"was-here"}}}`, account))
+		})
+	}
+}
+
+func mappingOf(apps string) string {
+	return "apiVersion: registry.weirmesh.io/v1alpha1\nkind: InterfaceMapping\nmetadata: {name: m}\nspec: {interface: org.example.A, apps: {" + apps + "}}"
+}
+
+func TestAnInterfaceIsNotTakenOver(t *testing.T) {
+	n := testkube.Start(t).Namespace(t)
+	for _, account := range []string{"inventory", "thief", "deputy"} {
+		n.ServiceAccount(t, account, "weir-provider")
+	}
+	inventory := newActor(t, n.As(t, "inventory", nil), n.Name)
+	thief := newActor(t, n.As(t, "thief", nil), n.Name)
+	deputy := newActor(t, n.As(t, "deputy", nil), n.Name)
+
+	thief.allowed("an entry of its own makes the object", func() error { return thief.apply(mappings, "weir-app-thief", "m", mappingOf("thief: v1")) })
+	inventory.allowed("an entry of its own", func() error { return inventory.apply(mappings, "weir-app-inventory", "m", mappingOf("inventory: v1")) })
+	thief.denied("an entry for another", thief.apply(mappings, "weir-app-thief", "m", mappingOf("thief: v1, orders: v1")),
+		"thief does not own application orders: run it under ServiceAccount "+n.Name+"/orders, or grant the verb provide on applications.registry.weirmesh.io named orders")
+	thief.denied("another field manager does not help", thief.apply(mappings, "weir-app-inventory", "m", mappingOf("thief: v1")), "does not own application inventory")
+	_, err := thief.client.Resource(mappings).Namespace(n.Name).Patch(testkube.Context(t), "m", types.MergePatchType, []byte(`{"spec":{"apps":{"inventory":null}}}`), metav1.PatchOptions{})
+	thief.denied("removing another's entry", err, "does not own application inventory")
+	_, err = thief.client.Resource(mappings).Namespace(n.Name).Patch(testkube.Context(t), "m", types.MergePatchType, []byte(`{"spec":{"interface":"org.example.B"}}`), metav1.PatchOptions{})
+	if !apierrors.IsInvalid(err) {
+		t.Errorf("turning the mapping into one of another interface: %v", err)
+	}
+	err = thief.client.Resource(mappings).Namespace(n.Name).Delete(testkube.Context(t), "m", metav1.DeleteOptions{})
+	thief.denied("deleting the object", err, "cannot delete resource")
+
+	deputy.denied("a deputy without a grant", deputy.apply(mappings, "weir-app-inventory", "m", mappingOf("inventory: v1, orders: v1")), "does not own application orders")
+	n.Role(t, "provide-orders", rbacv1.PolicyRule{
+		APIGroups: []string{"registry.weirmesh.io"}, Resources: []string{"applications"}, ResourceNames: []string{"orders"}, Verbs: []string{"provide"},
+	})
+	n.Bind(t, "deputy", "Role", "provide-orders")
+	deputy.allowed("a deputy with a grant", func() error { return deputy.apply(mappings, "weir-app-orders", "m", mappingOf("orders: v1")) })
+
+	// An account of the same name in another namespace is another account.
+	elsewhere := n.Cluster.Namespace(t)
+	elsewhere.ServiceAccount(t, "inventory")
+	n.BindFrom(t, elsewhere, "inventory", "ClusterRole", "weir-provider")
+	namesake := newActor(t, elsewhere.As(t, "inventory", nil), n.Name)
+	testkube.Eventually(t, "the namesake's refusal", func() error {
+		err := namesake.apply(mappings, "weir-app-inventory", "other", strings.Replace(mappingOf("inventory: v1"), "name: m", "name: other", 1))
+		if err == nil {
+			t.Fatal("a namesake from another namespace may write the entry")
+		}
+		if strings.Contains(err.Error(), "does not own application inventory") {
+			return nil
+		}
+		return err
+	})
+}
+
+func TestMetadataBelongsToItsApplication(t *testing.T) {
+	n := testkube.Start(t).Namespace(t)
+	n.ServiceAccount(t, "inventory", "weir-provider")
+	n.ServiceAccount(t, "thief", "weir-provider")
+	inventory := newActor(t, n.As(t, "inventory", nil), n.Name)
+	thief := newActor(t, n.As(t, "thief", nil), n.Name)
+	document := func(text string) string {
+		return "apiVersion: registry.weirmesh.io/v1alpha1\nkind: AppMetadata\nmetadata: {name: d}\nspec: {app: inventory, revision: r, size: 2, sha256: '" +
+			strings.Repeat("0", 64) + "', document: '" + text + "'}"
+	}
+	inventory.allowed("storing", func() error { return inventory.apply(metadatas, "weir-metadata", "d", document("{}")) })
+	thief.allowed("reading", func() error {
+		_, err := thief.client.Resource(metadatas).Namespace(n.Name).Get(testkube.Context(t), "d", metav1.GetOptions{})
+		return err
+	})
+	thief.denied("overwriting", thief.apply(metadatas, "weir-metadata", "d", document("[]")), "does not own application inventory")
+	thief.denied("deleting", thief.client.Resource(metadatas).Namespace(n.Name).Delete(testkube.Context(t), "d", metav1.DeleteOptions{}), "does not own application inventory")
+	if err := inventory.client.Resource(metadatas).Namespace(n.Name).Delete(testkube.Context(t), "d", metav1.DeleteOptions{}); err != nil {
+		t.Errorf("deleting one's own: %v", err)
+	}
+}
+
+func TestAConsumerReadsOnly(t *testing.T) {
+	n := testkube.Start(t).Namespace(t)
+	n.ServiceAccount(t, "orders", "weir-consumer")
+	orders := newActor(t, n.As(t, "orders", nil), n.Name)
+	for _, r := range []schema.GroupVersionResource{
+		pods, mappings, metadatas, policies, {Version: "v1", Resource: "services"},
+		{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
+	} {
+		orders.allowed("listing "+r.Resource, func() error {
+			_, err := orders.client.Resource(r).Namespace(n.Name).List(testkube.Context(t), metav1.ListOptions{})
+			return err
+		})
+	}
+	n.Pod(t, "inventory", "inventory-0", testkube.Pod{})
+	orders.denied("patching a pod", orders.merge("inventory-0", `{"metadata":{"annotations":{"io.dubbo/metadata":"{}"}}}`), "cannot patch")
+	orders.denied("writing a mapping", orders.apply(mappings, "x", "m", mappingOf("orders: v1")), "cannot patch")
+	_, err := orders.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "secrets"}).Namespace(n.Name).List(testkube.Context(t), metav1.ListOptions{})
+	orders.denied("reading secrets", err, "cannot list")
+	other := n.Cluster.Namespace(t)
+	_, err = orders.client.Resource(pods).Namespace(other.Name).List(testkube.Context(t), metav1.ListOptions{})
+	orders.denied("reading another namespace", err, "cannot list")
+}
+
+func TestNamespacesCanStillBeEmptied(t *testing.T) {
+	c := testkube.Start(t)
+	n := c.Namespace(t)
+	admin := newActor(t, c.REST(), n.Name)
+	admin.allowed("an administrator writes what it likes", func() error { return admin.apply(mappings, "kubectl", "m", mappingOf("inventory: v1, orders: v1")) })
+	if err := c.Client.CoreV1().Namespaces().Delete(testkube.Context(t), n.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	testkube.Eventually(t, "the namespace to go", func() error {
+		_, err := c.Client.CoreV1().Namespaces().Get(testkube.Context(t), n.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("still there (%v)", err)
+	})
+}
