@@ -22,7 +22,7 @@ ARGS ?=
 # 1: do not ask before system packages are installed.
 YES ?=
 export YES
-# make test RUN=TestName, make bench RUN=BenchmarkName
+# make test RUN=TestName
 RUN ?=
 
 .PHONY: help
@@ -50,9 +50,9 @@ e2e: ## Run the end-to-end tests against real pods
 	@tools/dev/test.sh e2e
 
 .PHONY: bench
-bench: build-devcluster ## Run the benchmarks against peers (RUN=BenchmarkName)
+bench: build-devcluster ## Run the benchmarks against peers (ARGS=…, see test/bench/README.md)
 	@tools/dev/deps.sh bench
-	cd test/bench && go test -run '^$$' -bench '$(or $(RUN),.)' -benchtime 1x -timeout 60m -v ./...
+	@$(MAKE) -C test/bench bench ARGS="$(ARGS)"
 
 .PHONY: lint
 lint: ## Run the formatters' check, go vet and golangci-lint on every module
