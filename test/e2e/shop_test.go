@@ -52,8 +52,24 @@ type failure struct {
 }
 
 type providerList struct {
-	Current    []string `json:"current"`
-	TimesEmpty int64    `json:"timesEmpty"`
+	Current []string `json:"current"`
+	Changes []struct {
+		Time      time.Time `json:"time"`
+		Providers []string  `json:"providers"`
+	} `json:"changes"`
+}
+
+// lost returns when the list had become empty after it had held somebody. Before
+// the first provider is up, empty is the truth.
+func (l providerList) lost() (times []time.Time) {
+	filled := false
+	for _, c := range l.Changes {
+		if filled && len(c.Providers) == 0 {
+			times = append(times, c.Time)
+		}
+		filled = filled || len(c.Providers) > 0
+	}
+	return times
 }
 
 // shop is the example shop as a test sees it.
@@ -197,8 +213,8 @@ func (s *shop) follows() stats {
 		}
 		return nil
 	})
-	if n := st.Providers[inventory].TimesEmpty; n != 0 {
-		s.t.Errorf("orders' list of inventory was empty %d times", n)
+	if lost := st.Providers[inventory].lost(); len(lost) != 0 {
+		s.t.Errorf("orders' list of inventory was empty at %v", lost)
 	}
 	return st
 }
