@@ -21,7 +21,9 @@ import (
 type Version int
 
 const (
+	// V1 is one hierarchy per controller; its hybrid with version 2 counts here.
 	V1 Version = 1
+	// V2 is one hierarchy for all controllers.
 	V2 Version = 2
 )
 
@@ -129,7 +131,7 @@ func (t Tree) makeV2(id string) error {
 		return fmt.Errorf("make the cluster's cgroup: %w", err)
 	}
 	have := strings.Fields(string(delegated))
-	for _, c := range strings.Fields(string(available)) {
+	for c := range strings.FieldsSeq(string(available)) {
 		if slices.Contains(have, c) || !slices.Contains(required, c) {
 			continue
 		}
@@ -218,9 +220,9 @@ func removeTree(group string) error {
 		}
 		return nil
 	})
-	for i := len(dirs) - 1; i >= 0; i-- {
-		if e := syscall.Rmdir(dirs[i]); e != nil && !errors.Is(e, syscall.ENOENT) {
-			err = errors.Join(err, fmt.Errorf("%s: %w", dirs[i], e))
+	for _, dir := range slices.Backward(dirs) {
+		if e := syscall.Rmdir(dir); e != nil && !errors.Is(e, syscall.ENOENT) {
+			err = errors.Join(err, fmt.Errorf("%s: %w", dir, e))
 		}
 	}
 	return err

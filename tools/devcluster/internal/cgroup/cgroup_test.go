@@ -74,11 +74,11 @@ func TestV1(t *testing.T) {
 	}
 	// What pods leave.
 	for _, f := range []string{"cpuset.cpus", "cpuset.mems"} {
-		if err := os.Remove(filepath.Join(tree.Mount, "cpuset/weir-aa", f)); err != nil {
+		if err := os.Remove(filepath.Join(tree.Mount, "cpuset", "weir-aa", f)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(tree.Mount, "memory/weir-aa/kubepods/besteffort/pod1/c1"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(tree.Mount, "memory", "weir-aa", "kubepods", "besteffort", "pod1", "c1"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := tree.Remove("aa", 0); err != nil {
@@ -94,7 +94,7 @@ func TestV1(t *testing.T) {
 func TestRemoveIsPatientAndThenSaysWhatIsLeft(t *testing.T) {
 	// A file keeps a directory as a process keeps a group.
 	tree := fake(t, V2, map[string]string{"weir-aa/kubepods/busy": ""})
-	busy := filepath.Join(tree.Mount, "weir-aa/kubepods/busy")
+	busy := filepath.Join(tree.Mount, "weir-aa", "kubepods", "busy")
 	if err := tree.Remove("aa", time.Millisecond); err == nil || !strings.Contains(err.Error(), "weir-aa/kubepods") {
 		t.Fatalf("got %v, want the group's name", err)
 	}

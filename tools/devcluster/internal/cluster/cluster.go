@@ -72,14 +72,26 @@ func (d Dir) ID() string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// The files of a cluster. Run is emptied at each start and holds nothing that
-// has to last; the sockets in it are for the directory's owner alone.
+// Kubeconfig is the administrator's.
 func (d Dir) Kubeconfig() string { return d.path("admin.kubeconfig") }
-func (d Dir) PKI() string        { return d.path("pki") }
-func (d Dir) Etcd() string       { return d.path("etcd") }
-func (d Dir) Logs() string       { return d.path("log") }
-func (d Dir) Run() string        { return d.path("run") }
-func (d Dir) Node() string       { return d.path("node") }
+
+// PKI holds certificates, keys and the components' kubeconfigs.
+func (d Dir) PKI() string { return d.path("pki") }
+
+// Etcd holds the cluster's objects.
+func (d Dir) Etcd() string { return d.path("etcd") }
+
+// Logs holds the components' logs and, in pods, the pods'.
+func (d Dir) Logs() string { return d.path("log") }
+
+// Run is emptied at each start; the sockets in it are for the directory's
+// owner alone.
+func (d Dir) Run() string { return d.path("run") }
+
+// Node holds images, volumes and the node's configuration.
+func (d Dir) Node() string { return d.path("node") }
+
+// RecordFile is where Write puts the record.
 func (d Dir) RecordFile() string { return d.path("cluster.json") }
 
 // Make makes the subdirectories, readable by the owner alone.

@@ -4,21 +4,30 @@ package cluster
 type Part string
 
 const (
+	// PartControlPlane is etcd, the API server, controllers and scheduler.
 	PartControlPlane Part = "control-plane"
-	PartNode         Part = "node"
-	PartDNS          Part = "dns"
-	PartImage        Part = "image"
-	PartCluster      Part = "cluster"
+	// PartNode is containerd, kubelet and kube-proxy.
+	PartNode Part = "node"
+	// PartDNS is the cluster's name service.
+	PartDNS Part = "dns"
+	// PartImage is the images to be loaded at the start.
+	PartImage Part = "image"
+	// PartCluster is all of them together.
+	PartCluster Part = "cluster"
 )
 
 // State is where a part stands.
 type State string
 
 const (
+	// Starting parts are on their way to Ready.
 	Starting State = "starting"
-	Ready    State = "ready"
-	Failed   State = "failed"
-	Stopped  State = "stopped"
+	// Ready parts do what they are for.
+	Ready State = "ready"
+	// Failed parts are started again by themselves.
+	Failed State = "failed"
+	// Stopped parts were told to end.
+	Stopped State = "stopped"
 )
 
 // Event tells that a part changed. `up --output json` prints one a line. The

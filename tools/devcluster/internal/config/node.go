@@ -147,8 +147,8 @@ func kubeletConfig(n Node) ([]byte, error) {
 		Address:                  n.Network.NodeIP.String(),
 		ContainerRuntimeEndpoint: "unix://" + ContainerdSocket,
 		Authentication: kubelet.KubeletAuthentication{
-			Anonymous: kubelet.KubeletAnonymousAuthentication{Enabled: ptr(false)},
-			Webhook:   kubelet.KubeletWebhookAuthentication{Enabled: ptr(true)},
+			Anonymous: kubelet.KubeletAnonymousAuthentication{Enabled: new(false)},
+			Webhook:   kubelet.KubeletWebhookAuthentication{Enabled: new(true)},
 			X509:      kubelet.KubeletX509Authentication{ClientCAFile: pki("ca.crt")},
 		},
 		Authorization:     kubelet.KubeletAuthorization{Mode: kubelet.KubeletAuthorizationModeWebhook},
@@ -157,35 +157,35 @@ func kubeletConfig(n Node) ([]byte, error) {
 
 		ClusterDNS:     []string{n.Network.DNSIP.String()},
 		ClusterDomain:  cluster.Domain,
-		ResolverConfig: ptr(etc("resolv.conf")),
+		ResolverConfig: new(etc("resolv.conf")),
 
 		CgroupDriver: "cgroupfs",
 		CgroupRoot:   cgroup.Root(n.ID),
 		// Version 1 is deprecated, but it is what some machines have.
-		FailCgroupV1: ptr(false),
-		FailSwapOn:   ptr(false),
+		FailCgroupV1: new(false),
+		FailSwapOn:   new(false),
 		// Below its own score a process without CAP_SYS_RESOURCE cannot go.
-		OOMScoreAdj: ptr(int32(0)),
+		OOMScoreAdj: new(int32(0)),
 		MaxPods:     maxPods,
 
 		PodLogsDir:           filepath.Join(Inside.Logs(), "pods"),
 		ContainerLogMaxSize:  "5Mi",
-		ContainerLogMaxFiles: ptr(int32(2)),
+		ContainerLogMaxFiles: new(int32(2)),
 		VolumePluginDir:      "/run/kubelet/volume-plugins",
 
 		// Images cannot be pulled again: never collect them. Evict only when the
 		// machine is really out of something, whatever its size.
-		ImageGCHighThresholdPercent: ptr(int32(100)),
-		ImageGCLowThresholdPercent:  ptr(int32(99)),
+		ImageGCHighThresholdPercent: new(int32(100)),
+		ImageGCLowThresholdPercent:  new(int32(99)),
 		EvictionHard: map[string]string{
 			"memory.available": "100Mi", "nodefs.available": "100Mi", "imagefs.available": "100Mi", "nodefs.inodesFree": "1%",
 		},
-		SerializeImagePulls: ptr(false),
+		SerializeImagePulls: new(false),
 		// The default limits are for clusters of thousands of nodes.
-		KubeAPIQPS:             ptr(int32(500)),
+		KubeAPIQPS:             new(int32(500)),
 		KubeAPIBurst:           1000,
-		EventRecordQPS:         ptr(int32(0)),
-		EnableProfilingHandler: ptr(false),
+		EventRecordQPS:         new(int32(0)),
+		EnableProfilingHandler: new(false),
 	}
 	return encode("kubelet", c)
 }
@@ -204,10 +204,10 @@ func proxyConfig(n Node) ([]byte, error) {
 		IPTables: kubeproxy.KubeProxyIPTablesConfiguration{MinSyncPeriod: metav1.Duration{Duration: soon}},
 		// Zero leaves alone what is the machine's and not this namespace's.
 		Conntrack: kubeproxy.KubeProxyConntrackConfiguration{
-			MaxPerCore: ptr(int32(0)), Min: ptr(int32(0)),
+			MaxPerCore: new(int32(0)), Min: new(int32(0)),
 			TCPEstablishedTimeout: &metav1.Duration{}, TCPCloseWaitTimeout: &metav1.Duration{},
 		},
-		OOMScoreAdj: ptr(int32(0)),
+		OOMScoreAdj: new(int32(0)),
 	}
 	return encode("kube-proxy", c)
 }
@@ -239,8 +239,6 @@ func encode(what string, v any) ([]byte, error) {
 	}
 	return append(b, '\n'), nil
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // KubeletArgs and ProxyArgs are the flags that the files cannot hold.
 func KubeletArgs(n Node) []string {

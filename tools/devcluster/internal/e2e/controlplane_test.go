@@ -45,7 +45,7 @@ func unprivilegedDir(t *testing.T) (string, *syscall.Credential) {
 	return dir, &syscall.Credential{Uid: nobody, Gid: nobody}
 }
 
-func TestControlPlaneOnly(t *testing.T) {
+func TestControlPlaneOnly(t *testing.T) { //nolint:tparallel // the subtests are steps
 	t.Parallel()
 	// A name so long that no unix socket fits below it.
 	base, credential := unprivilegedDir(t)
@@ -164,15 +164,16 @@ func gone(t *testing.T, pids []int) {
 		eventually(t, fmt.Sprintf("process %d is still there", pid), func(context.Context) error {
 			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 			// A dead process may wait for whoever adopted it.
-			if err != nil || strings.Contains(string(b), ") Z ") {
-				return nil
+			if err == nil && !strings.Contains(string(b), ") Z ") {
+				return errors.New(string(b))
 			}
-			return errors.New(string(b))
+			return nil
 		})
 	}
 }
 
 func testUser(t *testing.T, dir string) {
+	t.Helper()
 	out, err := devcluster(t, "kubeconfig", "--dir", dir, "--user", "ann", "--group", "dev")
 	if err != nil {
 		t.Fatal(err)
@@ -197,6 +198,7 @@ func testUser(t *testing.T, dir string) {
 // testPolicy shows that a ValidatingAdmissionPolicy can tie a pod's token to
 // the pod: what Weir's own policies rest on.
 func testPolicy(t *testing.T, config *rest.Config, k kubernetes.Interface) {
+	t.Helper()
 	ctx := t.Context()
 	must := func(err error) {
 		t.Helper()

@@ -30,7 +30,7 @@ import (
 func app(t *testing.T) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "app")
-	c := exec.Command("go", "build", "-o", out, "./app")
+	c := exec.Command("go", "build", "-o", out, "./cmd/app")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if b, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, b)
@@ -126,7 +126,7 @@ func ask(ctx context.Context, pod corev1.Pod, path, key, value string) (string, 
 	return get(ctx, "http://"+pod.Status.PodIP+":8080"+path+"?"+url.Values{key: {value}}.Encode())
 }
 
-func TestNode(t *testing.T) {
+func TestNode(t *testing.T) { //nolint:tparallel // the subtests are steps
 	t.Parallel()
 	if err := preflight.Root(); err != nil {
 		t.Skipf("NOT TESTED, no node can be run here: %v", err)
@@ -172,6 +172,7 @@ func TestNode(t *testing.T) {
 }
 
 func testNetwork(t *testing.T, w workload, pods []corev1.Pod) {
+	t.Helper()
 	ctx := t.Context()
 	names := []string{pods[0].Name, pods[1].Name}
 	// kube-proxy learns of endpoints a moment after the API server.
@@ -232,6 +233,7 @@ func testNetwork(t *testing.T, w workload, pods []corev1.Pod) {
 }
 
 func testImages(t *testing.T, w workload, image string) {
+	t.Helper()
 	name, path, _ := strings.Cut(image, "=")
 	if out, err := devcluster(t, "load-image", name, "--dir", w.dir, "--binary", path); err != nil || !strings.HasPrefix(out, "unchanged ") {
 		t.Errorf("the same image again: got %q, %v", out, err)
@@ -245,6 +247,7 @@ func testImages(t *testing.T, w workload, image string) {
 }
 
 func testKubelet(t *testing.T, w workload, pod corev1.Pod) {
+	t.Helper()
 	log, err := w.k.CoreV1().Pods("default").GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(t.Context())
 	if err != nil || !strings.Contains(string(log), "listening") {
 		t.Errorf("the pod's log is %q, %v", log, err)
@@ -252,6 +255,7 @@ func testKubelet(t *testing.T, w workload, pod corev1.Pod) {
 }
 
 func testFaults(t *testing.T, w workload) {
+	t.Helper()
 	st := w.status(t)
 	if !st.Ready || st.Processes < 8 || st.Memory < 100<<20 {
 		t.Errorf("unexpected status %+v", st)
@@ -279,6 +283,7 @@ func testFaults(t *testing.T, w workload) {
 
 // testKill kills the supervisor and returns the cluster brought up again.
 func testKill(t *testing.T, w workload, pods []corev1.Pod, image string) workload {
+	t.Helper()
 	st := w.status(t)
 	w.signal(syscall.SIGKILL)
 	<-w.done

@@ -17,12 +17,12 @@ func deployment() *appsv1.Deployment {
 	return &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: "app"},
 		Spec: appsv1.DeploymentSpec{
-			Replicas: ptr(int32(2)),
+			Replicas: new(int32(2)),
 			Selector: &metav1.LabelSelector{MatchLabels: appLabels},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: appLabels},
 				Spec: corev1.PodSpec{
-					SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: ptr(true)},
+					SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: new(true)},
 					Containers: []corev1.Container{{
 						Name: "app", Image: appImage,
 						Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}},
@@ -63,5 +63,3 @@ func binding(name string) *rbacv1.RoleBinding {
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "default", Name: "default"}},
 	}
 }
-
-func ptr[T any](v T) *T { return &v }

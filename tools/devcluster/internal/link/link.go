@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -150,10 +151,8 @@ func overlap(want []netip.Prefix, used []*net.IPNet) string {
 			continue
 		}
 		p := netip.PrefixFrom(addr.Unmap(), ones)
-		for _, w := range want {
-			if p.Overlaps(w) {
-				return strings.TrimSuffix(p.String(), "/32")
-			}
+		if slices.ContainsFunc(want, p.Overlaps) {
+			return strings.TrimSuffix(p.String(), "/32")
 		}
 	}
 	return ""

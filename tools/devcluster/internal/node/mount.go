@@ -76,7 +76,7 @@ func mountAll(dir cluster.Dir) error {
 func setKernel() error {
 	covers := "/run/kernel"
 	for name, value := range kernelSettings {
-		target := filepath.Join("/proc/sys", name)
+		target := "/proc/sys/" + name
 		if _, err := os.Stat(target); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -92,7 +92,7 @@ func setKernel() error {
 		}
 	}
 	for name, value := range namespaceSettings {
-		err := os.WriteFile(filepath.Join("/proc/sys", name), []byte(value), 0o644)
+		err := os.WriteFile("/proc/sys/"+name, []byte(value), 0o644)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("set %s for the node: %w", name, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
@@ -145,16 +146,12 @@ func applyDNS(ctx context.Context, c *apiclient.Client, n cluster.Network) error
 	type object = map[string]any
 	meta := func(name string, more object) object {
 		m := object{"name": name}
-		for k, v := range more {
-			m[k] = v
-		}
+		maps.Copy(m, more)
 		return m
 	}
 	port := func(name, protocol string, more object) object {
 		p := object{"name": name, "protocol": protocol, "port": 53}
-		for k, v := range more {
-			p[k] = v
-		}
+		maps.Copy(p, more)
 		return p
 	}
 	inSystem := object{"namespace": "kube-system", "labels": object{"k8s-app": "kube-dns"}}

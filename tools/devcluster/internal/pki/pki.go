@@ -202,10 +202,13 @@ func ensureAuthority(dir, name string, now time.Time) (a *pair, fresh bool, err 
 		return nil, false, fmt.Errorf("make the authority %s: %w", name, err)
 	}
 	a = &pair{cert: cert, key: key}
-	return a, true, a.write(dir, name)
+	if err := a.write(dir, name); err != nil {
+		return nil, false, err
+	}
+	return a, true, nil
 }
 
-func (a *pair) issue(l leaf, life time.Duration, now time.Time) (*pair, error) {
+func (p *pair) issue(l leaf, life time.Duration, now time.Time) (*pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate for %s: %w", l.cn, err)
@@ -223,7 +226,7 @@ func (a *pair) issue(l leaf, life time.Duration, now time.Time) (*pair, error) {
 	if len(l.sans) > 0 {
 		template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
 	}
-	cert, err := sign(template, a.cert, key, a.key)
+	cert, err := sign(template, p.cert, key, p.key)
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate for %s: %w", l.cn, err)
 	}

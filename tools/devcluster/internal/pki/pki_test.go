@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/json"
 	"os"
@@ -53,6 +54,7 @@ func TestRenewal(t *testing.T) {
 		{name: "missing certificate", plan: plan, change: remove("coredns.crt"), want: []string{"coredns"}},
 		{name: "broken certificate", plan: plan, change: write("kube-proxy.crt", "no"), want: []string{"kube-proxy"}},
 		{name: "key of another", plan: plan, change: func(t *testing.T, dir string) {
+			t.Helper()
 			b, err := os.ReadFile(filepath.Join(dir, "admin.key"))
 			if err != nil {
 				t.Fatal(err)
@@ -80,7 +82,7 @@ func TestRenewal(t *testing.T) {
 				t.Errorf("renewed %v again", got)
 			}
 			verify(t, dir, tt.plan, begin.Add(tt.after))
-			if now, _ := os.ReadFile(filepath.Join(dir, "sa.key")); string(now) != string(sa) {
+			if now, _ := os.ReadFile(filepath.Join(dir, "sa.key")); !bytes.Equal(now, sa) {
 				t.Error("the service accounts' key was replaced: their tokens would be void")
 			}
 		})

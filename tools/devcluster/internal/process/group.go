@@ -60,7 +60,7 @@ type Group struct {
 	notify       func(Status)
 	firstBackoff time.Duration
 
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // the group's own life, from NewGroup to Stop
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
@@ -96,12 +96,10 @@ func (g *Group) Start(s Spec) error {
 	g.mu.Lock()
 	g.members[s.Name] = m
 	g.mu.Unlock()
-	g.wg.Add(1)
-	go func() {
-		defer g.wg.Done()
+	g.wg.Go(func() {
 		defer log.Close()
 		g.run(m)
-	}()
+	})
 	return nil
 }
 
@@ -276,7 +274,7 @@ func (g *Group) signal(s syscall.Signal) {
 		select {
 		case <-m.child.Done:
 		default:
-			syscall.Kill(m.child.PID, s)
+			_ = syscall.Kill(m.child.PID, s) // It may be ending right now.
 		}
 	}
 }

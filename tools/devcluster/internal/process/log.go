@@ -86,7 +86,7 @@ func (l *Log) rotate() {
 	l.size = 0
 	if err != nil {
 		// Keep the size bounded even where nothing new can be made.
-		l.file.Truncate(0)
+		_ = l.file.Truncate(0)
 		return
 	}
 	l.file.Close()

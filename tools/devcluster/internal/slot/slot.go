@@ -25,6 +25,8 @@ func (l *Lease) Release() { l.listener.Close() }
 // frees them with their process, and they leave no file.
 func socket(slot int) string { return fmt.Sprintf("@weirmesh-devcluster-slot-%d", slot) }
 
+const count = cluster.MaxSlot - cluster.MinSlot + 1
+
 var errTaken = errors.New("taken by another cluster")
 
 // Take takes one slot. conflict names what else on the host uses a network's
@@ -56,10 +58,9 @@ func Take(slot int, conflict func(cluster.Network) (string, error)) (*Lease, err
 // id: two clusters that never ran at the same time then rarely share one, and
 // can do so later.
 func TakeAny(id string, conflict func(cluster.Network) (string, error)) (*Lease, error) {
-	const count = cluster.MaxSlot - cluster.MinSlot + 1
 	var last error
 	for i := range count {
-		l, err := Take(cluster.MinSlot+(preferred(id, count)+i)%count, conflict)
+		l, err := Take(cluster.MinSlot+(preferred(id)+i)%count, conflict)
 		if err == nil {
 			return l, nil
 		}
@@ -68,7 +69,7 @@ func TakeAny(id string, conflict func(cluster.Network) (string, error)) (*Lease,
 	return nil, fmt.Errorf("no slot is free (last: %w): stop another cluster", last)
 }
 
-func preferred(id string, count int) int {
+func preferred(id string) int {
 	// FNV-1a spreads ids that differ in one character.
 	h := uint32(2166136261)
 	for i := range len(id) {

@@ -204,7 +204,7 @@ func (e *nodeEngine) stop() {
 	select {
 	case <-e.child.Done:
 	case <-time.After(killAfter):
-		syscall.Kill(e.child.PID, syscall.SIGKILL)
+		_ = syscall.Kill(e.child.PID, syscall.SIGKILL) // It may be ending right now.
 		<-e.child.Done
 	}
 	e.channel.Close()

@@ -37,7 +37,9 @@ func takePort(wanted int) (*port, error) {
 	if err == nil && wanted == 0 {
 		var name unix.Sockaddr
 		if name, err = unix.Getsockname(probe); err == nil {
-			loopback.Port = name.(*unix.SockaddrInet4).Port
+			if bound, ok := name.(*unix.SockaddrInet4); ok {
+				loopback.Port = bound.Port
+			}
 		}
 	}
 	unix.Close(probe)
