@@ -50,14 +50,7 @@ func (d *discovery) Register(instance goregistry.ServiceInstance) error {
 			return err
 		}
 	}
-	if err := b.publish(); err != nil {
-		return err
-	}
-	// dubbo-go's MetadataService is to answer for the revision that is published.
-	if r := b.revision(registry.App{Namespace: b.cfg.Namespace, Name: m.App}); r != "" {
-		m.Revision = r
-	}
-	return nil
+	return b.publish()
 }
 
 // Update publishes the instance again.

@@ -178,18 +178,17 @@ func truth(b bool) int {
 	return 0
 }
 
-// mirrorSuffix keeps what is mirrored into dubbo-go's process-wide store apart
-// from the ids of registries.
-const mirrorSuffix = "@weir/"
-
-// mirror puts the document where dubbo-go's own MetadataService finds it.
+// mirror puts the document where dubbo-go's own MetadataService finds it, under
+// an id that no registry has. It is written once: dubbo-go reads it unlocked.
 func (m *metadataServer) mirror(d *document, exported []*common.URL) {
-	id := mirrorSuffix + m.app
-	metadata.AddService(id, exported[0])
-	if held := metadata.GetMetadataInfo(id); held != nil {
-		held.ReplaceExportedServices(exported)
-		held.Revision = d.info.Revision
+	id := "weir/" + m.app + "/" + d.info.Revision
+	if metadata.GetMetadataInfo(id) != nil {
+		return
 	}
+	for _, u := range exported {
+		metadata.AddService(id, u)
+	}
+	metadata.GetMetadataInfo(id).Revision = d.info.Revision
 }
 
 func (m *metadataServer) exportDubbo(carrier *common.URL) error {

@@ -104,20 +104,6 @@ func (b *Binding) publish() error {
 	return nil
 }
 
-// revision returns the revision an application of this process is published
-// under, or "".
-func (b *Binding) revision(app registry.App) string {
-	b.mu.Lock()
-	p := b.providers[app]
-	b.mu.Unlock()
-	if p == nil {
-		return ""
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.last.Metadata[registry.KeyRevision]
-}
-
 func (b *Binding) apps() []*provider {
 	b.mu.Lock()
 	defer b.mu.Unlock()

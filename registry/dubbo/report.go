@@ -60,11 +60,16 @@ func (r *metadataReport) GetAppMetadata(name, revision string) (*info.MetadataIn
 	return doc.info, nil
 }
 
-// PublishAppMetadata stores the document of a revision.
+// PublishAppMetadata stores the document of a revision. What this process itself
+// exports is published with its registration instead: dubbo-go would give each
+// process a revision of its own, since its revisions depend on the start time.
 func (r *metadataReport) PublishAppMetadata(name, revision string, m *info.MetadataInfo) error {
 	b, app, err := r.resolve(name)
 	if err != nil {
 		return err
+	}
+	if len(m.GetExportedServiceURLs()) > 0 {
+		return nil
 	}
 	snapshot := info.NewMetadataInfoWithParams(m.App, revision, m.GetServices())
 	snapshot.Tag = m.Tag
