@@ -124,15 +124,14 @@ func (c *Cluster) addNode(ctx context.Context) error {
 			corev1.LabelHostname: c.node, corev1.LabelTopologyZone: Zone,
 		}},
 	}
-	node, err := c.Client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
+	_, err := c.Client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("make a node: %w", err)
 	}
-	now := metav1.Now()
-	node.Status.Conditions = []corev1.NodeCondition{{
-		Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "Testkube", LastHeartbeatTime: now, LastTransitionTime: now,
-	}}
-	if _, err := c.Client.CoreV1().Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{}); err != nil {
+	// A patch, since the node controllers write the new node as well.
+	now := time.Now().UTC().Format(time.RFC3339)
+	status := fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","status":"True","reason":"Testkube","lastHeartbeatTime":%q,"lastTransitionTime":%q}]}}`, now, now)
+	if _, err := c.Client.CoreV1().Nodes().Patch(ctx, c.node, types.StrategicMergePatchType, []byte(status), metav1.PatchOptions{}, "status"); err != nil {
 		return fmt.Errorf("make a node: %w", err)
 	}
 	if err := c.renew(ctx); err != nil {

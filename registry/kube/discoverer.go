@@ -39,11 +39,12 @@ func (h *Hub) newest(name registry.App) *registry.Snapshot {
 		// Known not to exist. Nothing is kept, since anybody may ask about any name.
 		a = &app{name: name, space: h.spaceOf(name.Namespace), dirty: true, changed: now}
 		return h.build(a, now)
-	case a.topic != nil:
+	case a.topic == nil:
+		return h.build(a, now)
+	case a.snapshot == nil || a.space.hold(now) == 0:
 		h.publish(a, now)
-		return a.snapshot
 	}
-	return h.build(a, now)
+	return a.snapshot
 }
 
 // Subscribe implements registry.Discoverer.
@@ -148,10 +149,17 @@ func (h *Hub) schedule(a *app, now time.Time) {
 	if h.closed {
 		return
 	}
+	wait := a.space.hold(now)
+	if wait == untilFound {
+		return // scheduleDirty comes when the slices are found
+	}
+	if !a.flushed.IsZero() {
+		wait = max(wait, h.cfg.Coalesce-now.Sub(a.flushed))
+	}
 	a.scheduled = true
 	// A goroutine or timer of its own: no application waits for another.
-	if wait := h.cfg.Coalesce - now.Sub(a.flushed); wait > 0 && !a.flushed.IsZero() {
-		time.AfterFunc(wait, func() { h.flush(a) })
+	if wait > 0 {
+		a.timer = time.AfterFunc(wait, func() { h.flush(a) })
 	} else {
 		h.wg.Go(func() { h.flush(a) })
 	}
@@ -160,12 +168,73 @@ func (h *Hub) schedule(a *app, now time.Time) {
 func (h *Hub) flush(a *app) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	a.scheduled = false
+	a.scheduled, a.timer = false, nil
 	if a.topic == nil || h.closed {
 		return
 	}
-	if synced, _ := heard(h.needInstances(a.name.Namespace)); synced {
-		h.publish(a, time.Now())
+	if synced, _ := heard(h.needInstances(a.name.Namespace)); !synced {
+		return // flushFollowed comes when they are
+	}
+	now := time.Now()
+	if a.space.hold(now) > 0 {
+		h.schedule(a, now)
+		return
+	}
+	h.publish(a, now)
+}
+
+const (
+	// holdLimit is how long the slices' changes wait for a lost watch of pods or
+	// Services to come back.
+	holdLimit = 10 * time.Second
+	// untilFound stands for a wait whose end is an event.
+	untilFound = time.Duration(1<<63 - 1)
+)
+
+// hold is how long followers must not be told of changes: after a lost link the
+// sources return one by one, and what they say fits together only when all have
+// caught up. A pod that went and the slice with its successor would otherwise
+// make an application look empty in between. A watch that does not come back
+// though others do holds nobody up for long. mu is held.
+func (s *space) hold(now time.Time) time.Duration {
+	slices := s.sliceSource
+	if slices == nil {
+		return 0
+	}
+	if !slices.lostAt.IsZero() {
+		return untilFound
+	}
+	until := time.Time{}
+	for _, src := range []*source{slices, s.podSource, s.serviceSource} {
+		var end time.Time
+		switch {
+		case !src.lostAt.IsZero():
+			if end = src.lostAt.Add(holdLimit); slices.foundAt.After(src.lostAt) {
+				end = slices.foundAt.Add(holdLimit)
+			}
+		case !src.foundAt.IsZero():
+			// A resumed watch stands before it has told what was missed.
+			end = src.foundAt.Add(max(s.hub.cfg.Coalesce, 0))
+		}
+		if end.After(until) {
+			until = end
+		}
+	}
+	return max(until.Sub(now), 0)
+}
+
+// scheduleDirty looks at the applications whose changes were held back. mu is
+// held.
+func (h *Hub) scheduleDirty(now time.Time) {
+	for _, s := range h.spaces {
+		for _, a := range s.apps {
+			if a.timer != nil && a.timer.Stop() {
+				a.scheduled, a.timer = false, nil // it may have less to wait for now
+			}
+			if a.topic != nil && a.dirty && !a.scheduled {
+				h.schedule(a, now)
+			}
+		}
 	}
 }
 

@@ -66,8 +66,8 @@ func (c *client) explain(err error, a attempt) *registry.Error {
 			Message: fmt.Sprintf("the API server at %s does not accept the credentials of %s", c.host, c.origin),
 			Fix:     "name the kubeconfig that belongs to this cluster, or renew it",
 		}
-	case apierrors.IsNotFound(err) && a.name == "":
-		// The collection itself is missing.
+	case apierrors.IsNotFound(err) && !namesObject(err):
+		// Not the object is missing, but all of its kind.
 		if a.resource.version == groupVersion {
 			return &registry.Error{
 				Code:    registry.Unavailable,
@@ -96,6 +96,12 @@ func (c *client) explain(err error, a attempt) *registry.Error {
 		return &registry.Error{Code: code, Message: fmt.Sprintf("the API server at %s fails to %s", c.host, a), Err: err}
 	}
 	return c.explainLink(err)
+}
+
+// namesObject tells the absence of an object from that of its kind.
+func namesObject(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && status.Status().Details != nil && status.Status().Details.Name != ""
 }
 
 // explainLink is for errors below HTTP: no answer came.

@@ -172,3 +172,76 @@ func TestOneWarningForEachChange(t *testing.T) {
 		t.Fatalf("%d lines, want one for each change to something unreadable:\n%s", n, log.String())
 	}
 }
+
+// link loses or finds the watches of slices, pods and Services.
+func (h *Hub) link(lost bool, sources ...*source) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range sources {
+		if lost {
+			s.lostAt, s.failure = time.Now(), &registry.Error{Code: registry.Unavailable, Message: "lost"}
+			h.failed(s.failure)
+		} else {
+			s.foundLocked()
+		}
+	}
+}
+
+// While a lost link comes back watch by watch, what is known does not fit
+// together: a pod is gone already, the slice with its successor not yet here.
+func TestCatchingUpEmptiesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := syncedHub(Config{})
+		s := h.spaceOf("")
+		h.feed(serviceNamed("inventory"), false, time.Now())
+		h.feed(bigPod(0), false, time.Now())
+		h.tell("inventory", 1)
+		got := calls(t, h, "inventory")
+		got()
+		h.link(true, s.sliceSource, s.podSource, s.serviceSource)
+		time.Sleep(time.Second)
+		h.link(false, s.podSource)
+		h.mu.Lock()
+		h.feed(bigPod(0), true, time.Now())
+		h.mu.Unlock()
+		snapshot, err := h.Snapshot(t.Context(), registry.App{Namespace: "shop", Name: "inventory"})
+		if err != nil || len(snapshot.Instances) != 1 || snapshot.StaleSince.IsZero() {
+			t.Fatalf("half caught up, the snapshot is %+v (%v)", snapshot, err)
+		}
+		time.Sleep(time.Second)
+		h.link(false, s.sliceSource)
+		time.Sleep(10 * time.Millisecond)
+		successor := bigSlice(0, 2)
+		successor.Name, successor.Endpoints = "inventory-abc", successor.Endpoints[1:]
+		h.mu.Lock()
+		h.feed(bigPod(1), false, time.Now())
+		h.feed(successor, false, time.Now())
+		h.mu.Unlock()
+		h.link(false, s.serviceSource)
+		time.Sleep(time.Minute)
+		// The last source was found after 2.01 s, and is given the window to catch up.
+		want := fmt.Sprint([]call{{0, 1}, {2010*time.Millisecond + h.cfg.Coalesce, 1}})
+		if all := fmt.Sprint(got()); all != want {
+			t.Fatalf("calls %v, want %v", all, want)
+		}
+	})
+}
+
+// A watch that stays away does not hold up what the slices say for long.
+func TestALostWatchHoldsNobodyUpForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := syncedHub(Config{})
+		s := h.spaceOf("")
+		h.tell("inventory", 1)
+		got := calls(t, h, "inventory")
+		got()
+		h.link(true, s.podSource)
+		h.tell("inventory", 2)
+		time.Sleep(time.Minute)
+		h.tell("inventory", 3)
+		want := fmt.Sprint([]call{{0, 1}, {holdLimit, 2}, {time.Minute, 3}})
+		if all := fmt.Sprint(got()); all != want {
+			t.Fatalf("calls %v, want %v", all, want)
+		}
+	})
+}

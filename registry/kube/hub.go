@@ -38,6 +38,7 @@ type Hub struct {
 	generation uint64
 	failures   map[string]int // how many sources fail, by the sentence that says why
 	signal     chan struct{}  // closed when a source's state changes
+	linked     chan struct{}  // closed when a source finds the server
 }
 
 type followedInterface struct {
@@ -84,6 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Hub, error) {
 		interfaces: map[registry.Interface]*followedInterface{},
 		failures:   map[string]int{},
 		signal:     make(chan struct{}),
+		linked:     make(chan struct{}),
 	}
 	switch {
 	case len(h.base) == 0:

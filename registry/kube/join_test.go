@@ -31,7 +31,7 @@ func quietHub(cfg Config) *Hub {
 	h := &Hub{
 		cfg: cfg, log: cfg.Logger, own: cfg.Identity.Namespace, base: []string{""},
 		spaces: map[string]*space{}, statements: statements{},
-		interfaces: map[registry.Interface]*followedInterface{}, failures: map[string]int{}, signal: make(chan struct{}),
+		interfaces: map[registry.Interface]*followedInterface{}, failures: map[string]int{}, signal: make(chan struct{}), linked: make(chan struct{}),
 	}
 	h.metrics, _ = newMetrics(h, nil)
 	return h

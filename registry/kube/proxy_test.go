@@ -4,6 +4,7 @@ import (
 	"encoding/pem"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"sync"
@@ -106,4 +107,18 @@ func (p *proxy) carry(in net.Conn) {
 // secretCA is the authority of a test server, as PEM.
 func secretCA(s *httptest.Server) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+}
+
+// cuttable is a link through an HTTP proxy that a test can also cut.
+type cuttable struct {
+	*proxy
+	cfg *rest.Config
+}
+
+func proxiedThrough(t *testing.T, cfg *rest.Config, answer func(http.ResponseWriter, *http.Request) bool) cuttable {
+	t.Helper()
+	cfg = through(t, cfg, answer)
+	p := proxyTo(t, cfg)
+	cfg.Host, cfg.ServerName = "http://"+p.address, ""
+	return cuttable{p, cfg}
 }

@@ -47,7 +47,8 @@ type source struct {
 
 	// Guarded by hub.mu.
 	synced  bool
-	lostAt  time.Time
+	lostAt  time.Time // since when it is lost; zero while it is not
+	foundAt time.Time // when it was last found again
 	failure *registry.Error
 }
 
@@ -63,7 +64,7 @@ const (
 
 func (s *source) run(ctx context.Context) {
 	s.streams = true
-	wait := firstWait
+	wait, answered := firstWait, true
 	version := "" // where to go on; empty when the whole state is needed
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -90,14 +91,29 @@ func (s *source) run(ctx context.Context) {
 			}
 			err = errShort
 		}
-		s.lost(began, err)
+		linked := s.lost(began, err)
+		// A server that is back, but not itself yet, is not made to wait for what
+		// its absence has grown to.
+		if is := isAnswer(err); is != answered {
+			wait, answered = firstWait, is
+		}
+		if answered {
+			linked = nil // others are answered as well
+		}
 		pause := s.pause(wait, err)
 		wait = min(2*wait, refusedFactor*s.hub.cfg.MaxBackoff)
 		select {
 		case <-time.After(pause):
+		case <-linked:
 		case <-ctx.Done():
 		}
 	}
+}
+
+// isAnswer tells an answer of the server from its absence.
+func isAnswer(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status)
 }
 
 var errShort = errors.New("the API server ended the watch at once")
@@ -105,8 +121,7 @@ var errShort = errors.New("the API server ended the watch at once")
 // pause is how long to wait before the next attempt.
 func (s *source) pause(wait time.Duration, err error) time.Duration {
 	limit := s.hub.cfg.MaxBackoff
-	var status apierrors.APIStatus
-	if errors.As(err, &status) {
+	if isAnswer(err) {
 		limit *= refusedFactor
 		if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
 			wait = max(wait, time.Duration(seconds)*time.Second)
@@ -263,27 +278,35 @@ func (s *source) foundLocked() {
 	if s.failure != nil {
 		s.hub.mended(s.failure)
 	}
+	wasLost := s.synced && !s.lostAt.IsZero()
 	s.synced, s.failure, s.lostAt = true, nil, time.Time{}
+	if wasLost {
+		s.foundAt = time.Now()
+		s.hub.scheduleDirty(s.foundAt)
+	}
 	s.hub.wakeLocked()
+	close(s.hub.linked)
+	s.hub.linked = make(chan struct{})
 }
 
 // lost notes that the server cannot be heard, since when and why. What is known
-// stays.
-func (s *source) lost(since time.Time, err error) {
+// stays. The channel is closed when another source has found the server.
+func (s *source) lost(since time.Time, err error) (linked <-chan struct{}) {
 	why := s.hub.client.explain(err, attempt{verb: "list", resource: s.resource, namespace: s.namespace, role: s.role})
 	s.hub.metrics.errors.WithLabelValues(string(why.Code)).Inc()
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
+	linked = s.hub.linked
 	if s.resource.optional && apierrors.IsNotFound(err) && !s.synced {
 		// The cluster does not define such objects, so there are none.
 		s.hub.log.Info("registry goes without an optional kind of object", "kind", s.resource.full(), "reason", why.Error())
 		s.synced = true
 		s.hub.flushFollowed(time.Now())
 		s.hub.wakeLocked()
-		return
+		return linked
 	}
 	if s.resource.optional && apierrors.IsNotFound(err) {
-		return
+		return linked
 	}
 	if s.lostAt.IsZero() {
 		s.lostAt = since
@@ -296,6 +319,7 @@ func (s *source) lost(since time.Time, err error) {
 		s.hub.failed(why)
 		s.hub.wakeLocked()
 	}
+	return linked
 }
 
 // isTooNew tells that the server is behind what was seen before, as after a

@@ -52,8 +52,9 @@ type app struct {
 	// How far the followers are.
 	topic     *feed.Topic[registry.Snapshot] // nil while there are none
 	followers int
-	dirty     bool // changed since snapshot was built
-	scheduled bool // a flush is on its way
+	dirty     bool        // changed since snapshot was built
+	scheduled bool        // a flush is on its way
+	timer     *time.Timer // of a scheduled flush that has to wait
 	flushed   time.Time
 	graceEnds time.Time // when leaving has to be looked at again
 	changed   time.Time // when the newest change came

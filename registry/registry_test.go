@@ -1,0 +1,194 @@
+package registry_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+func TestParseApp(t *testing.T) {
+	for text, want := range map[string]registry.App{
+		"inventory":      {Namespace: "shop", Name: "inventory"},
+		"other/stock-v2": {Namespace: "other", Name: "stock-v2"},
+	} {
+		got, err := registry.ParseApp(text, "shop")
+		if err != nil || got != want {
+			t.Errorf("ParseApp(%q) = %v, %v; want %v", text, got, err, want)
+		}
+	}
+	for text, words := range map[string]string{
+		"":             "application name is empty",
+		"shop/":        "application name is empty",
+		"/inventory":   "namespace is empty",
+		"a/b/c":        `holds '/'`,
+		"Inventory":    "does not start with a lower-case letter",
+		"in_ventory":   `holds '_'`,
+		"inventory-":   "starts or ends with '-'",
+		"9lives":       "does not start with a lower-case letter",
+		"com.example":  `holds '.'`,
+		"9ns/ok":       "", // a namespace may start with a digit
+		"9ns/Not":      "lower-case letter",
+		"x\u00e9y":     "holds",
+		"shop/in\x00v": "holds",
+	} {
+		_, err := registry.ParseApp(text, "shop")
+		if words == "" {
+			if err != nil {
+				t.Errorf("ParseApp(%q): %v", text, err)
+			}
+			continue
+		}
+		if registry.CodeOf(err) != registry.Invalid || !strings.Contains(err.Error(), words) {
+			t.Errorf("ParseApp(%q): %v, want words %q", text, err, words)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	err := fmt.Errorf("start: %w", &registry.Error{Code: registry.Forbidden, Message: "may not", Err: fs.ErrPermission, Fix: "ask"})
+	if got, want := err.Error(), "start: registry: may not: permission denied; ask"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if registry.CodeOf(err) != registry.Forbidden || !errors.Is(err, fs.ErrPermission) {
+		t.Error("the code or the cause is lost in the chain")
+	}
+	if registry.CodeOf(nil) != "" || registry.CodeOf(errors.New("x")) != registry.Internal {
+		t.Error("codes of no error, and of a foreign one")
+	}
+}
+
+func TestCallable(t *testing.T) {
+	for why, i := range map[string]registry.Instance{
+		"":            {Health: registry.Ready},
+		"not ready":   {Health: registry.NotReady},
+		"terminating": {Health: registry.Terminating, Details: registry.Details{State: registry.Draining}},
+		"draining":    {Health: registry.Ready, Details: registry.Details{State: registry.Draining}},
+		"broken":      {Health: registry.NotReady, Problem: "broken"},
+	} {
+		if i.Why() != why || i.Callable() != (why == "") {
+			t.Errorf("%+v: why %q, callable %v; want %q", i, i.Why(), i.Callable(), why)
+		}
+	}
+	warned := registry.Instance{Health: registry.Ready, Warning: "odd weight"}
+	if !warned.Callable() {
+		t.Error("a warning stands in the way of calls")
+	}
+}
+
+func TestSnapshotEqual(t *testing.T) {
+	make := func() registry.Snapshot {
+		return registry.Snapshot{
+			App: registry.App{Namespace: "shop", Name: "inventory"}, Mode: registry.ModePod,
+			Service: registry.Service{Host: "inventory.shop.svc", Ports: []registry.ServicePort{{Port: 80, Target: 8080}}},
+			Instances: []registry.Instance{{
+				ID: "1", Name: "a", Host: netip.MustParseAddr("10.0.0.1"), Health: registry.Ready,
+				Endpoints: []registry.Endpoint{{Protocol: "tri", Port: 1}}, Metadata: map[string]string{"k": "v"},
+				Details: registry.Details{Weight: 100, Started: time.Unix(1, 0)},
+			}},
+			Generation: 1, Observed: time.Unix(2, 0),
+		}
+	}
+	one := make()
+	for what, change := range map[string]func(*registry.Snapshot){
+		"generation": func(s *registry.Snapshot) { s.Generation = 9 },
+		"observed":   func(s *registry.Snapshot) { s.Observed = time.Now() },
+		"staleness":  func(s *registry.Snapshot) { s.StaleSince = time.Now() },
+		"time zone":  func(s *registry.Snapshot) { s.Instances[0].Details.Started = time.Unix(1, 0).UTC() },
+	} {
+		if other := make(); func() bool { change(&other); return !one.Equal(other) }() {
+			t.Errorf("%s makes a difference to a receiver", what)
+		}
+	}
+	for what, change := range map[string]func(*registry.Snapshot){
+		"app":      func(s *registry.Snapshot) { s.App.Name = "x" },
+		"mode":     func(s *registry.Snapshot) { s.Mode = registry.ModeService },
+		"host":     func(s *registry.Snapshot) { s.Service.Host = "x" },
+		"headless": func(s *registry.Snapshot) { s.Service.Headless = true },
+		"ports":    func(s *registry.Snapshot) { s.Service.Ports[0].Target = 1 },
+		"count":    func(s *registry.Snapshot) { s.Instances = nil },
+		"id":       func(s *registry.Snapshot) { s.Instances[0].ID = "x" },
+		"name":     func(s *registry.Snapshot) { s.Instances[0].Name = "x" },
+		"address":  func(s *registry.Snapshot) { s.Instances[0].Host = netip.MustParseAddr("10.0.0.2") },
+		"endpoint": func(s *registry.Snapshot) { s.Instances[0].Endpoints[0].Port = 2 },
+		"metadata": func(s *registry.Snapshot) { s.Instances[0].Metadata = map[string]string{"k": "w"} },
+		"revision": func(s *registry.Snapshot) { s.Instances[0].Revision = "x" },
+		"weight":   func(s *registry.Snapshot) { s.Instances[0].Details.Weight = 1 },
+		"tag":      func(s *registry.Snapshot) { s.Instances[0].Details.Tag = "x" },
+		"state":    func(s *registry.Snapshot) { s.Instances[0].Details.State = registry.Draining },
+		"started":  func(s *registry.Snapshot) { s.Instances[0].Details.Started = time.Unix(2, 0) },
+		"health":   func(s *registry.Snapshot) { s.Instances[0].Health = registry.NotReady },
+		"node":     func(s *registry.Snapshot) { s.Instances[0].Node = "x" },
+		"zone":     func(s *registry.Snapshot) { s.Instances[0].Zone = "x" },
+		"problem":  func(s *registry.Snapshot) { s.Instances[0].Problem = "x" },
+		"warning":  func(s *registry.Snapshot) { s.Instances[0].Warning = "x" },
+	} {
+		if other := make(); func() bool { change(&other); return one.Equal(other) }() {
+			t.Errorf("%s makes no difference to a receiver", what)
+		}
+	}
+}
+
+func FuzzDubboEndpoints(f *testing.F) {
+	f.Add(`[{"port":20000,"protocol":"tri"},{"port":20000,"protocol":"tri"}]`)
+	f.Add(`[{"port":-1}]`)
+	f.Add(`{}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		endpoints, err := registry.DubboEndpoints(map[string]string{registry.KeyEndpoints: text})
+		if err != nil {
+			return
+		}
+		for i, e := range endpoints {
+			if e.Port == 0 || e.Protocol == "" || i > 0 && endpoints[i-1] == e {
+				t.Fatalf("%q gives %v", text, endpoints)
+			}
+		}
+		if text == "" {
+			return
+		}
+		written, err := json.Marshal(endpoints)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := registry.DubboEndpoints(map[string]string{registry.KeyEndpoints: string(written)})
+		if err != nil || len(again) != len(endpoints) {
+			t.Fatalf("%s gives %v, %v", written, again, err)
+		}
+	})
+}
+
+func ExampleSnapshot_Callable() {
+	s := registry.Snapshot{Instances: []registry.Instance{
+		{Name: "inventory-1", Health: registry.Ready},
+		{Name: "inventory-2", Health: registry.Terminating},
+		{Name: "inventory-3", Health: registry.Ready, Details: registry.Details{State: registry.Draining}},
+	}}
+	for _, i := range s.Callable() {
+		fmt.Println(i.Name)
+	}
+	fmt.Println(s.Instances[2].Why())
+	// Output:
+	// inventory-1
+	// draining
+}
+
+func ExampleParseApp() {
+	app, err := registry.ParseApp("inventory", "shop")
+	fmt.Println(app, err)
+	_, err = registry.ParseApp("shop/Inventory", "")
+	fmt.Println(err)
+	// Output:
+	// shop/inventory <nil>
+	// registry: application name "Inventory" does not start with a lower-case letter: use lower-case letters, digits and '-', as Kubernetes does for Services
+}
+
+func ExampleInterface_String() {
+	fmt.Println(registry.Interface{Name: "org.example.InventoryService", Group: "blue", Version: "1.0.0"})
+	// Output: blue/org.example.InventoryService:1.0.0
+}
