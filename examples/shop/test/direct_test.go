@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -24,29 +25,33 @@ import (
 	"shop.example/internal/tally"
 )
 
-// bin is where the programs are.
-var bin string
+// bin is where the shop's programs are, caller the program that calls them.
+var bin, caller string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		bin = os.Getenv("SHOP_BIN")
-		if bin == "" {
-			dir, err := os.MkdirTemp("", "shop-bin-")
-			if err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			defer os.RemoveAll(dir)
-			build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "shop.example/cmd/...")
-			build.Stdout, build.Stderr = os.Stderr, os.Stderr
-			if err := build.Run(); err != nil {
-				fmt.Fprintln(os.Stderr, "build the shop:", err)
-				return 1
-			}
-			bin = dir
-		}
-		return m.Run()
-	}())
+func TestMain(m *testing.M) { os.Exit(withPrograms(m.Run)) }
+
+// withPrograms builds what the tests run; $SHOP_BIN names programs built before.
+func withPrograms(run func() int) int {
+	dir, err := os.MkdirTemp("", "shop-bin-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	caller = filepath.Join(dir, "caller")
+	packages := []string{"shop.example/test/caller"}
+	if bin = os.Getenv("SHOP_BIN"); bin == "" {
+		bin = dir
+		packages = append(packages, "shop.example/cmd/...")
+	}
+	build := exec.Command("go", append([]string{"build", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}, packages...)...)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile builds them
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build the shop:", err)
+		return 1
+	}
+	return run()
 }
 
 // stats is what the tests read of /stats.
@@ -89,15 +94,20 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-// freeAddress returns a loopback address that nobody listens at.
+// freeAddress returns a loopback address that nobody listens at, outside the
+// range that the system gives to outgoing connections: one of those could take
+// it before the program does.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		address := fmt.Sprint("127.0.0.1:", 20100+rand.N(12000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no free port on loopback")
+	return ""
 }
 
 func port(address string) string {

@@ -1,9 +1,8 @@
 package test
 
 import (
-	"errors"
+	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -12,16 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"dubbo.apache.org/dubbo-go/v3/client"
-	"dubbo.apache.org/dubbo-go/v3/common/constant"
-	"dubbo.apache.org/dubbo-go/v3/protocol/dubbo/hessian2"
-	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
-
-	"github.com/prometheus/client_golang/prometheus"
-
 	"shop.example/api/inventory"
 	"shop.example/api/orders"
-	"shop.example/internal/rpc"
 	"shop.example/internal/tally"
 )
 
@@ -134,62 +125,65 @@ func TestKilledInstanceLosesOnlyWhatWasUnderWay(t *testing.T) {
 	}
 }
 
+// call has the caller make one call, and decodes its answer into one, if given.
+func call(t *testing.T, url, method, sku string, count int, answer any) (result struct {
+	Answer                        json.RawMessage
+	Error, Class, Code, Exception string
+}) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), caller, "-url", url, "-method", method, "-sku", sku, "-count", fmt.Sprint(count)).Output()
+	if err == nil {
+		err = json.Unmarshal(out, &result)
+	}
+	if err == nil && answer != nil && result.Error == "" {
+		err = json.Unmarshal(result.Answer, answer)
+	}
+	if err != nil {
+		t.Fatalf("%s at %s: %v: %s", method, url, err, out)
+	}
+	return result
+}
+
 func TestBusinessAnswersAreTold(t *testing.T) {
 	s := open(t)
-	metrics := tally.NewMetrics(prometheus.NewRegistry())
-	ins, err := rpc.New(rpc.Config{App: "test", Registry: rpc.Direct, Log: slog.New(slog.DiscardHandler), Observer: &rpc.Observer{
-		Served: tally.NewCalls(time.Now, nil), Attempts: tally.NewCalls(time.Now, nil), Providers: tally.NewProviders(time.Now), Metrics: metrics,
-	}})
-	if err != nil {
-		t.Fatal(err)
+	url := "tri://" + s.addressOf
+	var order orders.PlaceOrderResponse
+	if r := call(t, url, orders.MethodPlaceOrder, "book", 2, &order); r.Error != "" || !order.Accepted || order.OrderId == "" || order.ServedBy != "ord-a" ||
+		!strings.HasPrefix(order.InventoryServedBy, "inv-") || order.Remaining != 99998 || order.InventoryAttempts != 1 {
+		t.Errorf("order: %+v", r)
 	}
-	cli, err := ins.NewClient()
-	if err != nil {
-		t.Fatal(err)
+	order.Reset()
+	if r := call(t, url, orders.MethodPlaceOrder, "book", 1e6, &order); r.Error != "" || order.Accepted || order.OrderId != "" {
+		t.Errorf("order of too many: %+v", r)
 	}
-	shop, err := orders.NewClient(cli, client.WithURL("tri://"+s.addressOf))
-	if err != nil {
-		t.Fatal(err)
+	var have orders.GetAvailabilityResponse
+	if r := call(t, url, orders.MethodGetAvailability, "pen", 0, &have); r.Error != "" || have.Available != 100000 {
+		t.Errorf("availability: %+v", r)
 	}
-	resp, err := shop.PlaceOrder(t.Context(), &orders.PlaceOrderRequest{Sku: "book", Count: 2, Customer: &orders.Customer{Id: "c1", Name: "Ada"}})
-	if err != nil || !resp.GetAccepted() || resp.GetOrderId() == "" || resp.GetServedBy() != "ord-a" ||
-		!strings.HasPrefix(resp.GetInventoryServedBy(), "inv-") || resp.GetRemaining() != 99998 || resp.GetInventoryAttempts() != 1 {
-		t.Errorf("order: %v, %v", resp, err)
+	if r := call(t, url, orders.MethodPlaceOrder, "unicorn", 1, nil); r.Code != "not_found" || r.Class != "business" || !strings.Contains(r.Error, "unicorn") {
+		t.Errorf("order of an unknown article: %+v", r)
 	}
-	if resp, err = shop.PlaceOrder(t.Context(), &orders.PlaceOrderRequest{Sku: "book", Count: 1e6}); err != nil || resp.GetAccepted() || resp.GetOrderId() != "" {
-		t.Errorf("order of too many: %v, %v", resp, err)
+	if r := call(t, url, orders.MethodPlaceOrder, "book", 0, nil); r.Code != "invalid_argument" || r.Class != "business" {
+		t.Errorf("order of nothing: %+v", r)
 	}
-	if have, err := shop.GetAvailability(t.Context(), &orders.GetAvailabilityRequest{Sku: "pen"}); err != nil || have.GetAvailable() != 100000 {
-		t.Errorf("availability: %v, %v", have, err)
-	}
-	if _, err = shop.PlaceOrder(t.Context(), &orders.PlaceOrderRequest{Sku: "unicorn", Count: 1}); triple_protocol.CodeOf(err) != triple_protocol.CodeNotFound || !strings.Contains(err.Error(), "unicorn") {
-		t.Errorf("order of an unknown article: %v", err)
-	}
-	if _, err = shop.PlaceOrder(t.Context(), &orders.PlaceOrderRequest{Sku: "book"}); triple_protocol.CodeOf(err) != triple_protocol.CodeInvalidArgument {
-		t.Errorf("order of nothing: %v", err)
-	}
-	if got := s.orders.stats(t).Served.ByClass; got["business"] == 0 {
-		t.Errorf("orders counts %v, none of them business", got)
+	if got := s.orders.stats(t).Served.ByClass; got["business"] != 2 {
+		t.Errorf("orders counts %v", got)
 	}
 
-	// What Java would see of inventory: the class of the exception.
-	dubbo, err := ins.NewClient(client.WithClientProtocolDubbo(), client.WithClientSerialization(constant.Hessian2Serialization))
-	if err != nil {
-		t.Fatal(err)
+	// What Java would see of inventory, the class of its exception too.
+	url = "dubbo://" + s.addressA
+	var r inventory.Reservation
+	if got := call(t, url, inventory.MethodReserve, "lamp", 3, &r); got.Error != "" || !r.Reserved || r.Buyer == nil || r.Buyer.Name != "Ada" ||
+		r.ServedBy != "inv-a" || r.Remaining != 99997 || r.Expires.IsZero() {
+		t.Errorf("reservation: %+v", got)
 	}
-	conn, err := dubbo.Dial(inventory.Interface, client.WithURL("dubbo://"+s.addressA))
-	if err != nil {
-		t.Fatal(err)
+	var stock inventory.Stock
+	if got := call(t, url, inventory.MethodStock, "lamp", 0, &stock); got.Error != "" || stock.Available != 99997 || stock.Reserved != 3 {
+		t.Errorf("stock: %+v", got)
 	}
-	inv := inventory.NewClient(conn)
-	r, err := inv.Reserve(t.Context(), "lamp", 3, &inventory.Buyer{ID: "c1", Name: "Ada"}, client.WithCallRetries(0))
-	if err != nil || !r.Reserved || r.Buyer == nil || r.Buyer.Name != "Ada" || r.ServedBy != "inv-a" || r.Remaining != 99997 || r.Expires.IsZero() {
-		t.Errorf("reservation: %+v, %v", r, err)
-	}
-	_, err = inv.Stock(t.Context(), "unicorn", client.WithCallRetries(0))
-	var thrown *hessian2.GenericException
-	if !errors.As(err, &thrown) || thrown.ExceptionClass != "org.example.shop.UnknownSkuException" || !strings.Contains(thrown.ExceptionMessage, "unicorn") {
-		t.Errorf("unknown article: %v (%T)", err, err)
+	if got := call(t, url, inventory.MethodStock, "unicorn", 0, nil); got.Exception != "org.example.shop.UnknownSkuException" ||
+		got.Class != "business" || !strings.Contains(got.Error, "unicorn") {
+		t.Errorf("unknown article: %+v", got)
 	}
 }
 

@@ -6,6 +6,7 @@ package orders
 
 import (
 	"context"
+	"fmt"
 
 	"dubbo.apache.org/dubbo-go/v3/client"
 	"dubbo.apache.org/dubbo-go/v3/common"
@@ -43,9 +44,13 @@ type Client struct {
 // NewClient refers to Interface and returns a Client of it.
 func NewClient(cli *client.Client, opts ...client.ReferenceOption) (*Client, error) {
 	conn, err := cli.DialWithInfo(Interface, &client.ClientInfo{
-		InterfaceName:        Interface,
-		MethodNames:          []string{MethodPlaceOrder, MethodGetAvailability},
-		ConnectionInjectFunc: func(c any, conn *client.Connection) { c.(*Client).conn = conn },
+		InterfaceName: Interface,
+		MethodNames:   []string{MethodPlaceOrder, MethodGetAvailability},
+		ConnectionInjectFunc: func(c any, conn *client.Connection) {
+			if c, ok := c.(*Client); ok {
+				c.conn = conn
+			}
+		},
 	}, opts...)
 	if err != nil {
 		return nil, err
@@ -92,7 +97,13 @@ func unary[Req, Resp any](name string, call func(Handler, context.Context, *Req)
 		Type:        constant.CallUnary,
 		ReqInitFunc: func() any { return new(Req) },
 		MethodFunc: func(ctx context.Context, args []any, handler any) (any, error) {
-			resp, err := call(handler.(Handler), ctx, args[0].(*Req))
+			h, serves := handler.(Handler)
+			req, fits := args[0].(*Req)
+			if !serves || !fits {
+				return nil, triple_protocol.NewError(triple_protocol.CodeInternal,
+					fmt.Errorf("%s: cannot hand a %T to a %T", name, args[0], handler))
+			}
+			resp, err := call(h, ctx, req)
 			if err != nil {
 				return nil, err
 			}

@@ -116,19 +116,43 @@ func Of(err error) Class {
 // says of connections is about that instance's own calls, not about this one.
 func answer(err error) (class Class, answered bool) {
 	var thrown *hessian2.GenericException
-	overDubbo, overTriple := errors.As(err, &thrown), triple_protocol.IsWireError(err)
-	switch {
-	case !overDubbo && !overTriple:
+	if !errors.As(err, &thrown) && !triple_protocol.IsWireError(err) {
 		return Other, false
-	case strings.Contains(err.Error(), ErrRefused.Error()), strings.Contains(err.Error(), withdrawn):
-		return Refused, true
-	case overDubbo && strings.HasPrefix(thrown.ExceptionClass, "org.example.shop."):
-		return Business, true
 	}
+	if text := err.Error(); strings.Contains(text, ErrRefused.Error()) || strings.Contains(text, withdrawn) {
+		return Refused, true
+	}
+	if thrown != nil {
+		if strings.HasPrefix(thrown.ExceptionClass, exceptions) {
+			return Business, true
+		}
+		return Upstream, true
+	}
+	return meaning(err), true
+}
+
+// Answered returns the class of an error that this process itself answers a call
+// with.
+func Answered(err error) Class {
+	var thrown interface{ JavaClassName() string }
+	switch {
+	case err == nil:
+		return OK
+	case errors.As(err, &thrown) && strings.HasPrefix(thrown.JavaClassName(), exceptions):
+		return Business
+	}
+	return meaning(err)
+}
+
+// exceptions begin the names of the classes that the shop throws.
+const exceptions = "org.example.shop."
+
+// meaning tells by its code whether an answer is a no or a failure.
+func meaning(err error) Class {
 	switch triple_protocol.CodeOf(err) {
 	case triple_protocol.CodeBizError, triple_protocol.CodeInvalidArgument, triple_protocol.CodeNotFound,
 		triple_protocol.CodeAlreadyExists, triple_protocol.CodeFailedPrecondition:
-		return Business, true
+		return Business
 	}
-	return Upstream, true
+	return Upstream
 }

@@ -13,6 +13,14 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/protocol/dubbo/hessian2"
 	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
 	perrors "github.com/pkg/errors"
+
+	"shop.example/api/inventory"
+)
+
+// Sentences of dubbo-go.
+const (
+	nobodyKnown     = "Failed to invoke the method reserve. No provider available for the service x"
+	nobodyReachable = "Failed to invoke the method reserve of the service x .No provider is available because can't connect server."
 )
 
 func TestOf(t *testing.T) {
@@ -27,8 +35,8 @@ func TestOf(t *testing.T) {
 		"invoker destroyed":      {base.ErrDestroyedInvoker, Unreachable},
 		"dial refused":           {triple_protocol.NewError(triple_protocol.CodeUnavailable, dial), Unreachable},
 		"connection broke":       {triple_protocol.NewError(triple_protocol.CodeUnavailable, read), Broken},
-		"nobody known":           {errors.New("Failed to invoke the method reserve. No provider available for the service x"), NoProvider},
-		"nobody reachable":       {errors.New("Failed to invoke the method reserve of the service x .No provider is available because can't connect server."), Unreachable},
+		"nobody known":           {errors.New(nobodyKnown), NoProvider},
+		"nobody reachable":       {errors.New(nobodyReachable), Unreachable},
 		"dubbo timeout":          {perrors.New("maybe the client read timeout or fail to decode tcp stream in Writer.Write"), Timeout},
 		"refused over dubbo":     {&hessian2.GenericException{ExceptionClass: "java.lang.Throwable", ExceptionMessage: ErrRefused.Error()}, Refused},
 		"withdrawn":              {&hessian2.GenericException{ExceptionClass: "java.lang.Throwable", ExceptionMessage: "don't have this exporter, key: x"}, Refused},
@@ -47,6 +55,25 @@ func TestOf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := Of(c.err); got != c.class {
+				t.Errorf("class %q, want %q", got, c.class)
+			}
+		})
+	}
+}
+
+func TestAnswered(t *testing.T) {
+	for name, c := range map[string]struct {
+		err   error
+		class Class
+	}{
+		"success":             {nil, OK},
+		"a code that says no": {triple_protocol.NewError(triple_protocol.CodeInvalidArgument, errors.New("count is 0")), Business},
+		"an exception":        {inventory.NewUnknownSku("unicorn"), Business},
+		"a failure behind it": {triple_protocol.NewError(triple_protocol.CodeUnavailable, base.ErrClientClosed), Upstream},
+		"anything else":       {errors.New("boom"), Upstream},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Answered(c.err); got != c.class {
 				t.Errorf("class %q, want %q", got, c.class)
 			}
 		})

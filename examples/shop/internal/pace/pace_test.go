@@ -45,7 +45,7 @@ func TestRunShedsWhatDoesNotFit(t *testing.T) {
 			running++
 			most = max(most, running)
 			mu.Unlock()
-			time.Sleep(time.Second)
+			<-time.After(time.Second) // of the bubble
 			mu.Lock()
 			running--
 			mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -160,9 +161,7 @@ func (p *Process) stats() any {
 		"providers":     p.Observer.Providers.Lists(),
 	}
 	if extra := p.extra.Load(); extra != nil {
-		for k, v := range (*extra)() {
-			s[k] = v
-		}
+		maps.Copy(s, (*extra)())
 	}
 	return s
 }

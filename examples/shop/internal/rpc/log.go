@@ -31,13 +31,13 @@ type slogger struct {
 
 func (s slogger) print(level slog.Level, args []any) {
 	if level >= s.level && s.log.Enabled(context.Background(), level) {
-		s.log.Log(context.Background(), level, sentence(fmt.Sprint(args...)))
+		s.log.Log(context.Background(), level, sentence(fmt.Sprint(args...))) //nolint:sloglint // the message is dubbo-go's
 	}
 }
 
 func (s slogger) printf(level slog.Level, format string, args []any) {
 	if level >= s.level && s.log.Enabled(context.Background(), level) {
-		s.log.Log(context.Background(), level, sentence(fmt.Sprintf(format, args...)))
+		s.log.Log(context.Background(), level, sentence(fmt.Sprintf(format, args...))) //nolint:sloglint // the message is dubbo-go's
 	}
 }
 

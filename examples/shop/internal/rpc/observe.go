@@ -63,7 +63,11 @@ func (c counter) Invoke(ctx context.Context, invoker base.Invoker, inv base.Invo
 	}
 	done := c.calls.Begin()
 	res := invoker.Invoke(ctx, inv)
-	o := tally.Outcome{Method: inv.ActualMethodName(), Class: string(fault.Of(res.Error()))}
+	class := fault.Answered
+	if c.outgoing {
+		class = fault.Of
+	}
+	o := tally.Outcome{Method: inv.ActualMethodName(), Class: string(class(res.Error()))}
 	if err := res.Error(); err != nil {
 		o.Error = err.Error()
 	}

@@ -1,9 +1,9 @@
 package rpc
 
-// dubbo-go finds its parts by name among what a program imports. The package
-// dubbo-go/v3/imports has them all, and makes a binary three times the size;
-// these are the ones the shop uses.
 import (
+	// dubbo-go finds its parts by name among what a program imports. The package
+	// dubbo-go/v3/imports has them all, and makes a binary twice the size; these
+	// are the ones the shop uses.
 	_ "dubbo.apache.org/dubbo-go/v3/cluster/cluster/failover"
 	_ "dubbo.apache.org/dubbo-go/v3/cluster/cluster/zoneaware"
 	_ "dubbo.apache.org/dubbo-go/v3/cluster/loadbalance/random"
