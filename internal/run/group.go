@@ -104,12 +104,17 @@ type PartError struct {
 	Err  error
 }
 
-// Error returns "part: cause"; only a failed stop is worth its verb.
+// Error returns "part: cause"; only a failed stop is worth its verb. A cause
+// that names the part itself is left as it is.
 func (e *PartError) Error() string {
-	if e.Op == "stop" {
-		return fmt.Sprintf("%s: stop: %v", e.Part, e.Err)
+	text := e.Err.Error()
+	switch {
+	case e.Op == "stop":
+		return e.Part + ": stop: " + text
+	case strings.HasPrefix(text, e.Part+": "):
+		return text
 	}
-	return fmt.Sprintf("%s: %v", e.Part, e.Err)
+	return e.Part + ": " + text
 }
 
 // Unwrap returns the cause.

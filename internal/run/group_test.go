@@ -144,6 +144,18 @@ func TestGroupFirstFailureStopsAllWithItsCause(t *testing.T) {
 	}
 }
 
+func TestPartErrorNamesThePartOnce(t *testing.T) {
+	for want, e := range map[string]*run.PartError{
+		"postgres: port taken":       {Part: "postgres", Op: "start", Err: errors.New("postgres: port taken")},
+		"kubernetes: no node":        {Part: "kubernetes", Op: "run", Err: errors.New("no node")},
+		"kubernetes: stop: too long": {Part: "kubernetes", Op: "stop", Err: errors.New("too long")},
+	} {
+		if e.Error() != want {
+			t.Errorf("got %q, want %q", e, want)
+		}
+	}
+}
+
 func TestGroupGoesOnWhenAPartIsDone(t *testing.T) {
 	var d diary
 	job := d.part("job")

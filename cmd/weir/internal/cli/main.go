@@ -124,11 +124,11 @@ file last.
   # what is registered, and what changes
   weir registry list
   weir registry watch`,
-		Args:              cobra.NoArgs,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: false},
+		Args:                       cobra.NoArgs,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetIn(m.Stdin)
 	root.SetOut(m.Stdout)
@@ -146,10 +146,17 @@ file last.
 func wrapArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return usage(fmt.Errorf("%w; see `%s --help`", err, c.CommandPath()))
+			err := check(c, args)
+			if err == nil {
+				return nil
 			}
-			return nil
+			if c.HasSubCommands() && len(args) > 0 {
+				err = fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
+				if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+					return usage(fmt.Errorf("%w; did you mean %q?", err, near[0]))
+				}
+			}
+			return usage(fmt.Errorf("%w; see `%s --help`", err, c.CommandPath()))
 		}
 	}
 	for _, sub := range c.Commands() {

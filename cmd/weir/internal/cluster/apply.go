@@ -85,15 +85,20 @@ func Decode(source string, raw []byte) ([]*unstructured.Unstructured, error) {
 	var out []*unstructured.Unstructured
 	dec := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(raw), 4096)
 	for {
-		o := &unstructured.Unstructured{}
-		switch err := dec.Decode(&o.Object); {
+		var doc json.RawMessage
+		switch err := dec.Decode(&doc); {
 		case errors.Is(err, io.EOF):
 			return out, nil
 		case err != nil:
 			return nil, fmt.Errorf("%s: %w", source, err)
-		case len(o.Object) == 0: // only comments between two separators
+		case len(doc) == 0 || string(doc) == "null": // only comments between two separators
 			continue
-		case o.GetKind() == "" || o.GetAPIVersion() == "" || o.GetName() == "":
+		}
+		o := &unstructured.Unstructured{}
+		if err := o.UnmarshalJSON(doc); err != nil { // whole numbers stay whole
+			return nil, fmt.Errorf("%s: %w", source, err)
+		}
+		if o.GetKind() == "" || o.GetAPIVersion() == "" || o.GetName() == "" {
 			return nil, fmt.Errorf("%s: an object lacks apiVersion, kind or name", source)
 		}
 		out = append(out, o)

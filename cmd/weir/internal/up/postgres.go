@@ -33,6 +33,9 @@ func (d *database) start(ctx context.Context) error {
 		server, err := pg.StartServer(ctx, pg.ServerConfig{
 			Dir: cfg.data("postgres"), Port: cfg.PostgresPort, BinDir: cfg.PostgresBin, Log: d.up.log.With("part", partPostgres),
 		})
+		if errors.Is(err, pg.ErrNoBinaries) && cfg.PostgresBin != "" {
+			return fmt.Errorf("%w; --postgres-bin named the directory", err)
+		}
 		if err != nil {
 			return err
 		}
@@ -82,5 +85,5 @@ func (d *database) stop(ctx context.Context) error {
 	if d.server == nil {
 		return nil
 	}
-	return errors.Join(d.server.Close(ctx))
+	return d.server.Close(ctx)
 }

@@ -182,8 +182,9 @@ func details(i *registry.Instance) [][2]string {
 	if !i.Details.Started.IsZero() {
 		add("started", i.Details.Started.Local().Format("2006-01-02 15:04:05"))
 	}
-	if len(i.Metadata) == 0 {
-		add("metadata", "none: the instance has not registered")
+	add("warning", i.Warning)
+	if !i.Registered() {
+		add("metadata", "none: the instance has registered nothing")
 	} else {
 		add("metadata", fmt.Sprintf("%d keys", len(i.Metadata)))
 	}

@@ -1,0 +1,139 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/weirmesh/weir/internal/testkube"
+	"github.com/weirmesh/weir/registry"
+)
+
+const annotation = "io.dubbo/metadata"
+
+func metadata(port string) map[string]string {
+	return map[string]string{annotation: `{"dubbo.endpoints":"[{\"port\":` + port + `,\"protocol\":\"dubbo\"}]","dubbo.metadata.revision":"r1"}`}
+}
+
+func TestRegistryShowsWhatConsumersSee(t *testing.T) {
+	kube := testkube.Start(t)
+	ns := kube.Namespace(t)
+	ns.Service(t, "inventory", 20000)
+	ns.Pod(t, "inventory", "inventory-a", testkube.Pod{Annotations: metadata("20000")})
+	ns.Pod(t, "inventory", "inventory-b", testkube.Pod{Annotations: metadata("20000"), NotReady: true})
+	ns.Pod(t, "inventory", "inventory-c", testkube.Pod{Annotations: map[string]string{annotation: "{"}})
+	for _, pod := range []string{"inventory-a", "inventory-c"} {
+		ns.AwaitEndpoint(t, "inventory", pod, true)
+	}
+	ns.AwaitEndpoint(t, "inventory", "inventory-b", false)
+	at := []string{"--kubeconfig", kube.Kubeconfig, "-n", ns.Name}
+	app := ns.Name + "/inventory"
+
+	code, out, errs := do(t, nil, append([]string{"registry", "list"}, at...)...)
+	if code != 0 || !strings.Contains(out, app) || !strings.Contains(out, "1 of 3") || !strings.Contains(out, "dubbo:20000") || !strings.Contains(out, "1 not ready") {
+		t.Errorf("list: %d\n%s%s", code, out, errs)
+	}
+
+	code, out, errs = do(t, nil, append([]string{"registry", "get", "inventory"}, at...)...)
+	for _, want := range []string{app + "   1 of 3 callable, mode pod", "inventory-a", "dubbo.metadata.revision = r1", "not ready", annotation} {
+		if !strings.Contains(out, want) {
+			t.Errorf("get: %d, %q is missing in\n%s%s", code, want, out, errs)
+		}
+	}
+
+	code, out, errs = do(t, nil, append([]string{"registry", "get", app, "-o", "json"}, at[:2]...)...)
+	var s registry.Snapshot
+	if err := json.Unmarshal([]byte(out), &s); err != nil || code != 0 || len(s.Instances) != 3 || len(s.Callable()) != 1 {
+		t.Errorf("get -o json: %d, %v\n%s%s", code, err, out, errs)
+	}
+
+	code, out, errs = do(t, nil, append([]string{"registry", "list", "-o", "yaml"}, at...)...)
+	if code != 0 || !strings.Contains(out, "name: inventory\n") {
+		t.Errorf("list -o yaml: %d\n%s%s", code, out, errs)
+	}
+
+	code, out, errs = do(t, nil, append([]string{"registry", "get", "ledger"}, at...)...)
+	if code != 1 || !strings.Contains(errs, "there is no application "+ns.Name+"/ledger in https://") {
+		t.Errorf("get of what is not there: %d\n%s%s", code, out, errs)
+	}
+
+	code, out, errs = do(t, nil, "__complete", "registry", "get", "--kubeconfig", kube.Kubeconfig, "")
+	if code != 0 || !strings.Contains(out, app+"\n") {
+		t.Errorf("completion: %d\n%s%s", code, out, errs)
+	}
+}
+
+func TestRegistryListTellsWhichClusterIsEmpty(t *testing.T) {
+	kube := testkube.Start(t)
+	ns := kube.Namespace(t)
+	code, out, errs := do(t, map[string]string{"KUBECONFIG": kube.Kubeconfig}, "registry", "list", "-n", ns.Name)
+	if code != 0 || !strings.Contains(out, "no applications in namespace "+ns.Name+" of https://") || !strings.Contains(out, "$KUBECONFIG") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+}
+
+func TestRegistryWatchOutlivesTheAPIServer(t *testing.T) {
+	kube := testkube.StartOwn(t)
+	ns := kube.Namespace(t)
+	ns.Service(t, "inventory", 20000)
+	ns.Pod(t, "inventory", "inventory-a", testkube.Pod{Annotations: metadata("20000"), NotReady: true})
+	w := start(t, nil, "registry", "watch", "--kubeconfig", kube.Kubeconfig, "-n", ns.Name)
+	w.says(t, "not called: not ready")
+	ns.SetReady(t, "inventory-a", true)
+	w.says(t, "~ inventory-a")
+	w.says(t, "(1 of 1 callable)")
+
+	// An application that comes later is followed too.
+	ns.Service(t, "orders", 20001)
+	w.says(t, ns.Name+"/orders")
+
+	kube.Kill(t)
+	w.says(t, "! stale since")
+	select {
+	case <-w.done:
+		t.Fatal("watch ended with the API server")
+	default:
+	}
+	kube.Restart(t)
+	w.says(t, "! the API server answers again")
+	ns.SetReady(t, "inventory-a", false)
+	w.says(t, "not called: not ready  (0 of 1 callable)")
+
+	w.cancel()
+	w.wait(t)
+	if w.code != 0 {
+		t.Errorf("exit code %d after Ctrl-C: %s", w.code, w.errs)
+	}
+}
+
+func TestRegistryWatchAsJSON(t *testing.T) {
+	kube := testkube.Start(t)
+	ns := kube.Namespace(t)
+	ns.Service(t, "inventory", 20000)
+	w := start(t, nil, "registry", "watch", ns.Name+"/inventory", "--kubeconfig", kube.Kubeconfig, "-o", "json")
+	w.says(t, "callable")
+	ns.Pod(t, "inventory", "inventory-a", testkube.Pod{Annotations: metadata("20000")})
+	w.says(t, `"instance":"inventory-a"`)
+	w.cancel()
+	w.wait(t)
+	for line := range strings.Lines(w.out.String()) {
+		var c struct {
+			App  registry.App
+			Kind string
+		}
+		if err := json.Unmarshal([]byte(line), &c); err != nil || c.Kind == "" || c.App.Name != "inventory" {
+			t.Errorf("line %q: %v", line, err)
+		}
+	}
+}
+
+func TestRegistryOfAClusterThatIsAway(t *testing.T) {
+	kube := testkube.Start(t)
+	away := rewrite(t, kube.Kubeconfig, kube.REST().Host, "https://127.0.0.1:1")
+	for _, args := range [][]string{{"list"}, {"get", "shop/inventory"}, {"watch"}, {"watch", "shop/inventory"}} {
+		code, out, errs := do(t, nil, append(append([]string{"registry"}, args...), "--kubeconfig", away, "--timeout", "1s")...)
+		if code != 1 || out != "" || !strings.Contains(errs, "https://127.0.0.1:1") || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%v: %d\n%s%s", args, code, out, errs)
+		}
+	}
+}
