@@ -194,7 +194,7 @@ func readFile(fs *pflag.FlagSet, src Source) (map[string]entry, []error) {
 }
 
 func unknown(where, key string, known []string) error {
-	if near := nearest(key, known); near != "" {
+	if near := Nearest(key, known); near != "" {
 		return fmt.Errorf("%s: unknown setting %q; did you mean %q?", where, key, near)
 	}
 	return fmt.Errorf("%s: unknown setting %q; `weir config` lists those there are", where, key)
@@ -230,9 +230,9 @@ func mask(v string) string {
 	return u.Redacted()
 }
 
-// nearest returns the known word that a mistyped one most likely means, or ""
+// Nearest returns the known word that a mistyped one most likely means, or ""
 // when none is close.
-func nearest(word string, known []string) string {
+func Nearest(word string, known []string) string {
 	plain := func(s string) string {
 		return strings.ToLower(strings.NewReplacer("-", "", "_", "", ".", "").Replace(s))
 	}

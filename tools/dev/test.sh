@@ -17,12 +17,11 @@ run=${RUN:+-run=$RUN}
 light_devcluster() { make -s -C tools/devcluster packages | sed 's|^github.com/weirmesh/weir/tools/devcluster|.|'; }
 
 # Packages of the main module whose tests start a cluster, and all others.
-# The end-to-end tests are a step of their own.
 kube_packages() { packages | awk '$2 == "kube" {print $1}'; }
 unit_packages() { packages | awk '$2 == "unit" {print $1}'; }
 packages() {
   go list -f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... | awk '
-    $1 ~ /\/test\/e2e/ {next}
+    $1 ~ /\/test\/e2e|\/internal\/deptest/ {next} # steps of their own
     {kind = "unit"; for (i = 2; i <= NF; i++) if ($i ~ /\/internal\/testkube$/) kind = "kube"; print $1, kind}'
 }
 
@@ -54,6 +53,8 @@ step_tidy() {
   done
   return $status
 }
+# Not from the cache: go test does not see what go list reads.
+step_rules() { go test -count=1 ./internal/deptest; }
 step_devcluster() { make build-devcluster; }
 step_build() { make build-weir build-shop; }
 step_unit() { CGO_ENABLED=1 go test -race -timeout 10m $run $(unit_packages); }
@@ -70,7 +71,7 @@ if [[ ${1:-} == --step ]]; then
   exit
 fi
 
-all=(format build linter vet lint tidy unit shop devcluster kube node e2e)
+all=(format rules build linter vet lint tidy unit shop devcluster kube node e2e)
 steps=("$@")
 ((${#steps[@]})) || steps=("${all[@]}")
 wanted() { [[ " ${steps[*]} " == *" $1 "* ]]; }

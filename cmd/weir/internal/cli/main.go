@@ -124,11 +124,10 @@ file last.
   # what is registered, and what changes
   weir registry list
   weir registry watch`,
-		Args:                       cobra.NoArgs,
-		SilenceErrors:              true,
-		SilenceUsage:               true,
-		SuggestionsMinimumDistance: 2,
-		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args:          cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetIn(m.Stdin)
 	root.SetOut(m.Stdout)
@@ -152,8 +151,12 @@ func wrapArgs(c *cobra.Command) {
 			}
 			if c.HasSubCommands() && len(args) > 0 {
 				err = fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
-				if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-					return usage(fmt.Errorf("%w; did you mean %q?", err, near[0]))
+				var names []string
+				for _, sub := range c.Commands() {
+					names = append(names, sub.Name())
+				}
+				if near := config.Nearest(args[0], names); near != "" {
+					return usage(fmt.Errorf("%w; did you mean %q?", err, near))
 				}
 			}
 			return usage(fmt.Errorf("%w; see `%s --help`", err, c.CommandPath()))

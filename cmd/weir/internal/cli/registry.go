@@ -63,9 +63,8 @@ with the same data directory, or the pod's own, or of ~/.kube/config.`,
 		Example: `  weir registry list
   weir registry get shop/inventory
   weir registry watch shop/orders shop/inventory`,
-		Args:                       cobra.NoArgs,
-		SuggestionsMinimumDistance: 2,
-		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(m.registryList(), m.registryGet(), m.registryWatch())
 	return c
