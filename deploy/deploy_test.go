@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -257,9 +258,12 @@ func TestNamespacesCanStillBeEmptied(t *testing.T) {
 	}
 	testkube.Eventually(t, "the namespace to go", func() error {
 		_, err := c.Client.CoreV1().Namespaces().Get(testkube.Context(t), n.Name, metav1.GetOptions{})
+		if err == nil {
+			return errors.New("it is still there")
+		}
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("still there (%v)", err)
+		return err
 	})
 }

@@ -83,7 +83,7 @@ func TestCallable(t *testing.T) {
 }
 
 func TestSnapshotEqual(t *testing.T) {
-	make := func() registry.Snapshot {
+	sample := func() registry.Snapshot {
 		return registry.Snapshot{
 			App: registry.App{Namespace: "shop", Name: "inventory"}, Mode: registry.ModePod,
 			Service: registry.Service{Host: "inventory.shop.svc", Ports: []registry.ServicePort{{Port: 80, Target: 8080}}},
@@ -95,14 +95,14 @@ func TestSnapshotEqual(t *testing.T) {
 			Generation: 1, Observed: time.Unix(2, 0),
 		}
 	}
-	one := make()
+	one := sample()
 	for what, change := range map[string]func(*registry.Snapshot){
 		"generation": func(s *registry.Snapshot) { s.Generation = 9 },
 		"observed":   func(s *registry.Snapshot) { s.Observed = time.Now() },
 		"staleness":  func(s *registry.Snapshot) { s.StaleSince = time.Now() },
 		"time zone":  func(s *registry.Snapshot) { s.Instances[0].Details.Started = time.Unix(1, 0).UTC() },
 	} {
-		if other := make(); func() bool { change(&other); return !one.Equal(other) }() {
+		if other := sample(); func() bool { change(&other); return !one.Equal(other) }() {
 			t.Errorf("%s makes a difference to a receiver", what)
 		}
 	}
@@ -129,7 +129,7 @@ func TestSnapshotEqual(t *testing.T) {
 		"problem":  func(s *registry.Snapshot) { s.Instances[0].Problem = "x" },
 		"warning":  func(s *registry.Snapshot) { s.Instances[0].Warning = "x" },
 	} {
-		if other := make(); func() bool { change(&other); return one.Equal(other) }() {
+		if other := sample(); func() bool { change(&other); return one.Equal(other) }() {
 			t.Errorf("%s makes no difference to a receiver", what)
 		}
 	}

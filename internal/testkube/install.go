@@ -93,7 +93,7 @@ func (c *Cluster) awaitPolicies(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the cluster does not enforce Weir's admission policies: a probe met %v", err)
+			return fmt.Errorf("the cluster does not enforce Weir's admission policies: a probe met: %w", err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -54,18 +54,17 @@ var shared struct {
 
 // Main runs the tests of a package, ends the shared cluster if one was started,
 // and fails the package if goroutines are left.
-func Main(m *testing.M) {
-	code := m.Run()
+func Main(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+
+// tests ends the shared cluster before goroutines are counted.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	code := t.M.Run()
 	if shared.cluster != nil {
 		shared.cluster.close()
 	}
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, "goroutines are left after the tests:", err)
-			code = 1
-		}
-	}
-	os.Exit(code)
+	return code
 }
 
 // Start returns the cluster that the tests of this process share.

@@ -136,7 +136,7 @@ func (c Config) connect() (connection, error) {
 		return connection{rest: rest.CopyConfig(c.REST), origin: "the given configuration"}, nil
 	}
 	rules := &clientcmd.ClientConfigLoadingRules{}
-	origin := ""
+	var origin string
 	switch env := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); {
 	case c.Kubeconfig != "":
 		rules.ExplicitPath, origin = c.Kubeconfig, "kubeconfig "+c.Kubeconfig

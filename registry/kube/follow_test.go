@@ -35,6 +35,9 @@ func (h *Hub) tell(app string, n int) {
 	h.feed(s, false, time.Now())
 }
 
+// advance lets time pass in a test whose clock is its own: nobody waits.
+func advance(d time.Duration) { <-time.After(d) }
+
 type call struct {
 	at        time.Duration
 	instances int
@@ -62,14 +65,14 @@ func TestFirstChangeAtOnceFollowersTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := syncedHub(Config{})
 		got := calls(t, h, "inventory")
-		time.Sleep(time.Second) // the clock is the test's: nobody waits
+		advance(time.Second)
 		h.tell("inventory", 1)
 		got()
 		for n := 2; n <= 5; n++ {
-			time.Sleep(10 * time.Millisecond)
+			advance(10 * time.Millisecond)
 			h.tell("inventory", n)
 		}
-		time.Sleep(time.Second)
+		advance(time.Second)
 		h.tell("inventory", 6)
 		want := fmt.Sprint([]call{{0, 0}, {time.Second, 1}, {time.Second + h.cfg.Coalesce, 5}, {2*time.Second + 40*time.Millisecond, 6}})
 		if all := fmt.Sprint(got()); all != want {
@@ -81,14 +84,14 @@ func TestFirstChangeAtOnceFollowersTogether(t *testing.T) {
 func TestABlockedFollowerDelaysNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := syncedHub(Config{})
-		stop, err := h.Subscribe(registry.App{Namespace: "shop", Name: "inventory"}, func(registry.Snapshot) { time.Sleep(5 * time.Second) })
+		stop, err := h.Subscribe(registry.App{Namespace: "shop", Name: "inventory"}, func(registry.Snapshot) { advance(5 * time.Second) })
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer stop()
 		same, other := calls(t, h, "inventory"), calls(t, h, "orders")
 		synctest.Wait()
-		time.Sleep(time.Second)
+		advance(time.Second)
 		h.tell("inventory", 1)
 		h.tell("orders", 1)
 		want := fmt.Sprint([]call{{0, 0}, {time.Second, 1}})
@@ -131,9 +134,9 @@ func TestGraceEndsByItself(t *testing.T) {
 		h.tell("inventory", 1)
 		got := calls(t, h, "inventory")
 		got()
-		time.Sleep(time.Second)
+		advance(time.Second)
 		h.tell("inventory", 0)
-		time.Sleep(10 * time.Second)
+		advance(10 * time.Second)
 		want := fmt.Sprint([]call{{0, 1}, {time.Second + h.cfg.Grace, 0}})
 		if all := fmt.Sprint(got()); all != want {
 			t.Fatalf("calls %v, want %v", all, want)
@@ -199,7 +202,7 @@ func TestCatchingUpEmptiesNobody(t *testing.T) {
 		got := calls(t, h, "inventory")
 		got()
 		h.link(true, s.sliceSource, s.podSource, s.serviceSource)
-		time.Sleep(time.Second)
+		advance(time.Second)
 		h.link(false, s.podSource)
 		h.mu.Lock()
 		h.feed(bigPod(0), true, time.Now())
@@ -208,9 +211,9 @@ func TestCatchingUpEmptiesNobody(t *testing.T) {
 		if err != nil || len(snapshot.Instances) != 1 || snapshot.StaleSince.IsZero() {
 			t.Fatalf("half caught up, the snapshot is %+v (%v)", snapshot, err)
 		}
-		time.Sleep(time.Second)
+		advance(time.Second)
 		h.link(false, s.sliceSource)
-		time.Sleep(10 * time.Millisecond)
+		advance(10 * time.Millisecond)
 		successor := bigSlice(0, 2)
 		successor.Name, successor.Endpoints = "inventory-abc", successor.Endpoints[1:]
 		h.mu.Lock()
@@ -218,7 +221,7 @@ func TestCatchingUpEmptiesNobody(t *testing.T) {
 		h.feed(successor, false, time.Now())
 		h.mu.Unlock()
 		h.link(false, s.serviceSource)
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		// The last source was found after 2.01 s, and is given the window to catch up.
 		want := fmt.Sprint([]call{{0, 1}, {2010*time.Millisecond + h.cfg.Coalesce, 1}})
 		if all := fmt.Sprint(got()); all != want {
@@ -237,7 +240,7 @@ func TestALostWatchHoldsNobodyUpForLong(t *testing.T) {
 		got()
 		h.link(true, s.podSource)
 		h.tell("inventory", 2)
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		h.tell("inventory", 3)
 		want := fmt.Sprint([]call{{0, 1}, {holdLimit, 2}, {time.Minute, 3}})
 		if all := fmt.Sprint(got()); all != want {

@@ -24,7 +24,7 @@ type Hub struct {
 	own     string   // the namespace of this process; empty when it has none
 	base    []string // namespaces watched from the start; {""} for all
 
-	ctx    context.Context // the hub's lifetime
+	ctx    context.Context //nolint:containedctx // the hub's own lifetime, which Close ends
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 

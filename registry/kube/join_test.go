@@ -139,16 +139,18 @@ func runJoin(t *testing.T, file string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := append(text, '\n')
+	out := bytes.NewBuffer(text)
+	out.WriteByte('\n')
 	for i := range snapshot.Instances {
 		instance := &snapshot.Instances[i]
 		why := instance.Why()
 		if why == "" {
 			why = "callable"
 		}
-		out = fmt.Appendf(out, "%s: %s\n", instance.Name, why)
+		fmt.Fprintf(out, "%s: %s\n", instance.Name, why)
 	}
-	return append(out, log.Bytes()...)
+	out.Write(log.Bytes())
+	return out.Bytes()
 }
 
 func readObject(t *testing.T, doc string) (obj runtime.Object, deleted bool) {

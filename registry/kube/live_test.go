@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -138,10 +139,11 @@ func TestTheAPIServerIsKilled(t *testing.T) {
 	cluster.Restart(t)
 	restarted := time.Now()
 	testkube.Eventually(t, "the watches to be back", func() error {
-		if s, err := hub.Snapshot(t.Context(), app); err != nil || !s.StaleSince.IsZero() {
-			return fmt.Errorf("still stale (%v)", err)
+		s, err := hub.Snapshot(t.Context(), app)
+		if err == nil && !s.StaleSince.IsZero() {
+			err = errors.New("still stale")
 		}
-		return nil
+		return err
 	})
 	t.Logf("in touch %v after the API server was ready again", time.Since(restarted).Round(time.Millisecond))
 	if err := <-registered; err != nil {
@@ -425,10 +427,11 @@ func TestALostServerIsOneLine(t *testing.T) {
 	link.cut()
 	app := registry.App{Namespace: n.Name, Name: "inventory"}
 	testkube.Eventually(t, "staleness", func() error {
-		if s, err := hub.Snapshot(t.Context(), app); err != nil || s.StaleSince.IsZero() {
-			return fmt.Errorf("not stale (%v)", err)
+		s, err := hub.Snapshot(t.Context(), app)
+		if err == nil && s.StaleSince.IsZero() {
+			err = errors.New("not stale yet")
 		}
-		return nil
+		return err
 	})
 	link.restore()
 	testkube.Eventually(t, "the way back", func() error {

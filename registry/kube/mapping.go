@@ -231,7 +231,11 @@ func (t mappingTable) slim(obj runtime.Object) (string, any) {
 }
 
 func (t mappingTable) put(key string, kept any, _ time.Time) {
-	m, old := kept.(*mapping), t.mappings[key]
+	m, ok := kept.(*mapping)
+	if !ok {
+		return
+	}
+	old := t.mappings[key]
 	if old != nil && old.iface == m.iface && slices.Equal(old.apps, m.apps) {
 		return
 	}

@@ -116,7 +116,7 @@ func (o *interfaceMapping) DeepCopyObject() runtime.Object {
 func (o *interfaceMappingList) DeepCopyObject() runtime.Object {
 	c := *o
 	c.ListMeta = *o.ListMeta.DeepCopy()
-	c.Items = copyAll(o.Items, func(i *interfaceMapping) runtime.Object { return i.DeepCopyObject() })
+	c.Items = copyAll[interfaceMapping, *interfaceMapping](o.Items)
 	return &c
 }
 
@@ -130,7 +130,7 @@ func (o *appMetadata) DeepCopyObject() runtime.Object {
 func (o *appMetadataList) DeepCopyObject() runtime.Object {
 	c := *o
 	c.ListMeta = *o.ListMeta.DeepCopy()
-	c.Items = copyAll(o.Items, func(i *appMetadata) runtime.Object { return i.DeepCopyObject() })
+	c.Items = copyAll[appMetadata, *appMetadata](o.Items)
 	return &c
 }
 
@@ -151,17 +151,22 @@ func (o *discoveryPolicy) DeepCopyObject() runtime.Object {
 func (o *discoveryPolicyList) DeepCopyObject() runtime.Object {
 	c := *o
 	c.ListMeta = *o.ListMeta.DeepCopy()
-	c.Items = copyAll(o.Items, func(i *discoveryPolicy) runtime.Object { return i.DeepCopyObject() })
+	c.Items = copyAll[discoveryPolicy, *discoveryPolicy](o.Items)
 	return &c
 }
 
-func copyAll[T any](in []T, deep func(*T) runtime.Object) []T {
+func copyAll[T any, O interface {
+	*T
+	runtime.Object
+}](in []T) []T {
 	if in == nil {
 		return nil
 	}
 	out := make([]T, len(in))
 	for i := range in {
-		out[i] = *any(deep(&in[i])).(*T)
+		if c, ok := O(&in[i]).DeepCopyObject().(O); ok {
+			out[i] = *c
+		}
 	}
 	return out
 }

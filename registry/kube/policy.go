@@ -34,7 +34,10 @@ func (t policyTable) slim(obj runtime.Object) (string, any) {
 }
 
 func (t policyTable) put(key string, kept any, now time.Time) {
-	p := kept.(*policy)
+	p, ok := kept.(*policy)
+	if !ok {
+		return
+	}
 	if old := t.policies[key]; old != nil && *old == *p {
 		return
 	}

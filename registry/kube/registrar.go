@@ -413,10 +413,14 @@ func (t ownPodTable) slim(obj runtime.Object) (string, any) {
 }
 
 func (t ownPodTable) put(uid string, kept any, _ time.Time) {
+	annotations, ok := kept.(map[string]string)
+	if !ok {
+		return
+	}
 	r := t.registrar
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if uid != r.uid || r.wanted == nil || !r.written || maps.Equal(r.wanted, kept.(map[string]string)) {
+	if uid != r.uid || r.wanted == nil || !r.written || maps.Equal(r.wanted, annotations) {
 		return
 	}
 	r.written = false

@@ -50,6 +50,8 @@ type source struct {
 	lostAt  time.Time // since when it is lost; zero while it is not
 	foundAt time.Time // when it was last found again
 	failure *registry.Error
+	// unanswered is when an attempt last met no server at all.
+	unanswered time.Time
 }
 
 const (
@@ -58,6 +60,9 @@ const (
 	// refusedFactor times MaxBackoff is the longest pause after an answer that
 	// refuses: the server is there, and asking often will not change its mind.
 	refusedFactor = 4
+	// settling times MaxBackoff is how long after an absence a refusal is taken
+	// for a sign of the server's own start, and not for a missing right.
+	settling = 5
 	// A stream that ends before this has brought nothing worth hurrying for.
 	shortStream = time.Second
 )
@@ -77,12 +82,10 @@ func (s *source) run(ctx context.Context) {
 			wait = firstWait
 		}
 		if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || isTooNew(err) {
-			// Not a loss: the server is there, and will tell everything anew.
-			version = ""
 			s.hub.metrics.relists.WithLabelValues(s.resource.name).Inc()
-			err = nil
-			if heard {
-				continue
+			if version != "" {
+				version = ""
+				continue // no loss: the server is there, and will tell everything anew
 			}
 		}
 		if err == nil {
@@ -116,7 +119,13 @@ func isAnswer(err error) bool {
 	return errors.As(err, &status)
 }
 
-var errShort = errors.New("the API server ended the watch at once")
+// errShort is for a server that accepts a watch and drops it, as one does that
+// shuts down, or a proxy before one that is gone.
+var errShort = &registry.Error{
+	Code:    registry.Unavailable,
+	Message: "the API server ends watches as soon as they begin",
+	Fix:     "check that it, and what stands before it, is well",
+}
 
 // pause is how long to wait before the next attempt.
 func (s *source) pause(wait time.Duration, err error) time.Duration {
@@ -310,6 +319,12 @@ func (s *source) lost(since time.Time, err error) (linked <-chan struct{}) {
 	}
 	if s.lostAt.IsZero() {
 		s.lostAt = since
+	}
+	switch {
+	case !isAnswer(err):
+		s.unanswered = time.Now()
+	case s.synced && s.failure != nil && why.Code == registry.Forbidden && time.Since(s.unanswered) < settling*s.hub.cfg.MaxBackoff:
+		return linked // the server comes back, and has not read its roles yet
 	}
 	if s.failure == nil || s.failure.Error() != why.Error() {
 		if s.failure != nil {

@@ -84,7 +84,10 @@ func healthOf(c discoveryv1.EndpointConditions) health {
 }
 
 func (t sliceTable) put(key string, kept any, now time.Time) {
-	raw := kept.(*rawSlice)
+	raw, ok := kept.(*rawSlice)
+	if !ok {
+		return
+	}
 	old := t.slices[key]
 	if old != nil && old.same(raw) {
 		return
@@ -172,7 +175,6 @@ type podNews struct {
 	name        string
 	text        string // of the annotation io.dubbo/metadata
 	has         bool
-	instance    string // of the annotation weirmesh.io/instance
 	attrs       unique.Handle[attrs]
 	started     int64
 	terminating bool
@@ -191,7 +193,10 @@ func (t podTable) slim(obj runtime.Object) (string, any) {
 }
 
 func (t podTable) put(uid string, kept any, now time.Time) {
-	news := kept.(*podNews)
+	news, ok := kept.(*podNews)
+	if !ok {
+		return
+	}
 	p := t.pods[uid]
 	if p == nil {
 		p = &pod{uid: uid, name: news.name}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -183,7 +184,7 @@ func (r *recorder) notify(s registry.Snapshot) {
 	if s.Observed.IsZero() {
 		r.t.Errorf("generation %d does not say when it was observed", s.Generation)
 	}
-	if !slices.IsSortedFunc(s.Instances, func(a, b registry.Instance) int { return cmpID(a, b) }) {
+	if !slices.IsSortedFunc(s.Instances, cmpID) {
 		r.t.Errorf("instances are not sorted by ID: %v", ids(s))
 	}
 	r.all = append(r.all, s)
@@ -241,11 +242,12 @@ func (r *recorder) end() {
 }
 
 func describe(s registry.Snapshot) string {
-	text := fmt.Sprintf("generation %d of %s, mode %s:", s.Generation, s.App, s.Mode)
+	var text strings.Builder
+	fmt.Fprintf(&text, "generation %d of %s, mode %s:", s.Generation, s.App, s.Mode)
 	for _, i := range s.Instances {
-		text += fmt.Sprintf(" [%s %s %s registered=%v %s]", i.Name, i.Health, i.Details.State, i.Registered(), i.Why())
+		fmt.Fprintf(&text, " [%s %s %s registered=%v %s]", i.Name, i.Health, i.Details.State, i.Registered(), i.Why())
 	}
-	return text
+	return text.String()
 }
 
 func cmpID(a, b registry.Instance) int {
