@@ -85,7 +85,7 @@ func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = c.MapInterface(r.Context(), call.Interface, call.App)
 	case "unmap":
 		err = c.UnmapInterface(r.Context(), call.Interface, call.App)
-	case "put":
+	case "store":
 		err = c.PutMetadata(r.Context(), call.App, call.Revision, call.Document)
 	default:
 		err = errors.New("no method " + call.Method)
@@ -94,7 +94,9 @@ func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		answer = bridgeAnswer{Code: registry.CodeOf(err), Message: err.Error()}
 	}
-	_ = json.NewEncoder(w).Encode(answer)
+	if err := json.NewEncoder(w).Encode(answer); err != nil {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // bridged is the process's side.
@@ -152,5 +154,5 @@ func (b *bridged) UnmapInterface(ctx context.Context, iface registry.Interface, 
 }
 
 func (b *bridged) PutMetadata(ctx context.Context, app registry.App, revision string, document []byte) error {
-	return b.call(ctx, bridgeCall{Method: "put", App: app, Revision: revision, Document: document})
+	return b.call(ctx, bridgeCall{Method: "store", App: app, Revision: revision, Document: document})
 }

@@ -59,11 +59,10 @@ func (d *discovery) Update(instance goregistry.ServiceInstance) error { return d
 // Unregister says that the instance is going: it drains, and is withdrawn when
 // dubbo-go has stopped.
 func (d *discovery) Unregister(instance goregistry.ServiceInstance) error {
-	b, err := lookup(d.name)
-	if err != nil {
-		return nil
+	if b, err := lookup(d.name); err == nil {
+		return b.drainApp(registry.App{Namespace: b.cfg.Namespace, Name: instance.GetServiceName()})
 	}
-	return b.drainApp(registry.App{Namespace: b.cfg.Namespace, Name: instance.GetServiceName()})
+	return nil
 }
 
 // GetDefaultPageSize returns dubbo-go's.
@@ -114,7 +113,7 @@ func (d *discovery) GetInstances(name string) []goregistry.ServiceInstance {
 	defer cancel()
 	for {
 		if list, complete := readable(name, w.view()); complete {
-			return list
+			return shown(list)
 		}
 		select {
 		case <-f.changed:
@@ -123,9 +122,17 @@ func (d *discovery) GetInstances(name string) []goregistry.ServiceInstance {
 			if len(list) == 0 {
 				b.log.Warn("instances are not known yet", slog.String("app", app.String()))
 			}
-			return list
+			return shown(list)
 		}
 	}
+}
+
+func shown(list []*serviceInstance) []goregistry.ServiceInstance {
+	out := make([]goregistry.ServiceInstance, len(list))
+	for i, instance := range list {
+		out[i] = instance
+	}
+	return out
 }
 
 // spell writes an application the way dubbo-go's names are read.
@@ -138,7 +145,7 @@ func (b *Binding) spell(app registry.App) string {
 
 // readable returns the callable instances whose metadata is here; complete is
 // unset while there are others, or nothing is known.
-func readable(name string, v view) (list []goregistry.ServiceInstance, complete bool) {
+func readable(name string, v view) (list []*serviceInstance, complete bool) {
 	complete = v.known
 	for i := range v.snapshot.Instances {
 		instance := &v.snapshot.Instances[i]
@@ -244,7 +251,7 @@ func (b *Binding) listen(listener goregistry.ServiceInstancesChangedListener, na
 	}
 	started := b.goWork(func() {
 		defer w.leave(f)
-		var sent []goregistry.ServiceInstance
+		var sent []*serviceInstance
 		first := true
 		for {
 			select {
@@ -258,7 +265,7 @@ func (b *Binding) listen(listener goregistry.ServiceInstancesChangedListener, na
 			}
 			added, gone := differ(dubboURLs(sent), dubboURLs(list))
 			b.held.renew(added)
-			if err := listener.OnEvent(goregistry.NewServiceInstancesChangedEvent(name, list)); err != nil {
+			if err := listener.OnEvent(goregistry.NewServiceInstancesChangedEvent(name, shown(list))); err != nil {
 				b.log.Warn("dubbo-go refused a list of instances", slog.String("app", app.String()), slog.Any("error", err))
 			}
 			b.held.take(added)
@@ -274,16 +281,14 @@ func (b *Binding) listen(listener goregistry.ServiceInstancesChangedListener, na
 }
 
 // dubboURLs returns where the instances are called over the Dubbo protocol.
-func dubboURLs(list []goregistry.ServiceInstance) []*common.URL {
+func dubboURLs(list []*serviceInstance) []*common.URL {
 	var out []*common.URL
 	for _, i := range list {
-		out = append(out, urls(i.(*serviceInstance).instance, &service{name: constant.MetadataServiceName, protocol: constant.DubboProtocol})...)
+		out = append(out, urls(i.instance, &service{name: constant.MetadataServiceName, protocol: constant.DubboProtocol})...)
 	}
 	return out
 }
 
-func sameInstances(a, b []goregistry.ServiceInstance) bool {
-	return slices.EqualFunc(a, b, func(x, y goregistry.ServiceInstance) bool {
-		return x.(*serviceInstance).instance.Equal(y.(*serviceInstance).instance)
-	})
+func sameInstances(a, b []*serviceInstance) bool {
+	return slices.EqualFunc(a, b, func(x, y *serviceInstance) bool { return x.instance.Equal(y.instance) })
 }

@@ -92,7 +92,7 @@ func TestCall(t *testing.T) {
 	answers(t, consumer.refer(hessian, constant.DubboProtocol, client.WithProvidedBy("greeter")), "p1")
 
 	i := instances(t, c, "greeter")["p1"]
-	want := fmt.Sprintf(`{"version":"1.0.0","dubbo":"2.0.2","release":"%s","side":"provider","port":"%d","protocol":"tri"}`, release, ports[1])
+	want := fmt.Sprintf(`{"version":"1.0.0","dubbo":"2.0.2","release":%q,"side":"provider","port":"%d","protocol":"tri"}`, release, ports[1])
 	if got := i.Metadata[constant.MetadataServiceURLParamsPropertyName]; got != want {
 		t.Errorf("the metadata service is at %s, want %s", got, want)
 	}
@@ -322,6 +322,7 @@ func TestTwoRegistries(t *testing.T) {
 	eastBackend, eastClient := memoryBackend(t, east)
 	westBackend, westClient := memoryBackend(t, west)
 	answers(t, newConsumer(t, eastBackend, false).refer(triple, constant.TriProtocol), "p1")
+	eventually(t, "it is registered in the second too", func() bool { return instances(t, westClient, "greeter")["p1"].Revision != "" })
 	one, other := instances(t, eastClient, "greeter")["p1"], instances(t, westClient, "greeter")["p1"]
 	if one.Revision != other.Revision || len(one.Endpoints) != 2 || !slices.Equal(one.Endpoints, other.Endpoints) {
 		t.Errorf("the registries disagree: %v and %v", one, other)
@@ -348,7 +349,7 @@ func TestTwoRegistries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := cli.Dial(triple, client.WithProtocolTriple(), client.WithSerialization(constant.Hessian2Serialization), client.WithIDL(constant.NONIDL))
+	conn, err := cli.Dial(triple, append([]client.ReferenceOption{client.WithProtocolTriple()}, withoutStubs...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -463,6 +464,7 @@ func TestShutdownDrains(t *testing.T) {
 		}
 	}
 	eventually(t, "up", seen("up"))
+	eventually(t, "the provider serves", func() bool { return strings.Contains(p.output(), "msg=registered") })
 	p.stop()
 	if !seen("draining")() {
 		t.Errorf("the instance went through %v", states)

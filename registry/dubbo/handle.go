@@ -55,11 +55,10 @@ func (h *handle) UnRegister(u *common.URL) error {
 	if !isProvider(u) {
 		return nil
 	}
-	b, err := lookup(h.name)
-	if err != nil {
-		return nil
+	if b, err := lookup(h.name); err == nil {
+		return b.drain(u)
 	}
-	return b.drain(u)
+	return nil
 }
 
 // RegisterService publishes what was exported. dubbo-go calls it once per Serve
@@ -80,11 +79,10 @@ func (h *handle) RegisterService() (err error) {
 
 // UnRegisterService is called when Serve fails after having registered.
 func (h *handle) UnRegisterService() error {
-	b, err := lookup(h.name)
-	if err != nil {
-		return nil
+	if b, err := lookup(h.name); err == nil {
+		return b.withdraw()
 	}
-	return b.withdraw()
+	return nil
 }
 
 // LoadSubscribeInstances starts the subscription and waits for its first list,

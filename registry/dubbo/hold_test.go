@@ -37,11 +37,11 @@ func (c *connection) IsAvailable() bool { return c.of.up }
 func (c *connection) Destroy()          { c.of.refs <- <-c.of.refs - 1 }
 
 func TestHolds(t *testing.T) {
-	real := extension.GetProtocol(constant.DubboProtocol)
+	actual := extension.GetProtocol(constant.DubboProtocol)
 	c := &connections{refs: make(chan int, 1), up: true}
 	c.refs <- 0
 	extension.SetProtocol(constant.DubboProtocol, func() base.Protocol { return c })
-	t.Cleanup(func() { extension.SetProtocol(constant.DubboProtocol, func() base.Protocol { return real }) })
+	t.Cleanup(func() { extension.SetProtocol(constant.DubboProtocol, func() base.Protocol { return actual }) })
 
 	has := func(want int) {
 		t.Helper()

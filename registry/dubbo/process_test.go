@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -356,15 +357,20 @@ func newConsumer(t *testing.T, backend Backend, discovery bool) *consumer {
 	return &consumer{t: t, binding: binding, ins: ins, log: log}
 }
 
+// withoutStubs are the options of references that are called by method name.
+var withoutStubs = []client.ReferenceOption{
+	client.WithSerialization(constant.Hessian2Serialization),
+	client.WithIDL(constant.NONIDL), //nolint:staticcheck // Triple without generated stubs still needs it
+}
+
 // refer returns a connection to the interface over the protocol. Each has a
 // client of its own, since dubbo-go lets the options of one reference leak into
 // the next of its client.
 func (c *consumer) refer(iface, proto string, opts ...client.ReferenceOption) *client.Connection {
 	c.t.Helper()
-	opts = append([]client.ReferenceOption{
-		client.WithProtocol(proto), client.WithSerialization(constant.Hessian2Serialization), client.WithIDL(constant.NONIDL),
-		client.WithRequestTimeout(10 * time.Second),
-	}, opts...)
+	opts = slices.Concat(withoutStubs, []client.ReferenceOption{
+		client.WithProtocol(proto), client.WithRequestTimeout(10 * time.Second),
+	}, opts)
 	cli, err := c.ins.NewClient()
 	if err != nil {
 		c.t.Fatal(err)

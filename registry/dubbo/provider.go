@@ -8,7 +8,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -30,9 +29,10 @@ type provider struct {
 
 	mu        sync.Mutex
 	exported  map[string]*common.URL // by interface, protocol and address
-	published bool
-	draining  bool
+	attempted bool                   // last may be registered
 	last      registry.Registration
+	settled   bool // last is registered, with all that goes with it
+	draining  bool
 }
 
 // republishDelay gathers services exported in a burst while the process runs
@@ -65,7 +65,7 @@ func (b *Binding) export(u *common.URL) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.exported[exportKey(u)] = u
-	if p.published {
+	if p.settled {
 		select {
 		case p.changed <- struct{}{}:
 		default:
@@ -118,7 +118,8 @@ func (b *Binding) apps() []*provider {
 // publish writes the metadata document, the instance and the mapping, in this
 // order: whoever finds the instance finds its document, and whoever finds the
 // mapping finds an instance. It repeats what may succeed later until ctx ends,
-// and returns at once what needs somebody's hand.
+// and returns at once what needs somebody's hand. What fails at first leaves
+// nothing registered, since the process will not serve.
 func (p *provider) publish(ctx context.Context) error {
 	if err := p.app.Validate(); err != nil {
 		return &registry.Error{
@@ -135,20 +136,10 @@ func (p *provider) publish(ctx context.Context) error {
 	}
 	p.writing.Lock()
 	defer p.writing.Unlock()
-
-	p.mu.Lock()
-	exported := make([]*common.URL, 0, len(p.exported))
-	for _, u := range p.exported {
-		exported = append(exported, u)
-	}
-	p.mu.Unlock()
+	exported := p.urls()
 	if len(exported) == 0 {
 		return nil
 	}
-	slices.SortFunc(exported, func(a, b *common.URL) int {
-		return strings.Compare(exportKey(a), exportKey(b))
-	})
-
 	doc, encoded, err := describe(p.app.Name, exported)
 	if err != nil {
 		return err
@@ -163,39 +154,60 @@ func (p *provider) publish(ctx context.Context) error {
 	}
 	r := registry.Registration{App: p.app, Metadata: meta, Details: exportedDetails(exported, p.b.started)}
 	p.mu.Lock()
-	same := p.published && maps.Equal(p.last.Metadata, r.Metadata) && p.last.Details.Equal(r.Details)
+	first := !p.settled
+	same := p.settled && maps.Equal(p.last.Metadata, r.Metadata) && p.last.Details.Equal(r.Details)
 	p.mu.Unlock()
 	if same {
 		return nil // dubbo-go asks once per server, or once per service
 	}
-
-	steps := []struct {
-		what string
-		do   func(context.Context) error
-	}{
-		{"store its metadata", func(ctx context.Context) error {
-			return p.b.backend.Metadata.PutMetadata(ctx, p.app, doc.info.Revision, encoded)
-		}},
-		{"register", func(ctx context.Context) error { return p.register(ctx, r) }},
-	}
-	for _, name := range doc.interfaces() {
-		steps = append(steps, struct {
-			what string
-			do   func(context.Context) error
-		}{"map " + name, func(ctx context.Context) error {
-			return p.b.backend.Mapping.MapInterface(ctx, registry.Interface{Name: name}, p.app)
-		}})
-	}
-	for _, step := range steps {
-		if err := p.insist(ctx, step.what, step.do); err != nil {
-			return err
+	if err := p.write(ctx, r, doc, encoded); err != nil {
+		if first {
+			return errors.Join(err, p.retract())
 		}
+		return err
 	}
+	p.mu.Lock()
+	p.settled = true
+	p.mu.Unlock()
 	p.b.log.Info("registered",
 		slog.String("app", p.app.String()),
 		slog.String("revision", short(doc.info.Revision)),
 		slog.Int("services", len(doc.interfaces())),
 		slog.String("endpoints", meta[constant.ServiceInstanceEndpoints]))
+	return nil
+}
+
+// urls returns what is exported, in a fixed order.
+func (p *provider) urls() []*common.URL {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []*common.URL
+	for _, key := range slices.Sorted(maps.Keys(p.exported)) {
+		out = append(out, p.exported[key])
+	}
+	return out
+}
+
+// write does the steps of publish.
+func (p *provider) write(ctx context.Context, r registry.Registration, doc *document, encoded []byte) error {
+	backend := p.b.backend
+	err := p.insist(ctx, "store its metadata", func(ctx context.Context) error {
+		return backend.Metadata.PutMetadata(ctx, p.app, doc.info.Revision, encoded)
+	})
+	if err != nil {
+		return err
+	}
+	if err := p.insist(ctx, "register", func(ctx context.Context) error { return p.register(ctx, r) }); err != nil {
+		return err
+	}
+	for _, name := range doc.interfaces() {
+		err := p.insist(ctx, "map "+name, func(ctx context.Context) error {
+			return backend.Mapping.MapInterface(ctx, registry.Interface{Name: name}, p.app)
+		})
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -206,13 +218,26 @@ func (p *provider) register(ctx context.Context, r registry.Registration) error 
 		p.mu.Unlock()
 		return context.Canceled
 	}
+	// Should the answer get lost, the registration may be there all the same.
+	p.attempted, p.last, p.settled = true, r, false
 	p.mu.Unlock()
-	if err := p.b.backend.Registrar.Register(ctx, r); err != nil {
-		return err
-	}
+	return p.b.backend.Registrar.Register(ctx, r)
+}
+
+// retract takes the registration back, if there may be one. writing is held.
+func (p *provider) retract() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.published, p.last = true, r
+	attempted := p.attempted
+	p.attempted, p.settled = false, false
+	p.mu.Unlock()
+	if !attempted {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(p.b.ctx, withdrawTimeout)
+	defer cancel()
+	if err := p.b.backend.Registrar.Unregister(ctx, p.app); err != nil && registry.CodeOf(err) != registry.NotFound {
+		return fmt.Errorf("withdraw %s: %w", p.app, err)
+	}
 	return nil
 }
 
@@ -287,9 +312,9 @@ func (b *Binding) drainApp(app registry.App) error {
 	p.writing.Lock() // publish has been told to stop
 	defer p.writing.Unlock()
 	p.mu.Lock()
-	published, r := p.published, p.last
+	attempted, r := p.attempted, p.last
 	p.mu.Unlock()
-	if !published {
+	if !attempted {
 		return nil
 	}
 	r.Details.State = registry.Draining
@@ -307,18 +332,11 @@ func (b *Binding) withdraw() error {
 	b.depart(errLeaving)
 	var errs []error
 	for _, p := range b.apps() {
-		p.writing.Lock()
 		p.mu.Lock()
-		published := p.published
-		p.published, p.draining = false, true
+		p.draining = true
 		p.mu.Unlock()
-		if published {
-			ctx, cancel := context.WithTimeout(b.ctx, withdrawTimeout)
-			if err := b.backend.Registrar.Unregister(ctx, p.app); err != nil && registry.CodeOf(err) != registry.NotFound {
-				errs = append(errs, fmt.Errorf("withdraw %s: %w", p.app, err))
-			}
-			cancel()
-		}
+		p.writing.Lock()
+		errs = append(errs, p.retract())
 		p.writing.Unlock()
 	}
 	return errors.Join(errs...)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -164,9 +165,7 @@ func customize(m map[string]string, doc *document, exported []*common.URL) {
 				ServiceName: doc.info.App, Enable: true, Healthy: true,
 				Metadata: map[string]string{}, ServiceMetadata: doc.info, Tag: exportedTag(exported),
 			}
-			for k, v := range m {
-				instance.Metadata[k] = v
-			}
+			maps.Copy(instance.Metadata, m)
 		}
 		c.Customize(instance)
 	}

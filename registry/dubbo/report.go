@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -116,15 +117,15 @@ func (r *metadataReport) ListAppRevisions(name string) ([]report.AppRevision, er
 // swallows errors; Binding.publish writes the same once more and reports.
 func (r *metadataReport) RegisterServiceAppMapping(iface, _, name string) error {
 	b, app, err := r.resolve(name)
-	if err != nil {
+	if err == nil {
+		ctx, cancel := context.WithTimeout(b.ctx, b.cfg.WriteTimeout)
+		defer cancel()
+		err = b.backend.Mapping.MapInterface(ctx, registry.Interface{Name: iface}, app)
+	}
+	if err != nil && b != nil {
 		// Not the mapping's to refuse: with several reports it would stop the
 		// export to the others, and this registry says it better from Serve.
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.WriteTimeout)
-	defer cancel()
-	if err := b.backend.Mapping.MapInterface(ctx, registry.Interface{Name: iface}, app); err != nil {
-		b.log.Warn("an interface could not be mapped yet", "interface", iface, "app", app.String(), "error", err)
+		b.log.Warn("an interface could not be mapped yet", slog.String("interface", iface), slog.String("app", name), slog.Any("error", err))
 	}
 	return nil
 }
@@ -146,7 +147,7 @@ func (r *metadataReport) GetServiceAppMapping(iface, _ string, listener mapping.
 	defer cancel()
 	apps, err := b.backend.Mapping.InterfaceApps(ctx, word)
 	if err != nil {
-		b.log.Warn("nobody knows yet who provides an interface", "interface", iface, "error", err)
+		b.log.Warn("nobody knows yet who provides an interface", slog.String("interface", iface), slog.Any("error", err))
 		return gxset.NewSet(), nil
 	}
 	return b.names(apps), nil
@@ -155,16 +156,14 @@ func (r *metadataReport) GetServiceAppMapping(iface, _ string, listener mapping.
 // RemoveServiceAppMappingListener ends what GetServiceAppMapping began. dubbo-go
 // does not say for which listener, so it is for all of the interface.
 func (r *metadataReport) RemoveServiceAppMappingListener(iface, _ string) error {
-	b, err := lookup(r.name)
-	if err != nil {
-		return nil
-	}
-	b.mu.Lock()
-	gone := b.mappings[iface]
-	delete(b.mappings, iface)
-	b.mu.Unlock()
-	for _, m := range gone {
-		m.stop()
+	if b, err := lookup(r.name); err == nil {
+		b.mu.Lock()
+		gone := b.mappings[iface]
+		delete(b.mappings, iface)
+		b.mu.Unlock()
+		for _, m := range gone {
+			m.stop()
+		}
 	}
 	return nil
 }
@@ -197,7 +196,7 @@ func (b *Binding) listenMapping(word registry.Interface, listener mapping.Mappin
 			return
 		}
 		if err := listener.OnEvent(goregistry.NewServiceMappingChangedEvent(word.Name, b.names(apps))); err != nil && !errors.Is(err, errClosed) {
-			b.log.Warn("dubbo-go refused an interface mapping", "interface", word.Name, "error", err)
+			b.log.Warn("dubbo-go refused an interface mapping", slog.String("interface", word.Name), slog.Any("error", err))
 		}
 	})
 	if err != nil {

@@ -659,4 +659,3 @@ func goroutines() int {
 	}
 	return n
 }
-

@@ -76,9 +76,9 @@ type Binding struct {
 
 	// ctx ends when the binding closes; departing, when this process begins to
 	// shut down and should no longer announce itself.
-	ctx       context.Context
+	ctx       context.Context //nolint:containedctx // the binding's own lifetime
 	cancel    context.CancelCauseFunc
-	departing context.Context
+	departing context.Context //nolint:containedctx // the part of it that dubbo-go's shutdown ends
 	depart    context.CancelCauseFunc
 	fetches   chan struct{} // bounds metadata documents being fetched at once
 	held      holds

@@ -14,8 +14,8 @@ import (
 type watch struct {
 	b      *Binding
 	app    registry.App
-	refs   int // guarded by b.mu
-	ctx    context.Context
+	refs   int             // guarded by b.mu
+	ctx    context.Context //nolint:containedctx // the watch's own lifetime
 	cancel context.CancelFunc
 	stop   func() // ends the discoverer's subscription
 

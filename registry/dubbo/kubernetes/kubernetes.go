@@ -64,7 +64,7 @@ func applicationName(ins *dubbogo.InstanceOptions) string {
 // refuse makes dubbo.NewInstance fail. An option cannot return an error, so it
 // leaves a registry address that cannot be parsed, and that says why.
 func refuse(ins *dubbogo.InstanceOptions, cfg config, err error) {
-	cfg.logger.Error("Kubernetes cannot be used as the registry", slog.Any("error", err))
+	cfg.logger.Error("the registry on Kubernetes cannot be used", slog.Any("error", err))
 	if ins.Registries == nil {
 		ins.Registries = map[string]*global.RegistryConfig{}
 	}

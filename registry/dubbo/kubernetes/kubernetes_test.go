@@ -3,7 +3,6 @@ package kubernetes
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -203,14 +202,15 @@ func testOutage(t *testing.T, c *testkube.Cluster) {
 	consumer := w.consume()
 	conn := consumer.refer(stock, "dubbo")
 	w.answers(conn, "one")
-	late := w.ns.Pod(t, greeter, "two", testkube.Pod{ServiceAccount: greeter, IP: w.ip, NotReady: true})
-	_ = late
+	late := w.prepare("two")
 	c.Kill(t)
 	consumer.says("registry watch lost")
 	w.answers(conn, "one")
+	two := late()
+	two.says("the registry does not take this instance yet; it is not ready until it does")
 	c.Restart(t)
-	w.start("three").ready()
-	w.answers(conn, "one", "three")
+	two.ready()
+	w.answers(conn, "one", "two")
 }
 
 // What cannot work at all is what NewInstance returns, and stands in the log.
@@ -232,9 +232,6 @@ func TestBadConfiguration(t *testing.T) {
 		"no such namespace": {[]Option{WithNamespace("Shop"), WithKubeconfig(missing)}, "use lower-case letters"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &world{t: t}
-			log := &consumer{w: w}
-			_ = log
 			_, err := dubbogo.NewInstance(dubbogo.WithName("caller"), WithKubernetes(append(tc.opts, WithID("bad"))...), dubbogo.WithLogger(dubbologger.WithLevel("error")))
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("NewInstance returned %v, want %q in it", err, tc.want)
@@ -281,5 +278,3 @@ func TestSharedHub(t *testing.T) {
 		t.Errorf("%d registries and %d hubs are left", len(inUse), len(opened))
 	}
 }
-
-var _ = errors.New

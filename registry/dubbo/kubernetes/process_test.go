@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	stock   = "org.example.Stock" // over the Dubbo protocol
+	stock   = "org.example.Stock"  // over the Dubbo protocol
 	reports = "org.example.Report" // over Triple
 )
 
@@ -190,6 +190,13 @@ func (p *process) output() string {
 // start makes a pod that is not ready and starts its process.
 func (w *world) start(name string, change ...func(*processConfig)) *process {
 	w.t.Helper()
+	return w.prepare(name, change...)()
+}
+
+// prepare makes a pod that is not ready and returns what starts its process,
+// which needs no cluster.
+func (w *world) prepare(name string, change ...func(*processConfig)) func() *process {
+	w.t.Helper()
 	pod := w.ns.Pod(w.t, greeter, name, testkube.Pod{ServiceAccount: greeter, IP: w.ip, NotReady: true})
 	ports := freePorts(w.t, 2)
 	cfg := processConfig{App: greeter, ID: name, DubboPort: ports[0], TriPort: ports[1], Kubeconfig: w.kubeconfig(w.ns.As(w.t, greeter, pod))}
@@ -204,9 +211,14 @@ func (w *world) start(name string, change ...func(*processConfig)) *process {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return func() *process { return w.run(pod, exe, string(text)) }
+}
+
+func (w *world) run(pod *corev1.Pod, exe, text string) *process {
+	w.t.Helper()
 	p := &process{w: w, pod: pod, cmd: exec.Command(exe), done: make(chan struct{})}
 	p.cmd.Dir = w.t.TempDir()
-	p.cmd.Env = append(os.Environ(), processEnv+"="+string(text),
+	p.cmd.Env = append(os.Environ(), processEnv+"="+text,
 		"POD_NAME="+pod.Name, "POD_NAMESPACE="+w.ns.Name, "POD_UID="+string(pod.UID), "POD_IP="+w.ip.String())
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	if err := p.cmd.Start(); err != nil {
@@ -220,7 +232,7 @@ func (w *world) start(name string, change ...func(*processConfig)) *process {
 		_ = p.cmd.Process.Kill()
 		<-p.done
 		if w.t.Failed() {
-			w.t.Logf("log of %s:\n%s", name, p.output())
+			w.t.Logf("log of %s:\n%s", pod.Name, p.output())
 		}
 	})
 	return p
@@ -242,7 +254,7 @@ func (p *process) says(what string) {
 		}
 		select {
 		case <-p.done:
-			return fmt.Errorf("it ended (%v): %s", p.err, p.output())
+			return fmt.Errorf("it ended (%w): %s", p.err, p.output())
 		default:
 			return fmt.Errorf("it says: %s", p.output())
 		}
@@ -345,7 +357,9 @@ func (c *consumer) refer(iface, proto string, opts ...client.ReferenceOption) *c
 		c.w.t.Fatal(err)
 	}
 	conn, err := cli.Dial(iface, append([]client.ReferenceOption{
-		client.WithProtocol(proto), client.WithSerialization(constant.Hessian2Serialization), client.WithIDL(constant.NONIDL),
+		client.WithProtocol(proto), client.WithSerialization(constant.Hessian2Serialization),
+		client.WithIDL(constant.NONIDL), //nolint:staticcheck // Triple without generated stubs still needs it
+
 		client.WithRequestTimeout(10 * time.Second), client.WithLoadBalanceRoundRobin(), client.WithParam(constant.WarmupKey, "1"),
 	}, opts...)...)
 	if err != nil {
