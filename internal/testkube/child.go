@@ -19,14 +19,15 @@ import (
 type child struct {
 	binary, dir string
 
-	cmd    *exec.Cmd
-	exited chan struct{}
+	cmd     *exec.Cmd
+	started chan struct{} // closed once cmd runs, or has failed to
+	exited  chan struct{}
 }
 
 // start runs the control plane and returns once it says that it is ready.
 func (c *child) start() error {
 	ready := make(chan error, 1)
-	c.exited = make(chan struct{})
+	c.started, c.exited = make(chan struct{}), make(chan struct{})
 	go c.run(ready)
 	select {
 	case err := <-ready:
@@ -45,12 +46,13 @@ func (c *child) run(ready chan<- error) {
 	defer close(c.exited)
 	c.cmd = exec.Command(c.binary, "up", "--control-plane-only", "--dir", c.dir, "--port", "0", "--output", "json")
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
-	var complaints strings.Builder
-	c.cmd.Stderr = &complaints
+	var complaints, stderr strings.Builder
+	c.cmd.Stderr = &stderr
 	out, err := c.cmd.StdoutPipe()
 	if err == nil {
 		err = c.cmd.Start()
 	}
+	close(c.started)
 	if err != nil {
 		ready <- fmt.Errorf("start the dev cluster: %w", err)
 		return
@@ -72,12 +74,13 @@ func (c *child) run(ready chan<- error) {
 	}
 	err = c.cmd.Wait()
 	if !told {
-		ready <- fmt.Errorf("the dev cluster ended before it was ready (%w): %s", errors.Join(err, lines.Err()), strings.TrimSpace(complaints.String()))
+		ready <- fmt.Errorf("the dev cluster ended before it was ready (%w): %s", errors.Join(err, lines.Err()), strings.TrimSpace(complaints.String()+stderr.String()))
 	}
 }
 
 func (c *child) stop() {
-	if c.cmd == nil || c.cmd.Process == nil {
+	<-c.started
+	if c.cmd.Process == nil {
 		return
 	}
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)

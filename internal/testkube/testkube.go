@@ -17,8 +17,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -99,7 +102,8 @@ func startChild() (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "weir-testkube-")
+	sweep()
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", dirPrefix, os.Getpid()))
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the cluster: %w", err)
 	}
@@ -118,10 +122,20 @@ func startChild() (*Cluster, error) {
 // findBinary looks for the dev cluster where make puts it.
 func findBinary() (string, error) {
 	if path := os.Getenv("WEIR_DEVCLUSTER"); path != "" {
+		if _, err := os.Stat(path); err != nil {
+			return "", fmt.Errorf("WEIR_DEVCLUSTER names no dev cluster (%w): correct it, or unset it and run `make build-devcluster`", err)
+		}
 		return path, nil
 	}
 	_, file, _, _ := runtime.Caller(0)
-	for _, start := range []string{filepath.Dir(file), "."} {
+	return findAbove(filepath.Dir(file), ".")
+}
+
+// findAbove looks into bin of the directories and of all above them. The place
+// of this file serves when paths are not trimmed, the working directory of a
+// test otherwise.
+func findAbove(starts ...string) (string, error) {
+	for _, start := range starts {
 		dir, err := filepath.Abs(start)
 		if err != nil {
 			continue
@@ -134,6 +148,20 @@ func findBinary() (string, error) {
 		}
 	}
 	return "", errors.New("these tests need the dev cluster: run `make build-devcluster` once (about ten minutes), or name a binary in WEIR_DEVCLUSTER, or a cluster to use in WEIR_TEST_KUBECONFIG")
+}
+
+const dirPrefix = "weir-testkube-"
+
+// sweep removes the directories of processes that were killed: their clusters
+// died with them, and could not tidy up.
+func sweep() {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*-*"))
+	for _, dir := range dirs {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
+		if n, err := strconv.Atoi(pid); err == nil && n != os.Getpid() && errors.Is(syscall.Kill(n, 0), syscall.ESRCH) {
+			_ = os.RemoveAll(dir) // another process may be at it as well
+		}
+	}
 }
 
 var clusters atomic.Int64
