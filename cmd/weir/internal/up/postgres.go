@@ -29,9 +29,13 @@ func (d *database) start(ctx context.Context) error {
 	url := cfg.DatabaseURL
 	var where string
 	if url == "" {
-		d.up.board.detail(partPostgres, "private server in "+cfg.data("postgres"))
+		dir, err := postgresDir(ctx, cfg.data("postgres"), elsewhere)
+		if err != nil {
+			return err
+		}
+		d.up.board.detail(partPostgres, "private server in "+dir)
 		server, err := pg.StartServer(ctx, pg.ServerConfig{
-			Dir: cfg.data("postgres"), Port: cfg.PostgresPort, BinDir: cfg.PostgresBin, Log: d.up.log.With("part", partPostgres),
+			Dir: dir, Port: cfg.PostgresPort, BinDir: cfg.PostgresBin, Log: d.up.log.With("part", partPostgres),
 		})
 		if errors.Is(err, pg.ErrNoBinaries) && cfg.PostgresBin != "" {
 			return fmt.Errorf("%w; --postgres-bin named the directory", err)
@@ -41,7 +45,7 @@ func (d *database) start(ctx context.Context) error {
 		}
 		d.server = server
 		url = server.URL()
-		where = fmt.Sprintf("%s, data in %s", server.Address(), cfg.data("postgres"))
+		where = fmt.Sprintf("%s, data in %s", server.Address(), dir)
 		if server.Adopted() {
 			where += " (was running already)"
 		}
