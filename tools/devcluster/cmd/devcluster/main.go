@@ -25,6 +25,8 @@ func run() int {
 	if child := children.Find(args); child != nil {
 		return cli.RunChild(child, args[1:])
 	}
+	// A reader of the output that goes away must not take the cluster with it.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer cancel()
 	return cli.Main(ctx, args)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weirmesh/weir/tools/devcluster/internal/cluster"
+	"github.com/weirmesh/weir/tools/devcluster/internal/proc"
 	"github.com/weirmesh/weir/tools/devcluster/internal/supervisor"
 )
 
@@ -20,6 +22,7 @@ func newUp() *cobra.Command {
 		slotFlag         string
 		output           string
 		images           []string
+		withParent       bool
 	)
 	c := &cobra.Command{
 		Use:   "up --dir DIR",
@@ -69,7 +72,16 @@ and stopped. Once all are ready the part "cluster" is, with the addresses.`,
 			if output == "json" {
 				o.Notify = jsonEvents(c.OutOrStdout())
 			}
-			return supervisor.Up(c.Context(), o)
+			ctx := c.Context()
+			if withParent {
+				var cancel context.CancelFunc
+				var err error
+				if ctx, cancel, err = proc.WithParent(ctx); err != nil {
+					return err
+				}
+				defer cancel()
+			}
+			return supervisor.Up(ctx, o)
 		},
 	}
 	addDir(c, &o.Dir)
@@ -80,6 +92,7 @@ and stopped. Once all are ready the part "cluster" is, with the addresses.`,
 	f.IntVar(&o.Port, "port", 0, "port of the API server with --control-plane-only; 0 picks a free one and keeps to it")
 	f.StringVar(&slotFlag, "slot", "auto", "number from 1 to 254 that the addresses derive from: 10.231.SLOT.0/24 for the node, 10.232.SLOT.0/24 for pods, 10.233.SLOT.0/24 for Services")
 	f.StringArrayVar(&images, "load-image", nil, "NAME=PATH of an image to load: a static binary or a .tar archive; may be repeated")
+	f.BoolVar(&withParent, "with-parent", false, "end as well when the process that called this one ends, however it does; for programs that run a cluster")
 	f.BoolVar(&o.Fsync, "etcd-fsync", false, "let etcd wait for the disk: data then survive a power loss too, not only killed processes")
 	return c
 }

@@ -82,7 +82,7 @@ type up struct {
 func start(t *testing.T, credential *syscall.Credential, dir string, args ...string) *up {
 	t.Helper()
 	u := &up{dir: dir, changed: make(chan struct{}), done: make(chan struct{})}
-	u.cmd = exec.Command(binary(t), append([]string{"up", "--dir", dir, "--output", "json"}, args...)...)
+	u.cmd = exec.Command(binary(t), append([]string{"up", "--dir", dir, "--output", "json", "--with-parent"}, args...)...)
 	u.cmd.Stderr = &u.stderr
 	u.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential, Setpgid: true}
 	out, err := u.cmd.StdoutPipe()

@@ -23,6 +23,7 @@ import (
 
 	"github.com/weirmesh/weir/tools/devcluster/internal/cgroup"
 	"github.com/weirmesh/weir/tools/devcluster/internal/cluster"
+	"github.com/weirmesh/weir/tools/devcluster/internal/image"
 	"github.com/weirmesh/weir/tools/devcluster/internal/preflight"
 )
 
@@ -134,10 +135,10 @@ func TestNode(t *testing.T) { //nolint:tparallel // the subtests are steps
 	if _, err := preflight.FindTools(binary(t)); err != nil {
 		t.Skipf("NOT TESTED, no node can be run here: %v", err)
 	}
-	image := appImage + "=" + app(t)
+	load := appImage + "=" + app(t)
 	dirA, dirB := t.TempDir(), t.TempDir()
 	// Two at once, from the beginning.
-	upA, upB := start(t, nil, dirA, "--load-image", image), start(t, nil, dirB, "--load-image", image)
+	upA, upB := start(t, nil, dirA, "--load-image", load), start(t, nil, dirB, "--load-image", load)
 	a, b := deploy(t, upA), deploy(t, upB)
 	podsA, podsB := a.pods(t), b.pods(t)
 
@@ -145,10 +146,10 @@ func TestNode(t *testing.T) { //nolint:tparallel // the subtests are steps
 		t.Errorf("both clusters have slot %d", a.Slot)
 	}
 	t.Run("network", func(t *testing.T) { testNetwork(t, a, podsA) })
-	t.Run("images", func(t *testing.T) { testImages(t, a, image) })
+	t.Run("images", func(t *testing.T) { testImages(t, a, load) })
 	t.Run("logs", func(t *testing.T) { testKubelet(t, a, podsA[0]) })
 	t.Run("faults", func(t *testing.T) { testFaults(t, a) })
-	t.Run("killed and begun again", func(t *testing.T) { a = testKill(t, a, podsA, image) })
+	t.Run("killed and begun again", func(t *testing.T) { a = testKill(t, a, podsA, load) })
 
 	// All that befell a left b alone.
 	for i, p := range b.pods(t) {
@@ -232,9 +233,9 @@ func testNetwork(t *testing.T, w workload, pods []corev1.Pod) {
 	}
 }
 
-func testImages(t *testing.T, w workload, image string) {
+func testImages(t *testing.T, w workload, nameAndPath string) {
 	t.Helper()
-	name, path, _ := strings.Cut(image, "=")
+	name, path, _ := strings.Cut(nameAndPath, "=")
 	if out, err := devcluster(t, "load-image", name, "--dir", w.dir, "--binary", path); err != nil || !strings.HasPrefix(out, "unchanged ") {
 		t.Errorf("the same image again: got %q, %v", out, err)
 	}
@@ -243,6 +244,27 @@ func testImages(t *testing.T, w workload, image string) {
 	}
 	if out, err := devcluster(t, "load-image", name, "--dir", w.dir, "--binary", path); err != nil || !strings.HasPrefix(out, "loaded ") {
 		t.Errorf("the first image once more: got %q, %v", out, err)
+	}
+	// An archive from elsewhere is the same image.
+	const other = "devcluster.test/archive:v1"
+	archive, err := image.New(other, image.Build{Binary: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "image.tar")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := archive.WriteTo(f); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if out, err := devcluster(t, "load-image", other, "--dir", w.dir, "--tar", file); err != nil || !strings.HasPrefix(out, "loaded ") {
+		t.Errorf("an archive: got %q, %v", out, err)
+	}
+	if out, err := devcluster(t, "load-image", other, "--dir", w.dir, "--binary", path); err != nil || !strings.HasPrefix(out, "unchanged ") {
+		t.Errorf("what the archive held: got %q, %v", out, err)
 	}
 }
 
@@ -282,13 +304,13 @@ func testFaults(t *testing.T, w workload) {
 }
 
 // testKill kills the supervisor and returns the cluster brought up again.
-func testKill(t *testing.T, w workload, pods []corev1.Pod, image string) workload {
+func testKill(t *testing.T, w workload, pods []corev1.Pod, load string) workload {
 	t.Helper()
 	st := w.status(t)
 	w.signal(syscall.SIGKILL)
 	<-w.done
 	gone(t, []int{st.Containerd.NodePID})
-	again := start(t, nil, w.dir, "--load-image", image)
+	again := start(t, nil, w.dir, "--load-image", load)
 	ready, _ := again.ready(t)
 	if ready.Slot != w.Slot || ready.Server != w.Server {
 		t.Errorf("slot %d at %s, want %d at %s", ready.Slot, ready.Server, w.Slot, w.Server)

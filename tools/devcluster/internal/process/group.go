@@ -23,6 +23,8 @@ const (
 	// steady is how long a process has to live for its next failure to count
 	// as the first again.
 	steady = 30 * time.Second
+	// maxToldLine bounds a log line in a report; the log has all of it.
+	maxToldLine = 300
 	// slow is how often a process that is not ready is told of.
 	slow = 30 * time.Second
 )
@@ -141,6 +143,12 @@ func (g *Group) run(m *member) {
 func tail(lines []string) string {
 	if len(lines) == 0 {
 		return "it logged nothing; "
+	}
+	for i, line := range lines {
+		// Some components log their stack at the end of the line.
+		if len(line) > maxToldLine {
+			lines[i] = strings.ToValidUTF8(line[:maxToldLine], "") + "…"
+		}
 	}
 	return "last log lines:\n  " + strings.Join(lines, "\n  ") + "\n"
 }

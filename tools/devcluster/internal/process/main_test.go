@@ -11,13 +11,23 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The tests' children are this binary with a role.
-const role = "PROCESS_TEST_ROLE"
+const (
+	// The tests' children are this binary with a role.
+	role = "PROCESS_TEST_ROLE"
+	// asInit makes the tests start children as the first process of a process
+	// namespace does. It reaps whatever ends, so it needs a process of its own.
+	asInit = "PROCESS_TEST_AS_INIT"
+)
+
+var starter Starter = Direct{}
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(role) {
 	case "":
-		// Init reaps for the life of its process, as the first one does.
+		if os.Getenv(asInit) != "" {
+			starter = NewInit()
+		}
+		// Init reaps for the life of its process.
 		goleak.VerifyTestMain(m,
 			goleak.IgnoreAnyFunction("github.com/weirmesh/weir/tools/devcluster/internal/process.NewInit.func1"),
 			goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))

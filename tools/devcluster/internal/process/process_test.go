@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -23,7 +24,7 @@ type fixture struct {
 	changes chan Status
 }
 
-func newFixture(t *testing.T, starter Starter) *fixture {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{dir: t.TempDir(), changes: make(chan Status, 1000)}
 	f.Group = NewGroup(starter, f.dir, func(s Status) { f.changes <- s })
@@ -61,38 +62,47 @@ func in(state cluster.State) func(Status) bool {
 	return func(s Status) bool { return s.State == state }
 }
 
+// TestAsInit runs the other tests once more, in a process that starts children
+// as the first one of a process namespace does.
+func TestAsInit(t *testing.T) {
+	if os.Getenv(asInit) != "" {
+		return
+	}
+	c := exec.Command("/proc/self/exe", "-test.count=1", "-test.timeout=2m")
+	c.Env = append(os.Environ(), asInit+"=1")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
 func TestAProcessThatEndsIsToldOfAndRestarted(t *testing.T) {
-	for name, starter := range map[string]Starter{"direct": Direct{}, "init": NewInit()} {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, starter)
-			if err := f.Start(child(t, "fail")); err != nil {
-				t.Fatal(err)
+	f := newFixture(t)
+	if err := f.Start(child(t, "fail")); err != nil {
+		t.Fatal(err)
+	}
+	for restarts := range 3 {
+		s := f.until(t, "failure", in(cluster.Failed))
+		if s.Restarts != restarts || s.PID != 0 {
+			t.Errorf("got %+v, want restart %d and no pid", s, restarts)
+		}
+		for _, want := range []string{"fail ended (exit status 3)", "line 9", "line 4", "restarting in"} {
+			if !strings.Contains(s.Detail, want) {
+				t.Errorf("%q is not told in %q", want, s.Detail)
 			}
-			for restarts := range 3 {
-				s := f.until(t, "failure", in(cluster.Failed))
-				if s.Restarts != restarts || s.PID != 0 {
-					t.Errorf("got %+v, want restart %d and no pid", s, restarts)
-				}
-				for _, want := range []string{"fail ended (exit status 3)", "line 9", "line 4", "restarting in"} {
-					if !strings.Contains(s.Detail, want) {
-						t.Errorf("%q is not told in %q", want, s.Detail)
-					}
-				}
-				if strings.Contains(s.Detail, "line 3\n") {
-					t.Errorf("more than the last lines are told: %q", s.Detail)
-				}
-			}
-			f.Stop(deadline)
-			b, err := os.ReadFile(filepath.Join(f.dir, "fail.log"))
-			if err != nil || !bytes.Contains(b, []byte("line 0\n")) {
-				t.Errorf("log %q, %v", b, err)
-			}
-		})
+		}
+		if strings.Contains(s.Detail, "line 3\n") {
+			t.Errorf("more than the last lines are told: %q", s.Detail)
+		}
+	}
+	f.Stop(deadline)
+	b, err := os.ReadFile(filepath.Join(f.dir, "fail.log"))
+	if err != nil || !bytes.Contains(b, []byte("line 0\n")) {
+		t.Errorf("log %q, %v", b, err)
 	}
 }
 
 func TestWhatCannotStartIsTold(t *testing.T) {
-	f := newFixture(t, Direct{})
+	f := newFixture(t)
 	if err := f.Start(Spec{Name: "none", Path: filepath.Join(f.dir, "none")}); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +112,7 @@ func TestWhatCannotStartIsTold(t *testing.T) {
 }
 
 func TestReadyIsToldWhenItIsTrue(t *testing.T) {
-	f := newFixture(t, Direct{})
+	f := newFixture(t)
 	open := make(chan struct{})
 	spec := child(t, "serve")
 	spec.Ready = func(ctx context.Context) error {
@@ -129,7 +139,7 @@ func TestReadyIsToldWhenItIsTrue(t *testing.T) {
 }
 
 func TestHoldKillsAndKeepsDown(t *testing.T) {
-	f := newFixture(t, Direct{})
+	f := newFixture(t)
 	if err := f.Hold("serve", time.Second); err == nil {
 		t.Error("hold of an unknown process: got no error")
 	}
@@ -157,21 +167,17 @@ func TestHoldKillsAndKeepsDown(t *testing.T) {
 }
 
 func TestStopKillsTheStubborn(t *testing.T) {
-	for name, starter := range map[string]Starter{"direct": Direct{}, "init": NewInit()} {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, starter)
-			spec := child(t, "stubborn")
-			spec.Ready = func(ctx context.Context) error { return waitLog(ctx, filepath.Join(f.dir, "stubborn.log"), "ignoring") }
-			if err := f.Start(spec); err != nil {
-				t.Fatal(err)
-			}
-			s := f.until(t, "readiness", in(cluster.Ready))
-			f.Stop(time.Millisecond)
-			f.Stop(time.Millisecond)
-			if err := syscall.Kill(s.PID, 0); !errors.Is(err, syscall.ESRCH) {
-				t.Errorf("pid %d: got %v, want it gone", s.PID, err)
-			}
-		})
+	f := newFixture(t)
+	spec := child(t, "stubborn")
+	spec.Ready = func(ctx context.Context) error { return waitLog(ctx, filepath.Join(f.dir, "stubborn.log"), "ignoring") }
+	if err := f.Start(spec); err != nil {
+		t.Fatal(err)
+	}
+	s := f.until(t, "readiness", in(cluster.Ready))
+	f.Stop(time.Millisecond)
+	f.Stop(time.Millisecond)
+	if err := syscall.Kill(s.PID, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("pid %d: got %v, want it gone", s.PID, err)
 	}
 }
 
@@ -191,12 +197,12 @@ func waitLog(ctx context.Context, path, want string) error {
 }
 
 func TestOverlongLinesAreCut(t *testing.T) {
-	f := newFixture(t, Direct{})
+	f := newFixture(t)
 	if err := f.Start(child(t, "long")); err != nil {
 		t.Fatal(err)
 	}
 	s := f.until(t, "failure", in(cluster.Failed))
-	if !strings.Contains(s.Detail, "after") || len(s.Detail) > 2*maxLine {
+	if !strings.Contains(s.Detail, "after") || len(s.Detail) > 2*maxToldLine {
 		t.Errorf("%d bytes are told", len(s.Detail))
 	}
 }

@@ -132,7 +132,10 @@ func startNode(s *Supervisor) (engine, error) {
 	}
 	go func() { log.Copy(r); r.Close() }()
 	e := &nodeEngine{s: s, child: child, log: log, channel: channel, enc: json.NewEncoder(channel), held: make(chan string, 1), containerd: make(chan struct{})}
-	s.recordProcess(child.PID)
+	if err := s.recordProcess(child.PID); err != nil {
+		e.stop()
+		return nil, err
+	}
 	if err := link.Connect(s.dir.ID(), s.network, child.PID); err != nil {
 		e.stop()
 		return nil, err

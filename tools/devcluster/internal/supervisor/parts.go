@@ -10,7 +10,6 @@ import (
 
 	"github.com/weirmesh/weir/tools/devcluster/internal/cluster"
 	"github.com/weirmesh/weir/tools/devcluster/internal/node"
-	"github.com/weirmesh/weir/tools/devcluster/internal/proc"
 	"github.com/weirmesh/weir/tools/devcluster/internal/process"
 )
 
@@ -99,8 +98,6 @@ func (p *parts) becameReady() bool {
 	}
 	return p.ready && !was
 }
-
-func identify(pid int) (cluster.Process, error) { return proc.Identify(pid) }
 
 // snapshotter chooses how containerd lays an image's layers: by overlay, or by
 // copies where the directory's file system cannot carry one (an overlay

@@ -21,6 +21,7 @@ import (
 	"github.com/weirmesh/weir/tools/devcluster/internal/node"
 	"github.com/weirmesh/weir/tools/devcluster/internal/pki"
 	"github.com/weirmesh/weir/tools/devcluster/internal/preflight"
+	"github.com/weirmesh/weir/tools/devcluster/internal/proc"
 	"github.com/weirmesh/weir/tools/devcluster/internal/process"
 	"github.com/weirmesh/weir/tools/devcluster/internal/slot"
 )
@@ -186,7 +187,10 @@ func (s *Supervisor) reserve() (release func(), err error) {
 	var lease *slot.Lease
 	if wanted != AnySlot {
 		if lease, err = slot.Take(wanted, link.Conflict); err != nil {
-			return nil, fmt.Errorf("%w: stop the other one, or choose another --slot and --dir", err)
+			if s.record.Slot != AnySlot {
+				return nil, fmt.Errorf("%w, and the Services in %s have its addresses: stop what uses it, or choose another --dir", err, s.dir)
+			}
+			return nil, fmt.Errorf("%w: stop what uses it, or choose another with --slot", err)
 		}
 	} else if lease, err = slot.TakeAny(s.dir.ID(), link.Conflict); err != nil {
 		return nil, err
@@ -381,18 +385,18 @@ func (s *Supervisor) cleanup() {
 	}
 }
 
-// recordProcess remembers a process for the next start.
-func (s *Supervisor) recordProcess(pid int) {
+// recordProcess remembers a process for the next start, which ends it if it
+// should outlive this one. A full disk is no reason to end the cluster: once
+// there is room it goes on.
+func (s *Supervisor) recordProcess(pid int) error {
 	s.recordMu.Lock()
 	defer s.recordMu.Unlock()
-	p, err := identify(pid)
+	p, err := proc.Identify(pid)
 	if err != nil {
-		return // It has ended already.
+		return nil //nolint:nilerr // it has ended already
 	}
 	s.record.Processes = append(s.record.Processes, p)
-	if err := s.dir.Write(s.record); err != nil {
-		s.fail(err)
-	}
+	return s.dir.Write(s.record)
 }
 
 func (s *Supervisor) fail(err error) {
@@ -407,7 +411,9 @@ func (s *Supervisor) onStatus(st process.Status) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.options.Mode == cluster.ControlPlaneOnly && st.PID != 0 && st.State == cluster.Starting {
-		s.recordProcess(st.PID)
+		if err := s.recordProcess(st.PID); err != nil {
+			s.emit(cluster.Event{Part: cluster.PartControlPlane, State: cluster.Starting, Detail: err.Error()})
+		}
 	}
 	if st.State == cluster.Failed {
 		// The most common reason that no log line may have been written for.
