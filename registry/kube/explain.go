@@ -32,6 +32,7 @@ type attempt struct {
 	namespace string
 	name      string
 	role      string // the ClusterRole that allows it
+	self      bool   // the object is the pod that this process runs in
 }
 
 func (a attempt) String() string {
@@ -153,6 +154,9 @@ func explainForbidden(err error, a attempt) *registry.Error {
 			Fix:     "see docs/registry.md#rbac",
 		}
 	}
+	if a.self {
+		return explainSelf(text, a)
+	}
 	e := &registry.Error{Code: registry.Forbidden, Message: "this process may not " + a.String(), Fix: "bind ClusterRole " + a.role + " to it " + rbacDoc}
 	if m := userPattern.FindStringSubmatch(text); m != nil {
 		e.Message = who(m[1]) + " may not " + a.String()
@@ -165,6 +169,22 @@ func explainForbidden(err error, a attempt) *registry.Error {
 	return e
 }
 
+// explainSelf is for a pod that may not describe itself.
+func explainSelf(text string, a attempt) *registry.Error {
+	account, what := "the pod's ServiceAccount", "patch its own annotation"
+	if m := userPattern.FindStringSubmatch(text); m != nil {
+		account = who(m[1])
+	}
+	if a.verb == "get" {
+		what = "read its own labels"
+	}
+	return &registry.Error{
+		Code:    registry.Forbidden,
+		Message: fmt.Sprintf("pod %s/%s has no permission to %s", a.namespace, a.name, what),
+		Fix:     fmt.Sprintf("bind ClusterRole %s to %s %s", a.role, account, rbacDoc),
+	}
+}
+
 // who names a user as people know it.
 func who(user string) string {
 	if rest, ok := strings.CutPrefix(user, "system:serviceaccount:"); ok {
@@ -174,27 +194,6 @@ func who(user string) string {
 		return "a request without credentials"
 	}
 	return fmt.Sprintf("user %q", user)
-}
-
-// explainRegister is explain for a pod's attempt to describe itself.
-func (c *client) explainRegister(err error, a attempt, id Identity) *registry.Error {
-	e := c.explain(err, a)
-	if e == nil || e.Code != registry.Forbidden || apierrors.IsUnauthorized(err) || denialPattern.MatchString(err.Error()) {
-		return e
-	}
-	account := "the pod's ServiceAccount"
-	if m := userPattern.FindStringSubmatch(err.Error()); m != nil {
-		account = who(m[1])
-	}
-	what := "patch its own annotation"
-	if a.verb == "get" {
-		what = "read its own labels"
-	}
-	return &registry.Error{
-		Code:    registry.Forbidden,
-		Message: fmt.Sprintf("pod %s/%s has no permission to %s", id.Namespace, id.Pod, what),
-		Fix:     fmt.Sprintf("bind ClusterRole %s to %s %s", a.role, account, rbacDoc),
-	}
 }
 
 // unknown is the error of a question that nothing could answer before ctx

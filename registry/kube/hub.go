@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirmesh/weir/internal/feed"
@@ -29,6 +30,9 @@ type Hub struct {
 	wg     sync.WaitGroup
 
 	registrar *registrar
+	// unanswered is when a request last met no server at all, in Unix
+	// nanoseconds.
+	unanswered atomic.Int64
 
 	mu         sync.Mutex
 	closed     bool

@@ -562,6 +562,11 @@ func TestAClosedHubSaysSo(t *testing.T) {
 	wantError(t, err, registry.Unavailable, "registry: the hub is closed")
 	_, err = hub.Subscribe(app, func(registry.Snapshot) {})
 	wantError(t, err, registry.Unavailable, "registry: the hub is closed")
+	in := openHub(t, kube.Config{REST: n.Cluster.REST(), Lazy: true, Identity: kube.Identity{Pod: "p", Namespace: n.Name}})
+	in.Close()
+	wantError(t, in.Register(testkube.Context(t), registry.Registration{App: app}), registry.Unavailable, "registry: the hub is closed")
+	wantError(t, hub.PutMetadata(testkube.Context(t), app, "r", nil), registry.Unavailable, "registry: the hub is closed")
+	wantError(t, hub.MapInterface(testkube.Context(t), registry.Interface{Name: "a.B"}, app), registry.Unavailable, "registry: the hub is closed")
 	_, err = hub.SubscribeInterface(registry.Interface{Name: "a.B"}, func([]registry.App) {})
 	wantError(t, err, registry.Unavailable, "registry: the hub is closed")
 }

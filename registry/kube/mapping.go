@@ -112,12 +112,17 @@ func (h *Hub) writeMapping(ctx context.Context, iface registry.Interface, name r
 func (h *Hub) write(ctx context.Context, try attempt, f func(context.Context) error) error {
 	wait := firstWait
 	for {
-		why := h.client.explain(f(ctx), try)
+		if h.ctx.Err() != nil {
+			return errClosed()
+		}
+		err := f(ctx)
+		why := h.client.explain(err, try)
 		if why == nil {
 			return nil
 		}
 		h.metrics.countError(why)
-		if why.Code != registry.Unavailable && why.Code != registry.Conflict || unknownKind(why) || ctx.Err() != nil {
+		mayHelp := h.premature(err) || why.Code == registry.Conflict || why.Code == registry.Unavailable && !unknownKind(why)
+		if !mayHelp || ctx.Err() != nil {
 			return why
 		}
 		select {

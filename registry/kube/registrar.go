@@ -213,14 +213,11 @@ func (r *registrar) write(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("registry: encode registration: %w", err)
 	}
-	try := attempt{verb: "patch", resource: podsResource, namespace: id.Namespace, name: id.Pod, role: roleProvider}
+	try := attempt{verb: "patch", resource: podsResource, namespace: id.Namespace, name: id.Pod, role: roleProvider, self: true}
 	err = r.hub.write(ctx, try, func(ctx context.Context) error {
 		err := r.hub.client.apply(ctx, podsResource, id.Namespace, id.Pod, registrarManager, body, &metav1.PartialObjectMetadata{})
 		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || hasOtherUID(err) {
 			return r.podGone()
-		}
-		if apierrors.IsForbidden(err) {
-			return r.hub.client.explainRegister(err, try, id)
 		}
 		return err
 	})
@@ -275,7 +272,7 @@ func (r *registrar) findUID(ctx context.Context) error {
 func (r *registrar) ownPod(ctx context.Context) (*metav1.PartialObjectMetadata, error) {
 	id := r.hub.cfg.Identity
 	pod := &metav1.PartialObjectMetadata{}
-	try := attempt{verb: "get", resource: podsResource, namespace: id.Namespace, name: id.Pod, role: roleProvider}
+	try := attempt{verb: "get", resource: podsResource, namespace: id.Namespace, name: id.Pod, role: roleProvider, self: true}
 	err := r.hub.write(ctx, try, func(ctx context.Context) error {
 		err := r.hub.client.get(ctx, podsResource, id.Namespace, id.Pod, pod)
 		if apierrors.IsNotFound(err) {
@@ -284,9 +281,6 @@ func (r *registrar) ownPod(ctx context.Context) (*metav1.PartialObjectMetadata, 
 				Message: fmt.Sprintf("there is no pod %s in namespace %s", id.Pod, id.Namespace),
 				Fix:     "set POD_NAME and POD_NAMESPACE from the downward API",
 			}
-		}
-		if apierrors.IsForbidden(err) {
-			return r.hub.client.explainRegister(err, try, id)
 		}
 		return err
 	})

@@ -50,8 +50,6 @@ type source struct {
 	lostAt  time.Time // since when it is lost; zero while it is not
 	foundAt time.Time // when it was last found again
 	failure *registry.Error
-	// unanswered is when an attempt last met no server at all.
-	unanswered time.Time
 }
 
 const (
@@ -60,9 +58,6 @@ const (
 	// refusedFactor times MaxBackoff is the longest pause after an answer that
 	// refuses: the server is there, and asking often will not change its mind.
 	refusedFactor = 4
-	// settling times MaxBackoff is how long after an absence a refusal is taken
-	// for a sign of the server's own start, and not for a missing right.
-	settling = 5
 	// A stream that ends before this has brought nothing worth hurrying for.
 	shortStream = time.Second
 )
@@ -320,11 +315,8 @@ func (s *source) lost(since time.Time, err error) (linked <-chan struct{}) {
 	if s.lostAt.IsZero() {
 		s.lostAt = since
 	}
-	switch {
-	case !isAnswer(err):
-		s.unanswered = time.Now()
-	case s.synced && s.failure != nil && why.Code == registry.Forbidden && time.Since(s.unanswered) < settling*s.hub.cfg.MaxBackoff:
-		return linked // the server comes back, and has not read its roles yet
+	if s.hub.premature(err) {
+		return linked
 	}
 	if s.failure == nil || s.failure.Error() != why.Error() {
 		if s.failure != nil {
@@ -335,6 +327,23 @@ func (s *source) lost(since time.Time, err error) (linked <-chan struct{}) {
 		s.hub.wakeLocked()
 	}
 	return linked
+}
+
+// settling times MaxBackoff is how long after an absence a refusal is taken for a
+// sign of the server's own start, and not for a missing right.
+const settling = 5
+
+// premature tells a refusal by a server that has just come up, and has not read
+// its roles yet, from one that is meant. It keeps account of absences.
+func (h *Hub) premature(err error) bool {
+	switch {
+	case err == nil:
+	case !isAnswer(err):
+		h.unanswered.Store(time.Now().UnixNano())
+	case apierrors.IsForbidden(err) && !denialPattern.MatchString(err.Error()):
+		return time.Since(time.Unix(0, h.unanswered.Load())) < settling*h.cfg.MaxBackoff
+	}
+	return false
 }
 
 // isTooNew tells that the server is behind what was seen before, as after a
