@@ -37,7 +37,8 @@ DIR/admin.kubeconfig is an administrator's; DIR/log holds the logs. With
   {"part":"control-plane","state":"ready","seconds":2.8}
 
 Parts are control-plane, node, dns and image, states starting, ready, failed
-and stopped. Once all are ready the part "cluster" is, with the addresses.`,
+and stopped; an image's detail is its name. Once all are ready the part
+"cluster" is, with the addresses.`,
 		Example: `  # an API server on loopback, without root, on any free port
   devcluster up --dir ./cluster --control-plane-only
 

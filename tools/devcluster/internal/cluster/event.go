@@ -10,7 +10,8 @@ const (
 	PartNode Part = "node"
 	// PartDNS is the cluster's name service.
 	PartDNS Part = "dns"
-	// PartImage is the images to be loaded at the start.
+	// PartImage is an image to be loaded at the start: one event each, whose
+	// detail is its name, or why it failed.
 	PartImage Part = "image"
 	// PartCluster is all of them together.
 	PartCluster Part = "cluster"

@@ -295,7 +295,9 @@ func (s *Supervisor) writeKubeconfig() error {
 func (s *Supervisor) run(ctx context.Context, images []loadable) error {
 	s.parts = newParts(s.options.Mode, len(images) > 0)
 	for _, p := range s.parts.order {
-		s.notify(cluster.Event{Part: p, State: cluster.Starting})
+		if p != cluster.PartImage {
+			s.notify(cluster.Event{Part: p, State: cluster.Starting})
+		}
 	}
 	control, err := serveControl(s)
 	if err != nil {
@@ -492,6 +494,9 @@ func (s *Supervisor) loadImages(ctx context.Context, e *nodeEngine, images []loa
 	case <-ctx.Done():
 		return
 	}
+	for _, i := range images {
+		s.notify(cluster.Event{Part: cluster.PartImage, State: cluster.Starting, Detail: i.Name})
+	}
 	containerd := Containerd(s.tools, e.pid(), s.snapshotter)
 	pause, err := image.New(config.PauseImage, image.Build{Binary: s.tools.Pause, Entrypoint: []string{"/pause"}})
 	if err == nil {
@@ -504,9 +509,8 @@ func (s *Supervisor) loadImages(ctx context.Context, e *nodeEngine, images []loa
 		return
 	}
 	for _, i := range images {
-		loaded := true
 		if i.archive != nil {
-			loaded, err = containerd.Load(ctx, i.archive)
+			_, err = containerd.Load(ctx, i.archive)
 		} else {
 			err = containerd.LoadTar(ctx, i.Name, i.Path)
 		}
@@ -520,16 +524,11 @@ func (s *Supervisor) loadImages(ctx context.Context, e *nodeEngine, images []loa
 			s.mu.Unlock()
 			return
 		}
-		detail := i.Name
-		if !loaded {
-			detail += " (unchanged)"
-		}
-		s.notify(cluster.Event{Part: cluster.PartImage, State: cluster.Starting, Detail: detail})
+		s.notify(cluster.Event{Part: cluster.PartImage, State: cluster.Ready, Detail: i.Name})
 	}
 	if len(images) > 0 {
 		s.mu.Lock()
 		s.parts.set(cluster.PartImage, cluster.Ready)
-		s.emit(cluster.Event{Part: cluster.PartImage, State: cluster.Ready, Detail: fmt.Sprintf("%d loaded", len(images))})
 		s.emitIfReady()
 		s.mu.Unlock()
 	}
