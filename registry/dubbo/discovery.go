@@ -252,6 +252,7 @@ func (b *Binding) listen(listener goregistry.ServiceInstancesChangedListener, na
 	started := b.goWork(func() {
 		defer w.leave(f)
 		var sent []*serviceInstance
+		var at []string
 		first := true
 		for {
 			select {
@@ -263,14 +264,14 @@ func (b *Binding) listen(listener goregistry.ServiceInstancesChangedListener, na
 			if len(list) == 0 && !complete || !first && sameInstances(list, sent) {
 				continue
 			}
-			added, gone := differ(dubboURLs(sent), dubboURLs(list))
+			next, added, gone := differ(at, dubboURLs(list))
 			b.held.renew(added)
 			if err := listener.OnEvent(goregistry.NewServiceInstancesChangedEvent(name, shown(list))); err != nil {
 				b.log.Warn("dubbo-go refused a list of instances", slog.String("app", app.String()), slog.Any("error", err))
 			}
 			b.held.take(added)
 			b.held.drop(gone, b.cfg.Linger)
-			sent, first = list, false
+			sent, at, first = list, next, false
 		}
 	})
 	if !started {

@@ -62,7 +62,7 @@ func answers(t *testing.T, conn *client.Connection, want string) {
 }
 
 // instances returns the registered instances by id.
-func instances(t *testing.T, c *memory.Client, name string) map[string]registry.Instance {
+func instances(t testing.TB, c *memory.Client, name string) map[string]registry.Instance {
 	t.Helper()
 	s, err := c.Snapshot(t.Context(), app(name))
 	if err != nil {

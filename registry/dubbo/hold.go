@@ -1,12 +1,10 @@
 package dubbo
 
 import (
-	"slices"
 	"sync"
 	"time"
 
 	"dubbo.apache.org/dubbo-go/v3/common"
-	"dubbo.apache.org/dubbo-go/v3/common/constant"
 	"dubbo.apache.org/dubbo-go/v3/common/extension"
 	"dubbo.apache.org/dubbo-go/v3/protocol/base"
 )
@@ -114,18 +112,18 @@ func refer(u *common.URL) (invoker base.Invoker) {
 }
 
 // drop gives back what take took; the last one is kept for d.
-func (h *holds) drop(urls []*common.URL, d time.Duration) {
+func (h *holds) drop(addresses []string, d time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, u := range urls {
-		kept := h.held[u.Location]
+	for _, address := range addresses {
+		kept := h.held[address]
 		if kept == nil {
 			continue
 		}
 		if kept.listed--; kept.listed > 0 {
 			continue
 		}
-		kept.linger = time.AfterFunc(d, func() { h.end(u.Location, h.lingering(u.Location)) })
+		kept.linger = time.AfterFunc(d, func() { h.end(address, h.lingering(address)) })
 	}
 }
 
@@ -148,25 +146,29 @@ func (h *holds) release() {
 	}
 }
 
-// differ returns the URLs of the Dubbo protocol at addresses that only next has,
-// and at those that only last has, one of each.
-func differ(last, next []*common.URL) (added, gone []*common.URL) {
-	other := func(u *common.URL) bool { return u.Protocol != constant.DubboProtocol }
-	return slices.DeleteFunc(without(next, last), other), slices.DeleteFunc(without(last, next), other)
-}
-
-// without returns one URL for each address that the others do not have.
-func without(urls, others []*common.URL) []*common.URL {
-	seen := make(map[string]struct{}, len(others))
-	for _, o := range others {
-		seen[o.Location] = struct{}{}
+// differ compares a list of addresses with that of the URLs, which it returns
+// with one URL for each new address and with the addresses that are gone.
+func differ(last []string, urls []*common.URL) (addresses []string, added []*common.URL, gone []string) {
+	const was, is = 1, 2
+	seen := make(map[string]int, len(last)+len(urls))
+	for _, address := range last {
+		seen[address] = was
 	}
-	var out []*common.URL
+	addresses = make([]string, 0, len(urls))
 	for _, u := range urls {
-		if _, ok := seen[u.Location]; !ok {
-			seen[u.Location] = struct{}{}
-			out = append(out, u)
+		if seen[u.Location]&is != 0 {
+			continue
+		}
+		if seen[u.Location] == 0 {
+			added = append(added, u)
+		}
+		seen[u.Location] |= is
+		addresses = append(addresses, u.Location)
+	}
+	for _, address := range last {
+		if seen[address] == was {
+			gone = append(gone, address)
 		}
 	}
-	return out
+	return addresses, added, gone
 }

@@ -1,6 +1,7 @@
 package dubbo
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -57,16 +58,16 @@ func TestHolds(t *testing.T) {
 	h.take(at("a"))
 	h.take(at("a"))
 	has(1)
-	h.drop(at("a"), time.Hour)
-	h.drop(at("a"), time.Hour) // lingers
-	h.drop(at("never"), time.Hour)
+	h.drop([]string{"a"}, time.Hour)
+	h.drop([]string{"a"}, time.Hour) // lingers
+	h.drop([]string{"never"}, time.Hour)
 	has(1)
 
 	// It comes back: what lingers is used again while it works.
 	h.renew(at("a"))
 	h.take(at("a"))
 	has(1)
-	h.drop(at("a"), time.Hour)
+	h.drop([]string{"a"}, time.Hour)
 	// It comes back broken: dubbo-go must not be given this one.
 	c.up = false
 	h.renew(at("a"))
@@ -76,16 +77,29 @@ func TestHolds(t *testing.T) {
 	has(1)
 
 	// The end of the linger.
-	h.drop(at("a"), 0)
+	h.drop([]string{"a"}, 0)
 	has(0)
 
 	h.take(at("a"))
 	h.take(at("b"))
 	has(2)
-	h.drop(at("a"), time.Hour)
+	h.drop([]string{"a"}, time.Hour)
 	h.release()
 	has(0)
 	h.take(at("c"))
-	h.drop(at("c"), 0)
+	h.drop([]string{"c"}, 0)
 	has(0)
+}
+
+func TestDiffer(t *testing.T) {
+	var urls []*common.URL
+	for _, address := range []string{"b", "c", "c"} {
+		u := common.NewURLWithOptions()
+		u.Location = address
+		urls = append(urls, u)
+	}
+	addresses, added, gone := differ([]string{"a", "b"}, urls)
+	if !slices.Equal(addresses, []string{"b", "c"}) || len(added) != 1 || added[0] != urls[1] || !slices.Equal(gone, []string{"a"}) {
+		t.Errorf("addresses %v, added %v, gone %v", addresses, added, gone)
+	}
 }

@@ -287,7 +287,7 @@ func freePorts(t *testing.T, n int) []int {
 }
 
 // eventually waits until f holds.
-func eventually(t *testing.T, what string, f func() bool) {
+func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
@@ -389,7 +389,7 @@ func greet(conn *client.Connection) (string, error) {
 }
 
 // memoryBackend joins world and leaves it with the test.
-func memoryBackend(t *testing.T, world *memory.Registry) (Backend, *memory.Client) {
+func memoryBackend(t testing.TB, world *memory.Registry) (Backend, *memory.Client) {
 	t.Helper()
 	c := world.Join(memory.Config{})
 	t.Cleanup(c.Close)

@@ -2,7 +2,9 @@ package dubbo
 
 import (
 	"fmt"
+	"hash/maphash"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -38,25 +40,13 @@ type subscription struct {
 
 	// Only run touches what follows.
 	watches map[registry.App]*watch
-	made    map[instanceKey]madeURLs
-	sent    []*common.URL
+	sent    []uint64             // the marks of the last list
+	at      []string             // and its addresses
 	started bool                 // a list was handed on
 	empty   bool                 // the last one was empty
 	removed map[string]time.Time // address → when it left the list
 	resend  time.Time            // when to hand the list on again; zero for never
 	resends int
-}
-
-type instanceKey struct {
-	app registry.App
-	id  string
-}
-
-// madeURLs are the URLs made for an instance, and from what.
-type madeURLs struct {
-	instance registry.Instance
-	doc      *document
-	urls     []*common.URL
 }
 
 // subscribe starts a subscription for the listener, or returns the one it has.
@@ -80,7 +70,7 @@ func (b *Binding) subscribe(u *common.URL, listener goregistry.NotifyListener) (
 		b: b, key: key, ref: ref, listener: listener, connects: connects(listener),
 		dirty: make(chan struct{}, 1), first: make(chan struct{}),
 		quit: make(chan struct{}), done: make(chan struct{}),
-		watches: map[registry.App]*watch{}, made: map[instanceKey]madeURLs{}, removed: map[string]time.Time{},
+		watches: map[registry.App]*watch{}, removed: map[string]time.Time{},
 	}
 	if len(ref.apps) > 0 {
 		s.apps, s.mapped = ref.apps, true
@@ -176,9 +166,8 @@ func (s *subscription) run() {
 		for _, w := range s.watches {
 			w.leave(s)
 		}
-		if s.connects {
-			_, gone := differ(s.sent, nil)
-			s.b.held.drop(gone, 0)
+		if s.connects && s.ref.protocol == constant.DubboProtocol {
+			s.b.held.drop(s.at, 0)
 		}
 	}()
 	// doubt fires while there is nothing to call, to say why.
@@ -227,8 +216,9 @@ func (s *subscription) followApps() {
 		w, err := s.b.follow(app, s)
 		if err != nil {
 			if s.b.ctx.Err() == nil {
-				s.b.log.Error("an application cannot be followed",
+				s.b.log.Error("an application cannot be followed; trying again",
 					slog.String("interface", s.ref.iface), slog.String("app", app.String()), slog.Any("error", err))
+				time.AfterFunc(30*s.b.cfg.RetryDelay, s.wake)
 			}
 			continue
 		}
@@ -244,18 +234,24 @@ func (s *subscription) followApps() {
 
 // list is what a look at the watches gave.
 type list struct {
-	urls []*common.URL
+	entries []entry
+	marks   []uint64 // one for each entry; equal marks make equal URLs
 	// complete is unset while something that may add to the list is unknown.
 	complete bool
 }
 
-// look makes the list of the moment. URLs of instances that did not change are
-// the same pointers as before.
+// entry is an instance on the list, with what of it the reference calls.
+type entry struct {
+	instance *registry.Instance
+	services []*service
+}
+
+// look makes the list of the moment, without its URLs: most looks find that
+// nothing changed.
 func (s *subscription) look() list {
 	s.mu.Lock()
-	l := list{complete: s.mapped}
+	l := list{complete: s.mapped && len(s.watches) == len(s.apps)}
 	s.mu.Unlock()
-	made := make(map[instanceKey]madeURLs, len(s.made))
 	apps := make([]registry.App, 0, len(s.watches))
 	for app := range s.watches {
 		apps = append(apps, app)
@@ -264,6 +260,12 @@ func (s *subscription) look() list {
 	for _, app := range apps {
 		v := s.watches[app].view()
 		l.complete = l.complete && v.known
+		matching := make(map[string][]*service, len(v.documents))
+		for revision, rev := range v.documents {
+			if rev.doc != nil {
+				matching[revision] = s.matching(rev.doc)
+			}
+		}
 		for i := range v.snapshot.Instances {
 			instance := &v.snapshot.Instances[i]
 			if !instance.Callable() || instance.Revision == "" || instance.Revision == noServices {
@@ -274,35 +276,71 @@ func (s *subscription) look() list {
 				l.complete = false
 				continue
 			}
-			key := instanceKey{app: app, id: instance.ID}
-			m := s.make(s.made[key], instance, doc)
-			made[key] = m
-			l.urls = append(l.urls, m.urls...)
-		}
-	}
-	s.made = made
-	return l
-}
-
-// make returns the instance's URLs, those of old as far as they are the same.
-func (s *subscription) make(old madeURLs, i *registry.Instance, doc *document) madeURLs {
-	if old.doc == doc && old.instance.Equal(i) {
-		return old
-	}
-	m := madeURLs{instance: *i, doc: doc}
-	for _, sv := range doc.services[s.ref.iface] {
-		if s.ref.matches(sv) {
-			m.urls = append(m.urls, urls(i, sv)...)
-		}
-	}
-	for n, u := range m.urls {
-		for _, o := range old.urls {
-			if o.String() == u.String() {
-				m.urls[n] = o
+			if e := (entry{instance: instance, services: matching[instance.Revision]}); e.callable() {
+				l.entries = append(l.entries, e)
+				l.marks = append(l.marks, mark(app, instance, doc))
 			}
 		}
 	}
-	return m
+	return l
+}
+
+// matching returns the services of a document that the reference asks for.
+func (s *subscription) matching(doc *document) []*service {
+	var out []*service
+	for _, sv := range doc.services[s.ref.iface] {
+		if s.ref.matches(sv) {
+			out = append(out, sv)
+		}
+	}
+	return out
+}
+
+// callable reports whether the entry has URLs.
+func (e entry) callable() bool {
+	return slices.ContainsFunc(e.services, func(s *service) bool { return len(targets(e.instance, s)) > 0 })
+}
+
+// urls returns the URLs of the list.
+func (l list) urls() []*common.URL {
+	out := make([]*common.URL, 0, len(l.entries))
+	for _, e := range l.entries {
+		for _, s := range e.services {
+			out = append(out, urls(e.instance, s)...)
+		}
+	}
+	return out
+}
+
+var markSeed = maphash.MakeSeed()
+
+// mark sums up all that the URLs of an instance are made from.
+func mark(app registry.App, i *registry.Instance, doc *document) uint64 {
+	type endpoints [4]registry.Endpoint
+	var few endpoints
+	var h maphash.Hash
+	h.SetSeed(markSeed)
+	if copy(few[:], i.Endpoints) < len(i.Endpoints) {
+		for _, e := range i.Endpoints {
+			maphash.WriteComparable(&h, e)
+		}
+	}
+	maphash.WriteComparable(&h, struct {
+		app              registry.App
+		id               string
+		host             netip.Addr
+		endpoints        endpoints
+		count            int
+		doc              *document
+		weight           int
+		tag, zone        string
+		metaTag, metaEnv string
+		started          int64
+	}{
+		app, i.ID, i.Host, few, len(i.Endpoints), doc, i.Details.Weight, i.Details.Tag, i.Zone,
+		i.Metadata[registry.KeyTag], i.Metadata[constant.EnvironmentKey], i.Details.Started.Unix(),
+	})
+	return h.Sum64()
 }
 
 // dialPause is the shortest time that dubbo-go takes over a failed dial of the
@@ -316,28 +354,28 @@ const closingTTL = 32 * time.Second
 // deliver hands the list on if it differs from the last, or if again is set.
 func (s *subscription) deliver(again bool) {
 	l := s.look()
-	if len(l.urls) == 0 && !l.complete {
+	if len(l.marks) == 0 && !l.complete {
 		if len(s.watches) > 0 {
 			s.b.metrics.lists.WithLabelValues("held").Inc()
 		}
 		return // unknown is not empty
 	}
-	same := s.started && slices.Equal(l.urls, s.sent)
-	if same && !again {
+	if s.started && slices.Equal(l.marks, s.sent) && !again {
 		s.b.metrics.lists.WithLabelValues("unchanged").Inc()
 		return
 	}
 	now := time.Now()
-	for _, u := range without(s.sent, l.urls) {
-		s.removed[u.Location] = now
+	urls := l.urls()
+	addresses, added, gone := differ(s.at, urls)
+	for _, address := range gone {
+		s.removed[address] = now
 	}
-	var added, gone []*common.URL
-	if s.connects {
-		added, gone = differ(s.sent, l.urls)
-		s.b.held.renew(added)
+	if !s.connects || s.ref.protocol != constant.DubboProtocol {
+		added, gone = nil, nil
 	}
-	events := make([]*goregistry.ServiceEvent, len(l.urls))
-	for i, u := range l.urls {
+	s.b.held.renew(added)
+	events := make([]*goregistry.ServiceEvent, len(urls))
+	for i, u := range urls {
 		events[i] = &goregistry.ServiceEvent{Action: remoting.EventTypeAdd, Service: u}
 	}
 	s.listener.NotifyAll(events, func() {})
@@ -347,7 +385,7 @@ func (s *subscription) deliver(again bool) {
 	s.b.metrics.lists.WithLabelValues("sent").Inc()
 
 	wasEmpty := !s.started || s.empty
-	s.sent, s.empty = l.urls, len(l.urls) == 0
+	s.sent, s.at, s.empty = l.marks, addresses, len(urls) == 0
 	if !s.started {
 		s.started = true
 		close(s.first)
@@ -356,15 +394,15 @@ func (s *subscription) deliver(again bool) {
 	case s.empty && !wasEmpty:
 		s.explain()
 	case wasEmpty && !s.empty:
-		s.b.log.Info("providers found", slog.String("interface", s.ref.iface), slog.Int("addresses", len(l.urls)))
+		s.b.log.Info("providers found", slog.String("interface", s.ref.iface), slog.Int("addresses", len(addresses)))
 	}
-	s.planResend(l.urls, took, again)
+	s.planResend(took, again)
 }
 
 // planResend decides whether dubbo-go may have left out an address and should be
 // given the list again: when it could not connect at once, which it does not
 // repeat, or when it still holds an address for closing.
-func (s *subscription) planResend(urls []*common.URL, took time.Duration, again bool) {
+func (s *subscription) planResend(took time.Duration, again bool) {
 	if !again {
 		s.resends = 0
 	}
@@ -375,11 +413,11 @@ func (s *subscription) planResend(urls []*common.URL, took time.Duration, again 
 			delete(s.removed, address)
 			continue
 		}
-		if slices.ContainsFunc(urls, func(u *common.URL) bool { return u.Location == address }) && (s.resend.IsZero() || until.Before(s.resend)) {
+		if slices.Contains(s.at, address) && (s.resend.IsZero() || until.Before(s.resend)) {
 			s.resend = until
 		}
 	}
-	if took >= dialPause && slices.ContainsFunc(urls, func(u *common.URL) bool { return u.Protocol == constant.DubboProtocol }) {
+	if took >= dialPause && s.ref.protocol == constant.DubboProtocol && !s.empty {
 		soon := time.Now().Add(time.Duration(min(1<<s.resends, 60)) * time.Second)
 		s.resends = min(s.resends+1, 6)
 		if s.resend.IsZero() || soon.Before(s.resend) {

@@ -80,7 +80,7 @@ func (r *recorder) params(key string) []string {
 
 // rig is a binding over a memory registry, without dubbo-go behind it.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	world   *memory.Registry
 	client  *memory.Client
 	binding *Binding
@@ -89,17 +89,19 @@ type rig struct {
 	metrics *prometheus.Registry
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T) *rig { return newRigFor(t) }
+
+func newRigFor(t testing.TB) *rig {
 	t.Helper()
 	world := memory.New()
 	backend, c := memoryBackend(t, world)
 	return newRigOn(t, world, c, backend)
 }
 
-func newRigOn(t *testing.T, world *memory.Registry, c *memory.Client, backend Backend) *rig {
+func newRigOn(t testing.TB, world *memory.Registry, c *memory.Client, backend Backend) *rig {
 	t.Helper()
 	r := &rig{t: t, world: world, client: c, log: &logBuffer{}, metrics: prometheus.NewRegistry()}
-	name := "rig-" + strings.ToLower(t.Name())
+	name := "rig-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "=", "-").Replace(t.Name()))
 	var err error
 	r.binding, err = Use(name, backend, Config{
 		Namespace: namespace, Logger: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics,
