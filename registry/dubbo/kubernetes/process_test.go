@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -279,19 +280,25 @@ func (p *process) ends() {
 	}
 }
 
+// freePorts returns ports that were free a moment ago.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
 	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for len(ports) < n {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		ports = append(ports, port)
 	}
 	return ports
 }
+
+// Ports of providers lie below those that the kernel gives to outgoing
+// connections, which might take one between its choice and its use.
+const firstPort, lastPort = 23000, 32000
 
 // consumer is a dubbo-go client in the test's own process.
 type consumer struct {

@@ -1,0 +1,31 @@
+package kubernetes_test
+
+import (
+	"log"
+
+	"dubbo.apache.org/dubbo-go/v3"
+	"dubbo.apache.org/dubbo-go/v3/protocol"
+
+	dubbokubernetes "github.com/weirmesh/weir/registry/dubbo/kubernetes"
+)
+
+// A provider's main function. Services are registered with the server as ever.
+func ExampleWithKubernetes() {
+	ins, err := dubbo.NewInstance(
+		dubbo.WithName("inventory"), // the name of its Kubernetes Service
+		// Given here, and not to NewServer, or dubbo-go opens Triple's default port
+		// besides.
+		dubbo.WithProtocol(protocol.WithDubbo(), protocol.WithPort(20000)),
+		dubbokubernetes.WithKubernetes(),
+	)
+	if err != nil {
+		log.Fatal(err) // says what to mend: no cluster, no such kubeconfig
+	}
+	srv, err := ins.NewServer()
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := srv.Serve(); err != nil {
+		log.Fatal(err) // says what to mend: no Service, no permission
+	}
+}
