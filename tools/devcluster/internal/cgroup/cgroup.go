@@ -30,8 +30,15 @@ const (
 // DefaultMount is where every distribution mounts control groups.
 const DefaultMount = "/sys/fs/cgroup"
 
-// required are the controllers a kubelet refuses to start without.
-var required = []string{"cpu", "cpuset", "memory", "pids"}
+var (
+	// required are the controllers a kubelet cannot do without.
+	required = []string{"cpu", "memory", "pids"}
+	// requiredV1 is one more in version 1.
+	requiredV1 = append([]string{"cpuset"}, required...)
+	// wanted are those that, in version 2, a kubelet insists on finding in its
+	// group if the machine has them at all.
+	wanted = []string{"cpu", "cpuset", "hugetlb", "memory", "pids"}
+)
 
 // Tree is a machine's control groups.
 type Tree struct {
@@ -66,16 +73,17 @@ func (t Tree) Check() error {
 		}
 		have = strings.Fields(string(b))
 	}
-	for _, c := range required {
-		if t.Version == V2 {
-			if c == "cpuset" || slices.Contains(have, c) {
-				continue
+	if t.Version == V2 {
+		for _, c := range required {
+			if !slices.Contains(have, c) {
+				missing = append(missing, c)
 			}
-			missing = append(missing, c)
-			continue
 		}
-		if _, err := os.Stat(filepath.Join(t.Mount, c)); err != nil {
-			missing = append(missing, c)
+	} else {
+		for _, c := range requiredV1 {
+			if _, err := os.Stat(filepath.Join(t.Mount, c)); err != nil {
+				missing = append(missing, c)
+			}
 		}
 	}
 	if len(missing) > 0 {
@@ -119,8 +127,9 @@ func inherit(parent, group, file string) error {
 	return os.WriteFile(filepath.Join(group, file), b, 0o644)
 }
 
-// makeV2 passes on to the cluster's group every controller that its parent
-// has; the kubelet passes them further down.
+// makeV2 sees that the cluster's group has the controllers that a kubelet
+// wants; the kubelet passes them further down. Distributions have most of them
+// passed on already.
 func (t Tree) makeV2(id string) error {
 	available, err := os.ReadFile(filepath.Join(t.Mount, "cgroup.controllers"))
 	if err != nil {
@@ -132,7 +141,7 @@ func (t Tree) makeV2(id string) error {
 	}
 	have := strings.Fields(string(delegated))
 	for c := range strings.FieldsSeq(string(available)) {
-		if slices.Contains(have, c) || !slices.Contains(required, c) {
+		if slices.Contains(have, c) || !slices.Contains(wanted, c) {
 			continue
 		}
 		// One write per controller: one that cannot be passed on must not keep

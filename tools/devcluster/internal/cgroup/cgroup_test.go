@@ -112,7 +112,7 @@ func TestRemoveIsPatientAndThenSaysWhatIsLeft(t *testing.T) {
 func TestV2(t *testing.T) {
 	tree := fake(t, V2, map[string]string{
 		"cgroup.controllers":     "cpuset cpu io memory hugetlb pids\n",
-		"cgroup.subtree_control": "memory pids\n",
+		"cgroup.subtree_control": "cpuset cpu memory pids\n",
 		"system.slice/":          "",
 	})
 	if err := tree.Check(); err != nil {
@@ -122,9 +122,9 @@ func TestV2(t *testing.T) {
 		t.Fatal(err)
 	}
 	exists(t, tree, "weir-aa", true)
-	// Each write replaces the fake's contents: the last controller stands there.
-	if got := read(t, tree, "cgroup.subtree_control"); got != "+cpu" && got != "+cpuset" {
-		t.Errorf("the last controller passed on is %q", got)
+	// What was written replaces the fake's contents. io is not the kubelet's.
+	if got := read(t, tree, "cgroup.subtree_control"); got != "+hugetlb" {
+		t.Errorf("passed on was %q, want +hugetlb", got)
 	}
 	if err := tree.Remove("aa", 0); err != nil {
 		t.Fatal(err)
@@ -136,12 +136,12 @@ func TestV2(t *testing.T) {
 func TestV2LeavesAloneWhatIsPassedOn(t *testing.T) {
 	tree := fake(t, V2, map[string]string{
 		"cgroup.controllers":     "cpuset cpu io memory pids\n",
-		"cgroup.subtree_control": "cpuset cpu io memory pids\n",
+		"cgroup.subtree_control": "cpuset cpu memory pids\n",
 	})
 	if err := tree.Make("aa"); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, tree, "cgroup.subtree_control"); got != "cpuset cpu io memory pids\n" {
+	if got := read(t, tree, "cgroup.subtree_control"); got != "cpuset cpu memory pids\n" {
 		t.Errorf("the machine's setting became %q", got)
 	}
 }

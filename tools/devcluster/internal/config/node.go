@@ -24,6 +24,7 @@ const Inside cluster.Dir = "/run/weir"
 const (
 	ContainerdSocket = "/run/containerd/containerd.sock"
 	DNSReadyURL      = "http://127.0.0.1:18181/ready"
+	KubeletHealthURL = "http://127.0.0.1:10248/healthz"
 	ProxyHealthURL   = "http://127.0.0.1:10256/healthz"
 	dnsHealthAddress = "127.0.0.1:18080"
 	dnsReadyAddress  = "127.0.0.1:18181"

@@ -18,6 +18,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -245,9 +246,9 @@ func testImages(t *testing.T, w workload, nameAndPath string) {
 	if out, err := devcluster(t, "load-image", name, "--dir", w.dir, "--binary", path); err != nil || !strings.HasPrefix(out, "loaded ") {
 		t.Errorf("the first image once more: got %q, %v", out, err)
 	}
-	// An archive from elsewhere is the same image.
+	// An archive that some other tool made, under a name of our choosing.
 	const other = "devcluster.test/archive:v1"
-	archive, err := image.New(other, image.Build{Binary: path})
+	archive, err := image.New("elsewhere.test/app:v7", image.Build{Binary: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,9 +264,38 @@ func testImages(t *testing.T, w workload, nameAndPath string) {
 	if out, err := devcluster(t, "load-image", other, "--dir", w.dir, "--tar", file); err != nil || !strings.HasPrefix(out, "loaded ") {
 		t.Errorf("an archive: got %q, %v", out, err)
 	}
-	if out, err := devcluster(t, "load-image", other, "--dir", w.dir, "--binary", path); err != nil || !strings.HasPrefix(out, "unchanged ") {
-		t.Errorf("what the archive held: got %q, %v", out, err)
+	pods := w.k.CoreV1().Pods("default")
+	_, err = pods.Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "archive"},
+		Spec: corev1.PodSpec{
+			TerminationGracePeriodSeconds: new(int64),
+			Containers:                    []corev1.Container{{Name: "app", Image: other, ImagePullPolicy: corev1.PullNever}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
 	}
+	eventually(t, "a pod of the archive's image", func(ctx context.Context) error {
+		p, err := pods.Get(ctx, "archive", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if p.Status.Phase != corev1.PodRunning {
+			return errors.New(waiting(*p))
+		}
+		_, err = get(ctx, "http://"+p.Status.PodIP+":8080/readyz")
+		return err
+	})
+	if err := pods.Delete(t.Context(), "archive", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the pod is gone", func(ctx context.Context) error {
+		_, err := pods.Get(ctx, "archive", metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return errors.Join(err, errors.New("it is still there"))
+	})
 }
 
 func testKubelet(t *testing.T, w workload, pod corev1.Pod) {

@@ -148,6 +148,10 @@ func start(ctx context.Context, group *process.Group, spec Spec, r *reporter) er
 	kubelet := process.Spec{
 		Name: Kubelet, Path: self, Args: append([]string{ChildKubelet}, config.KubeletArgs(spec.Node)...),
 		Ready: func(ctx context.Context) error {
+			// The node's condition alone may be an earlier kubelet's word.
+			if err := waitHTTP(ctx, config.KubeletHealthURL); err != nil {
+				return err
+			}
 			return client.Wait(ctx, func(ctx context.Context) error { return nodeReady(ctx, client) })
 		},
 	}

@@ -125,7 +125,7 @@ func (g *Group) run(m *member) {
 		g.mu.Unlock()
 		if held > 0 {
 			wait = held
-			reason = fmt.Sprintf("%s; held down for %s by `devcluster fault`", reason, held.Round(time.Second))
+			reason = fmt.Sprintf("%s; held down for %s by `devcluster fault`", reason, held.Round(100*time.Millisecond))
 		} else {
 			backoff = min(2*backoff, maxBackoff)
 			reason += "; " + tail(m.log.Tail()) + "restarting in " + wait.String()
