@@ -1,7 +1,7 @@
 package kubernetes_test
 
 import (
-	"log"
+	"fmt"
 
 	"dubbo.apache.org/dubbo-go/v3"
 	"dubbo.apache.org/dubbo-go/v3/protocol"
@@ -19,13 +19,16 @@ func ExampleWithKubernetes() {
 		dubbokubernetes.WithKubernetes(),
 	)
 	if err != nil {
-		log.Fatal(err) // says what to mend: no cluster, no such kubeconfig
+		fmt.Println(err) // says what to mend: no cluster, no such kubeconfig
+		return
 	}
 	srv, err := ins.NewServer()
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	if err := srv.Serve(); err != nil {
-		log.Fatal(err) // says what to mend: no Service, no permission
+		fmt.Println(err) // says what to mend: no Service, no permission
+		return
 	}
 }
