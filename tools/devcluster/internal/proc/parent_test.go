@@ -33,10 +33,10 @@ func TestMain(m *testing.M) {
 			fmt.Println(err)
 			os.Exit(1)
 		}
-		defer cancel()
 		fmt.Println("watching")
 		<-ctx.Done()
 		fmt.Println(context.Cause(ctx))
+		cancel()
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)

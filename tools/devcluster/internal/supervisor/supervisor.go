@@ -395,7 +395,7 @@ func (s *Supervisor) recordProcess(pid int) error {
 	defer s.recordMu.Unlock()
 	p, err := proc.Identify(pid)
 	if err != nil {
-		return nil //nolint:nilerr // it has ended already
+		return nil // It has ended already.
 	}
 	s.record.Processes = append(s.record.Processes, p)
 	return s.dir.Write(s.record)
