@@ -13,6 +13,9 @@ MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
 export GOFLAGS := -trimpath -buildvcs=false
 export CGO_ENABLED := 0
 
+# sudo forgets where the official Go installation puts the go command.
+export PATH := $(PATH):/usr/local/go/bin
+
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BIN := $(CURDIR)/bin
 LINT := $(BIN)/golangci-lint
@@ -42,6 +45,7 @@ test: ## Run every check and every test, and say where the time went
 
 .PHONY: race
 race: ## Run the unit and integration tests under the race detector (RUN=TestName)
+	@tools/dev/deps.sh test
 	@tools/dev/test.sh unit kube shop
 
 .PHONY: e2e

@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"os"
+	"os/signal"
 	"syscall"
 
 	"github.com/weirmesh/weir/cmd/weir/internal/cli"
@@ -18,6 +19,9 @@ func main() {
 }
 
 func start() int {
+	// Where the reader of a pipe has gone (weir up | tee log, and Ctrl-C ended
+	// tee), writing fails; it must not end what has still to be ended in order.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, force, release := run.Signals(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer release()
 	m := cli.Main{

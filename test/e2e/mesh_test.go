@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,8 +56,10 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
+	theMesh = &mesh{bin: filepath.Join(root, "bin")}
+	sweep(theMesh.bin)
 	// In /var/tmp, since images are unpacked in it and /tmp may be in memory.
-	dir, err := os.MkdirTemp("/var/tmp", "weir-e2e-")
+	dir, err := os.MkdirTemp("/var/tmp", fmt.Sprintf("weir-e2e-%d-", os.Getpid()))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
@@ -66,9 +70,12 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
-	theMesh = &mesh{bin: filepath.Join(root, "bin"), dir: filepath.Join(dir, "data")}
+	theMesh.dir = filepath.Join(dir, "data")
 	if err := theMesh.start(); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
+		if err := theMesh.stop(syscall.SIGINT); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e: ending weir up:", err)
+		}
 		return 1
 	}
 	code := m.Run()
@@ -94,15 +101,23 @@ func (m *mesh) start() error {
 	m.cmd = exec.Command(filepath.Join(m.bin, "weir"), "up", "--data-dir", m.dir, "--admin-listen", m.admin)
 	m.cmd.Stdout, m.cmd.Stderr = m.out, m.out
 	m.cmd.Env = append(os.Environ(), "KUBECONFIG=/nonexistent") // a stray one must not matter
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := m.cmd.Start(); err != nil {
-		return fmt.Errorf("%w; run make build first", err)
-	}
+	// Killed tests must not leave a mesh behind. The signal is sent when the
+	// thread that started the child ends, so that one stays until the child has.
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	m.done = make(chan struct{})
+	started := make(chan error)
 	go func() {
-		m.cmd.Wait() //nolint:errcheck // the exit code is read from ProcessState
+		runtime.LockOSThread()
+		err := m.cmd.Start()
+		started <- err
+		if err == nil {
+			m.cmd.Wait() //nolint:errcheck // the exit code is read from ProcessState
+		}
 		close(m.done)
 	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("%w; run make build first", err)
+	}
 	err = wait("weir up is ready", func() error {
 		select {
 		case <-m.done:
@@ -128,6 +143,9 @@ func (m *mesh) start() error {
 
 // stop sends a signal and waits for the end.
 func (m *mesh) stop(sig os.Signal) error {
+	if m.cmd.Process == nil {
+		return nil
+	}
 	if err := m.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
@@ -135,12 +153,33 @@ func (m *mesh) stop(sig os.Signal) error {
 	case <-m.done:
 	case <-time.After(patience):
 		m.cmd.Process.Kill() //nolint:errcheck // it is reported below
+		<-m.done
 		return fmt.Errorf("%s did not end it", sig)
 	}
 	if code := m.cmd.ProcessState.ExitCode(); sig == syscall.SIGINT && code != 0 {
 		return fmt.Errorf("it ended with %s", m.cmd.ProcessState)
 	}
 	return nil
+}
+
+// sweep removes what test runs left that were killed together with their mesh.
+func sweep(bin string) {
+	left, err := filepath.Glob("/var/tmp/weir-e2e-*-*")
+	if err != nil {
+		return
+	}
+	for _, dir := range left {
+		pid, err := strconv.Atoi(strings.Split(filepath.Base(dir), "-")[2])
+		if err != nil || syscall.Kill(pid, 0) == nil {
+			continue // not one of these tests', or it still runs
+		}
+		cluster := filepath.Join(dir, "data", "devcluster")
+		if out, err := exec.Command(filepath.Join(bin, "devcluster"), "down", "--dir", cluster, "--purge").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "e2e: sweeping %s: %v\n%s", dir, err, out)
+			continue
+		}
+		os.RemoveAll(dir)
+	}
 }
 
 func (m *mesh) kubeconfig() string { return filepath.Join(m.dir, "devcluster", "admin.kubeconfig") }

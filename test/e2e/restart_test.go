@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,9 +50,15 @@ func allGone(t *testing.T, pids []int) {
 	t.Helper()
 	eventually(t, "every process has ended", func() error {
 		for _, pid := range pids {
-			name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-			if err == nil {
-				return fmt.Errorf("%d (%s) still runs", pid, strings.TrimSpace(string(name)))
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			if err != nil {
+				continue
+			}
+			// What has ended stays as a zombie where the first process of a
+			// container reaps nobody.
+			end := bytes.LastIndexByte(stat, ')')
+			if state := bytes.Fields(stat[end+1:])[0]; state[0] != 'Z' && state[0] != 'X' {
+				return fmt.Errorf("%s still runs", stat[:end+1])
 			}
 		}
 		return nil

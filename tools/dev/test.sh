@@ -27,14 +27,14 @@ packages() {
 
 step_format() {
   local files
-  files=$(git ls-files -z '*.go' | xargs -0 gofmt -l)
+  files=$(git -c safe.directory="$root" ls-files -z '*.go' | xargs -0 gofmt -l)
   [[ -n $files ]] || return 0
   echo "not formatted (make fmt mends it):"
   echo "$files"
   return 1
 }
 step_vet() { # the dev cluster's Makefile vets its own
-  go vet ./... && (cd examples/shop && go vet ./...)
+  go vet ./... && (cd examples/shop && go vet ./...) && (cd test/bench && go vet ./...)
 }
 step_linter() { make "$lint"; }
 step_lint() {
@@ -58,10 +58,19 @@ step_rules() { go test -count=1 ./internal/deptest; }
 step_devcluster() { make build-devcluster; }
 step_build() { make build-weir build-shop; }
 step_unit() { CGO_ENABLED=1 go test -race -timeout 10m $run $(unit_packages); }
+# dubbo-go races with itself, so its processes run in binaries without the detector.
+step_dubbo() { go test -timeout 10m $run ./registry/dubbo/...; }
 step_kube() { CGO_ENABLED=1 go test -race -timeout 20m $run $(kube_packages); }
 step_shop() { cd examples/shop && CGO_ENABLED=1 go test -race -timeout 10m $run ./...; }
+step_bench() { cd test/bench && go test -timeout 10m $run ./...; }
 step_node() { make -C tools/devcluster test; }
-step_e2e() { go test -count=1 -timeout 25m $run ./test/e2e/...; }
+step_e2e() { go test -count=1 -timeout 25m $(as_root) $run ./test/e2e/...; }
+
+# A Kubernetes node needs root. Building does not, so that only what runs one is
+# given it; the go command itself stays with its user and caches.
+as_root() { # as_root: flags for go test
+  ((EUID == 0)) || echo "-exec=$root/tools/dev/sudo.sh"
+}
 
 # One step by itself, which is how the steps below run: each in a shell of its
 # own, where the first failing command ends it.
@@ -71,16 +80,19 @@ if [[ ${1:-} == --step ]]; then
   exit
 fi
 
-all=(format rules build linter vet lint tidy unit shop devcluster kube node e2e)
+all=(format rules build linter vet lint tidy unit shop bench devcluster kube dubbo node e2e)
 steps=("$@")
 ((${#steps[@]})) || steps=("${all[@]}")
 wanted() { [[ " ${steps[*]} " == *" $1 "* ]]; }
 # What a chosen step stands on is brought up to date first.
 if wanted e2e && ! wanted build; then steps=(build "${steps[@]}"); fi
-if { wanted kube || wanted node || wanted e2e; } && ! wanted devcluster; then steps=(devcluster "${steps[@]}"); fi
+if { wanted kube || wanted dubbo || wanted node || wanted e2e; } && ! wanted devcluster; then steps=(devcluster "${steps[@]}"); fi
 
 tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
+# Ctrl-C ends all of it, not the present step alone (go test takes the signal for
+# itself and would leave this script to go on).
+trap 'rm -rf "$tmp"; jobs=$(jobs -p); [[ -z $jobs ]] || kill $jobs 2>/dev/null' EXIT
+trap 'exit 130' INT TERM
 declare -A status=() took=()
 bold= plain=
 if [[ -t 1 ]]; then bold=$'\033[1m' plain=$'\033[0m'; fi
@@ -124,7 +136,7 @@ fi
 for step in "${steps[@]}"; do
   case $step in
     devcluster) if [[ $beside ]]; then await devcluster; else foreground devcluster; fi ;;
-    kube | node | e2e)
+    kube | dubbo | node | e2e)
       if [[ ${status[devcluster]:-ok} != ok ]]; then
         say "$step"
         echo "-- step $step was left out: there is no dev cluster to run it on"

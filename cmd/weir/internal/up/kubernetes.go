@@ -139,9 +139,11 @@ func (k *kubernetes) died(ctx context.Context) error {
 	return err
 }
 
-// translate puts devcluster's advice in terms of weir's flags.
+// translate puts devcluster's advice in terms of weir's flags. Commands of
+// devcluster itself stay as they are.
 func translate(sentence string) string {
 	return strings.NewReplacer(
+		"devcluster down --dir", "devcluster down --dir",
 		"--control-plane-only", "--node=false",
 		"--slot", "--devcluster-slot",
 		"--dir", "--data-dir",

@@ -95,6 +95,10 @@ func TestAdviceNamesOurFlags(t *testing.T) {
 	if got != want {
 		t.Errorf("got %q", got)
 	}
+	want = "begin afresh after `devcluster down --dir data/devcluster --purge`"
+	if got := translate(want); got != want {
+		t.Errorf("a command of devcluster became %q", got)
+	}
 }
 
 // layout makes a checkout with a built shop.
