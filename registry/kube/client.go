@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +19,8 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/connrotation"
+	"k8s.io/klog/v2"
 )
 
 const (
@@ -72,6 +76,8 @@ type client struct {
 	params runtime.ParameterCodec
 	host   string
 	origin string
+	dialer *connrotation.Dialer
+	log    logr.Logger
 }
 
 func newClient(conn connection, cfg Config) (*client, error) {
@@ -88,6 +94,14 @@ func newClient(conn connection, cfg Config) (*client, error) {
 		rc.UserAgent = cfg.UserAgent
 	}
 	rc.WarningHandlerWithContext = warnings{cfg.Logger}
+	// Connections of its own, so that Close can end them: those that client-go
+	// shares would outlive the hub.
+	dial := rc.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	}
+	dialer := connrotation.NewDialer(dial)
+	rc.Dial = dialer.DialContext
 	rc.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	rc.ContentType, rc.AcceptContentTypes = acceptJSON, ""
 	rc.GroupVersion = &schema.GroupVersion{}
@@ -100,11 +114,38 @@ func newClient(conn connection, cfg Config) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registry: %s cannot be used: %w", conn.origin, err)
 	}
-	return &client{rest: restClient, params: runtime.NewParameterCodec(scheme), host: rc.Host, origin: conn.origin}, nil
+	return &client{
+		rest: restClient, params: runtime.NewParameterCodec(scheme), host: rc.Host, origin: conn.origin,
+		dialer: dialer, log: logr.FromSlogHandler(demoted{cfg.Logger.Handler()}),
+	}, nil
 }
 
-// close lets idle connections go.
-func (c *client) close() { utilnet.CloseIdleConnectionsFor(c.rest.Client.Transport) }
+// close ends all connections.
+func (c *client) close() {
+	utilnet.CloseIdleConnectionsFor(c.rest.Client.Transport)
+	c.dialer.CloseAll()
+}
+
+// quiet gives client-go the hub's log. It would write to stderr otherwise, and
+// of errors that it returns as well.
+func (c *client) quiet(ctx context.Context) context.Context { return klog.NewContext(ctx, c.log) }
+
+// demoted takes everything for a detail.
+type demoted struct{ slog.Handler }
+
+func (d demoted) Enabled(ctx context.Context, _ slog.Level) bool {
+	return d.Handler.Enabled(ctx, slog.LevelDebug)
+}
+
+func (d demoted) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = slog.LevelDebug
+	return d.Handler.Handle(ctx, r)
+}
+
+func (d demoted) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return demoted{d.Handler.WithAttrs(attrs)}
+}
+func (d demoted) WithGroup(name string) slog.Handler { return demoted{d.Handler.WithGroup(name)} }
 
 func path(r *resource, namespace, name string) []string {
 	p := []string{"apis", r.version.Group, r.version.Version}
@@ -130,7 +171,7 @@ func (c *client) list(ctx context.Context, r *resource, namespace string, opts m
 	return c.request(http.MethodGet, r, namespace, "").
 		SetHeader("Accept", r.acceptList).
 		SpecificallyVersionedParams(&opts, c.params, coreVersion).
-		Do(ctx).Get()
+		Do(c.quiet(ctx)).Get()
 }
 
 func (c *client) watch(ctx context.Context, r *resource, namespace string, opts metav1.ListOptions) (watch.Interface, error) {
@@ -138,15 +179,15 @@ func (c *client) watch(ctx context.Context, r *resource, namespace string, opts 
 	return c.request(http.MethodGet, r, namespace, "").
 		SetHeader("Accept", r.accept).
 		SpecificallyVersionedParams(&opts, c.params, coreVersion).
-		Watch(ctx)
+		Watch(c.quiet(ctx))
 }
 
 func (c *client) get(ctx context.Context, r *resource, namespace, name string, into runtime.Object) error {
-	return c.request(http.MethodGet, r, namespace, name).SetHeader("Accept", r.accept).Do(ctx).Into(into)
+	return c.request(http.MethodGet, r, namespace, name).SetHeader("Accept", r.accept).Do(c.quiet(ctx)).Into(into)
 }
 
 func (c *client) delete(ctx context.Context, r *resource, namespace, name string) error {
-	return c.request(http.MethodDelete, r, namespace, name).SetHeader("Accept", acceptJSON).Do(ctx).Error()
+	return c.request(http.MethodDelete, r, namespace, name).SetHeader("Accept", acceptJSON).Do(c.quiet(ctx)).Error()
 }
 
 // apply is a forced server-side apply: what is said wins, what the manager said
@@ -157,7 +198,7 @@ func (c *client) apply(ctx context.Context, r *resource, namespace, name, manage
 		SetHeader("Accept", r.accept).
 		SetHeader("Content-Type", string(types.ApplyYAMLPatchType)).
 		SpecificallyVersionedParams(&metav1.PatchOptions{FieldManager: manager, Force: &force}, c.params, coreVersion).
-		Body(body).Do(ctx).Into(into)
+		Body(body).Do(c.quiet(ctx)).Into(into)
 }
 
 // warnings passes on what the API server has to say about its own future.
