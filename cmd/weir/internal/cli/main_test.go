@@ -5,7 +5,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,9 +33,17 @@ func executable() string {
 	if path := os.Getenv("WEIR_CLI_TEST_EXECUTABLE"); path != "" {
 		return path
 	}
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "../../../../bin/weir")
+	return filepath.Join(home, "../../../../bin/weir")
 }
+
+// home is where the tests start, which is their package's directory.
+var home = func() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}()
 
 // weir is one run of the command line.
 type weir struct {
