@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -244,7 +245,13 @@ func (u *Up) hintsFor(k *kubernetes, shop *shop) []string {
 	if shop != nil {
 		lines = append(lines, fmt.Sprintf("      %s registry watch shop/inventory%s", weir, flag))
 		if u.own() {
-			lines = append(lines, fmt.Sprintf("      kubectl --kubeconfig %s -n shop scale deployment inventory --replicas 3", k.kubeconfig()))
+			kubectl := "kubectl"
+			if _, err := exec.LookPath(kubectl); err != nil {
+				if program, err := u.devcluster(); err == nil {
+					kubectl = u.short(program) + " kubectl" // which has one built in
+				}
+			}
+			lines = append(lines, fmt.Sprintf("      %s --kubeconfig %s -n shop scale deployment inventory --replicas 3", kubectl, k.kubeconfig()))
 		}
 	}
 	return append(lines, "")

@@ -20,6 +20,7 @@ func run() int {
 		Kubelet:      kube.Kubelet,
 		Proxy:        kube.Proxy,
 		DNS:          kube.DNS,
+		Kubectl:      kube.Kubectl,
 	}
 	args := os.Args[1:]
 	if child := children.Find(args); child != nil {

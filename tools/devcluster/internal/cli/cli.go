@@ -19,6 +19,8 @@ import (
 // re-executes itself as.
 type Children struct {
 	ControlPlane, Kubelet, Proxy, DNS func(args []string) error
+	// Kubectl is kubectl, for users whose machine has none.
+	Kubectl func(args []string) error
 }
 
 // kubernetesVersion is what the components in this binary report; the linker
@@ -37,7 +39,21 @@ func (c Children) Find(args []string) func([]string) error {
 		node.ChildKubelet:      c.Kubelet,
 		node.ChildProxy:        c.Proxy,
 		node.ChildDNS:          c.DNS,
+		kubectl:                c.Kubectl,
 	}[args[0]]
+}
+
+// kubectl is a command that reads its arguments itself, those for help included.
+const kubectl = "kubectl"
+
+func kubectlCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:                kubectl,
+		Short:              "Run kubectl, of the same version as the cluster",
+		Long:               "Kubectl is Kubernetes' own command line; all arguments are its own.",
+		Example:            "  devcluster kubectl --kubeconfig ./cluster/admin.kubeconfig get pods -A",
+		DisableFlagParsing: true,
+	}
 }
 
 // RunChild runs an entry point and returns the exit code. It leaves signals to
@@ -75,14 +91,14 @@ own. A cluster lives in one directory and keeps its data there.`,
 
   # a cluster that runs pods
   sudo devcluster up --dir ./cluster
-  KUBECONFIG=./cluster/admin.kubeconfig kubectl get nodes`,
+  devcluster kubectl --kubeconfig ./cluster/admin.kubeconfig get nodes`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetOut(out)
-	root.AddCommand(newUp(), newDown(), newStatus(), newLoadImage(), newFault(), newKubeconfig(), newVersion())
+	root.AddCommand(newUp(), newDown(), newStatus(), newLoadImage(), newFault(), newKubeconfig(), kubectlCommand(), newVersion())
 	return root
 }
 
