@@ -42,12 +42,13 @@ step_lint() {
   step_linter
   "$lint" run ./... || status=1
   (cd examples/shop && "$lint" run --config "$root/.golangci.yml" ./...) || status=1
+  (cd test/bench && "$lint" run --config "$root/.golangci.yml" ./...) || status=1
   (packages=$(light_devcluster) && cd tools/devcluster && "$lint" run --config "$root/.golangci.yml" $packages) || status=1
   return $status
 }
 step_tidy() {
   local dir status=0
-  for dir in . examples/shop tools/devcluster test/bench; do
+  for dir in . examples/shop tools/devcluster tools/dev test/bench; do
     [[ -f $dir/go.mod ]] || continue
     (cd "$dir" && go mod tidy -diff) || { echo "go.mod or go.sum of $dir is not tidy (make tidy mends it)"; status=1; }
   done
