@@ -351,12 +351,19 @@ const dialPause = 100 * time.Millisecond
 // announced its end, with a little to spare.
 const closingTTL = 32 * time.Second
 
+// resendPause is the shortest time before the list is handed on again.
+const resendPause = time.Second
+
 // deliver hands the list on if it differs from the last, or if again is set.
 func (s *subscription) deliver(again bool) {
 	l := s.look()
 	if len(l.marks) == 0 && !l.complete {
 		if len(s.watches) > 0 {
 			s.b.metrics.lists.WithLabelValues("held").Inc()
+		}
+		if again {
+			// Still due, but a time that has passed would be due at once, for ever.
+			s.resend = time.Now().Add(resendPause)
 		}
 		return // unknown is not empty
 	}
@@ -418,7 +425,7 @@ func (s *subscription) planResend(took time.Duration, again bool) {
 		}
 	}
 	if took >= dialPause && s.ref.protocol == constant.DubboProtocol && !s.empty {
-		soon := time.Now().Add(time.Duration(min(1<<s.resends, 60)) * time.Second)
+		soon := time.Now().Add(time.Duration(min(1<<s.resends, 60)) * resendPause)
 		s.resends = min(s.resends+1, 6)
 		if s.resend.IsZero() || soon.Before(s.resend) {
 			s.resend = soon
