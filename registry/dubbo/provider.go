@@ -32,6 +32,7 @@ type provider struct {
 	attempted bool                   // last may be registered
 	last      registry.Registration
 	settled   bool // last is registered, with all that goes with it
+	serving   bool // so was it or one before it: a failure now ends nothing
 	draining  bool
 }
 
@@ -65,7 +66,7 @@ func (b *Binding) export(u *common.URL) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.exported[exportKey(u)] = u
-	if p.settled {
+	if p.serving {
 		select {
 		case p.changed <- struct{}{}:
 		default:
@@ -154,7 +155,7 @@ func (p *provider) publish(ctx context.Context) error {
 	}
 	r := registry.Registration{App: p.app, Metadata: meta, Details: exportedDetails(exported, p.b.started)}
 	p.mu.Lock()
-	first := !p.settled
+	first := !p.serving
 	same := p.settled && maps.Equal(p.last.Metadata, r.Metadata) && p.last.Details.Equal(r.Details)
 	p.mu.Unlock()
 	if same {
@@ -167,7 +168,7 @@ func (p *provider) publish(ctx context.Context) error {
 		return err
 	}
 	p.mu.Lock()
-	p.settled = true
+	p.settled, p.serving = true, true
 	p.mu.Unlock()
 	p.b.log.Info("registered",
 		slog.String("app", p.app.String()),
@@ -228,7 +229,7 @@ func (p *provider) register(ctx context.Context, r registry.Registration) error 
 func (p *provider) retract() error {
 	p.mu.Lock()
 	attempted := p.attempted
-	p.attempted, p.settled = false, false
+	p.attempted, p.settled, p.serving = false, false, false
 	p.mu.Unlock()
 	if !attempted {
 		return nil

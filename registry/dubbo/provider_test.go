@@ -212,3 +212,25 @@ func TestOverridesAreNoReferences(t *testing.T) {
 		t.Error("an override is followed as a reference")
 	}
 }
+
+// A late service that is refused costs neither the instance nor those after it.
+func TestRefusedLateService(t *testing.T) {
+	r, f := newFailingRig(t)
+	r.export(stock)
+	if err := r.publish(); err != nil {
+		t.Fatal(err)
+	}
+	first := r.revision()
+	f.mapping = func() error { return &registry.Error{Code: registry.Forbidden, Message: "not yours"} }
+	for _, iface := range []string{"org.example.Late", "org.example.Later"} {
+		before := r.revision()
+		r.export(iface)
+		eventually(t, iface+" is registered", func() bool { now := r.revision(); return now != "" && now != before })
+	}
+	if err := r.publish(); registry.CodeOf(err) != registry.Forbidden {
+		t.Errorf("the refusal is %v", err)
+	}
+	if now := r.revision(); now == "" || now == first {
+		t.Errorf("after a refusal the serving instance has revision %q", now)
+	}
+}
