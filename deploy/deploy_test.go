@@ -176,6 +176,19 @@ func TestAnInterfaceIsNotTakenOver(t *testing.T) {
 	if !apierrors.IsInvalid(err) {
 		t.Errorf("turning the mapping into one of another interface: %v", err)
 	}
+	for _, field := range []string{"group", "version"} {
+		_, err = thief.client.Resource(mappings).Namespace(n.Name).Patch(testkube.Context(t), "m", types.MergePatchType, fmt.Appendf(nil, `{"spec":{%q:"x"}}`, field), metav1.PatchOptions{})
+		if !apierrors.IsInvalid(err) {
+			t.Errorf("turning the mapping into one of another %s: %v", field, err)
+		}
+	}
+	owner := `"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"00000000-0000-0000-0000-000000000000"}]`
+	for what, metadata := range map[string]string{"an owner that is not there": owner, "a finalizer": `"finalizers":["example.com/stay"]`} {
+		_, err = thief.client.Resource(mappings).Namespace(n.Name).Patch(testkube.Context(t), "m", types.MergePatchType, []byte(`{"metadata":{`+metadata+`}}`), metav1.PatchOptions{})
+		thief.denied("giving the object "+what, err, "may not set the owners or finalizers")
+		made := strings.Replace(mappingOf("thief: v1"), "{name: m}", "{name: made, "+strings.NewReplacer(`":`, `": `).Replace(metadata)+"}", 1)
+		thief.denied("making an object with "+what, thief.apply(mappings, "weir-app-thief", "made", made), "may not set the owners or finalizers")
+	}
 	err = thief.client.Resource(mappings).Namespace(n.Name).Delete(testkube.Context(t), "m", metav1.DeleteOptions{})
 	thief.denied("deleting the object", err, "cannot delete resource")
 
@@ -209,18 +222,21 @@ func TestMetadataBelongsToItsApplication(t *testing.T) {
 	n.ServiceAccount(t, "thief", "weir-provider")
 	inventory := newActor(t, n.As(t, "inventory", nil), n.Name)
 	thief := newActor(t, n.As(t, "thief", nil), n.Name)
+	name := "inventory-0123456789abcdef"
 	document := func(text string) string {
-		return "apiVersion: registry.weirmesh.io/v1alpha1\nkind: AppMetadata\nmetadata: {name: d}\nspec: {app: inventory, revision: r, size: 2, sha256: '" +
+		return "apiVersion: registry.weirmesh.io/v1alpha1\nkind: AppMetadata\nmetadata: {name: " + name + "}\nspec: {app: inventory, revision: r, size: 2, sha256: '" +
 			strings.Repeat("0", 64) + "', document: '" + text + "'}"
 	}
-	inventory.allowed("storing", func() error { return inventory.apply(metadatas, "weir-metadata", "d", document("{}")) })
+	inventory.allowed("storing", func() error { return inventory.apply(metadatas, "weir-metadata", name, document("{}")) })
 	thief.allowed("reading", func() error {
-		_, err := thief.client.Resource(metadatas).Namespace(n.Name).Get(testkube.Context(t), "d", metav1.GetOptions{})
+		_, err := thief.client.Resource(metadatas).Namespace(n.Name).Get(testkube.Context(t), name, metav1.GetOptions{})
 		return err
 	})
-	thief.denied("overwriting", thief.apply(metadatas, "weir-metadata", "d", document("[]")), "does not own application inventory")
-	thief.denied("deleting", thief.client.Resource(metadatas).Namespace(n.Name).Delete(testkube.Context(t), "d", metav1.DeleteOptions{}), "does not own application inventory")
-	if err := inventory.client.Resource(metadatas).Namespace(n.Name).Delete(testkube.Context(t), "d", metav1.DeleteOptions{}); err != nil {
+	squat := strings.NewReplacer("name: inventory-0123456789abcdef", "name: inventory-0000000000000000", "app: inventory", "app: thief").Replace(document("{}"))
+	thief.denied("taking a name of another's", thief.apply(metadatas, "weir-metadata", "inventory-0000000000000000", squat), "metadata of application thief must be named thief-")
+	thief.denied("overwriting", thief.apply(metadatas, "weir-metadata", name, document("[]")), "does not own application inventory")
+	thief.denied("deleting", thief.client.Resource(metadatas).Namespace(n.Name).Delete(testkube.Context(t), name, metav1.DeleteOptions{}), "does not own application inventory")
+	if err := inventory.client.Resource(metadatas).Namespace(n.Name).Delete(testkube.Context(t), name, metav1.DeleteOptions{}); err != nil {
 		t.Errorf("deleting one's own: %v", err)
 	}
 }

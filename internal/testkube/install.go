@@ -82,11 +82,12 @@ func (c *Cluster) awaitPolicies(ctx context.Context) error {
 		return fmt.Errorf("impersonate %s: %w", user, err)
 	}
 	defer closeIdle(cfg)
+	probeName := "nobodys-" + strings.Repeat("0", 16)
 	probe := fmt.Sprintf(`{"apiVersion":"registry.weirmesh.io/v1alpha1","kind":"AppMetadata","metadata":{"name":%q},"spec":{"app":"nobodys","revision":"r","size":0,"sha256":%q}}`,
-		prober, strings.Repeat("0", 64))
+		probeName, strings.Repeat("0", 64))
 	resource := client.Resource(schema.GroupVersionResource{Group: "registry.weirmesh.io", Version: "v1alpha1", Resource: "appmetadatas"})
 	for {
-		_, err := resource.Namespace(proberNamespace).Patch(ctx, prober, types.ApplyPatchType, []byte(probe),
+		_, err := resource.Namespace(proberNamespace).Patch(ctx, probeName, types.ApplyPatchType, []byte(probe),
 			metav1.PatchOptions{FieldManager: prober, DryRun: []string{metav1.DryRunAll}})
 		if err != nil && strings.Contains(err.Error(), "does not own application nobodys") {
 			return nil

@@ -92,13 +92,14 @@ func (h *Hub) Metadata(ctx context.Context, app registry.App, revision string) (
 		return h.client.get(ctx, metadatasResource, app.Namespace, name, &stored)
 	})
 	if registry.CodeOf(err) == registry.NotFound {
-		return nil, &registry.Error{
-			Code:    registry.NotFound,
-			Message: fmt.Sprintf("no metadata is stored for revision %s of %s", revision, app),
-		}
+		return nil, noMetadata(app, revision)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if stored.Spec.App != app.Name || stored.Spec.Revision != revision {
+		// Whoever could write it had no say in what this application offers.
+		return nil, noMetadata(app, revision)
 	}
 	document, err := unpackMetadata(&stored.Spec)
 	if err != nil {
@@ -110,6 +111,13 @@ func (h *Hub) Metadata(ctx context.Context, app registry.App, revision string) (
 		}
 	}
 	return document, nil
+}
+
+func noMetadata(app registry.App, revision string) error {
+	return &registry.Error{
+		Code:    registry.NotFound,
+		Message: fmt.Sprintf("no metadata is stored for revision %s of %s", revision, app),
+	}
 }
 
 // Revisions implements registry.MetadataStore.
