@@ -267,6 +267,8 @@ func TestALongAbsenceEndsInARelist(t *testing.T) {
 	if n := testutil.CollectAndCount(registryMetrics, "weir_registry_relists_total"); n == 0 {
 		t.Fatal("no relist was counted")
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, s := range w.all {
 		if len(s.Callable()) == 0 {
 			t.Fatalf("the relist emptied the application: %+v", s)
@@ -279,12 +281,13 @@ func TestAClusterWithoutPolicies(t *testing.T) {
 	n := testkube.Start(t).Namespace(t)
 	n.Service(t, "inventory", 20000)
 	var log safeBuffer
-	cfg := stranger(n, through(t, n.Cluster.REST(), func(w http.ResponseWriter, r *http.Request) bool {
+	link := proxiedThrough(t, n.Cluster.REST(), func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.Contains(r.URL.Path, "/registry.weirmesh.io/") {
 			return refuse(w, http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
 		}
 		return false
-	}))
+	})
+	cfg := stranger(n, link.cfg)
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	hub := openHub(t, cfg)
 	s, err := hub.Snapshot(testkube.Context(t), registry.App{Namespace: n.Name, Name: "inventory"})
@@ -299,6 +302,86 @@ func TestAClusterWithoutPolicies(t *testing.T) {
 	wantError(t, err, registry.Unavailable, "the cluster does not know interfacemappings.registry.weirmesh.io; install Weir's custom resource definitions (deploy/crds)")
 	err = hub.MapInterface(testkube.Context(t), iface, registry.App{Namespace: n.Name, Name: "inventory"})
 	wantError(t, err, registry.Unavailable, "the cluster does not know interfacemappings.registry.weirmesh.io")
+
+	// An outage ends for the missing kind as well.
+	stale := func(what string, want bool) {
+		t.Helper()
+		testkube.Eventually(t, what, func() error {
+			s, err := hub.Snapshot(testkube.Context(t), registry.App{Namespace: n.Name, Name: "inventory"})
+			if err == nil && s.StaleSince.IsZero() == want {
+				err = fmt.Errorf("stale since %v", s.StaleSince)
+			}
+			return err
+		})
+	}
+	link.cut()
+	stale("staleness", true)
+	link.restore()
+	stale("the way back", false)
+}
+
+// Whoever makes the object of an interface first, saying something else, keeps
+// no provider from it.
+func TestASquattedMappingIsWalkedAround(t *testing.T) {
+	t.Parallel()
+	n := testkube.Start(t).Namespace(t)
+	hub := openHub(t, stranger(n, n.Cluster.REST()))
+	app, iface := registry.App{Namespace: n.Name, Name: "inventory"}, registry.Interface{Name: "org.example.A"}
+	client, err := dynamic.NewForConfig(n.Cluster.REST())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mappings := client.Resource(schema.GroupVersionResource{Group: "registry.weirmesh.io", Version: "v1alpha1", Resource: "interfacemappings"}).Namespace(n.Name)
+	squat := func() string {
+		t.Helper()
+		if err := hub.MapInterface(testkube.Context(t), iface, app); err != nil {
+			t.Fatal(err)
+		}
+		list, err := mappings.List(testkube.Context(t), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range list.Items {
+			if name, _, _ := unstructured.NestedString(o.Object, "spec", "interface"); name != iface.Name {
+				continue
+			}
+			if err := mappings.Delete(testkube.Context(t), o.GetName(), metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			_, err = mappings.Create(testkube.Context(t), &unstructured.Unstructured{Object: map[string]any{
+				"apiVersion": "registry.weirmesh.io/v1alpha1", "kind": "InterfaceMapping",
+				"metadata": map[string]any{"name": o.GetName()}, "spec": map[string]any{"interface": "org.example.B"},
+			}}, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return o.GetName()
+		}
+		t.Fatal("no object says the interface")
+		return ""
+	}
+	provided := func(want int) {
+		t.Helper()
+		testkube.Eventually(t, "the providers", func() error {
+			apps, err := hub.InterfaceApps(testkube.Context(t), iface)
+			if err == nil && len(apps) != want {
+				err = fmt.Errorf("provided by %v", apps)
+			}
+			return err
+		})
+	}
+	first := squat()
+	provided(0)
+	if err := hub.MapInterface(testkube.Context(t), iface, app); err != nil {
+		t.Fatal(err)
+	}
+	provided(1)
+	if err := hub.UnmapInterface(testkube.Context(t), iface, app); err != nil {
+		t.Fatal(err)
+	}
+	provided(0)
+	second := squat()
+	wantError(t, hub.MapInterface(testkube.Context(t), iface, app), registry.Invalid, "kubectl delete -n "+n.Name+" interfacemapping "+first+" "+second)
 }
 
 func TestPoliciesAreLive(t *testing.T) {

@@ -36,6 +36,12 @@ func mappingName(i registry.Interface) string {
 	return label(simple, 40) + "-" + hex.EncodeToString(sum[:8])
 }
 
+// ownMappingName names the object that an application has to itself where
+// somebody else holds the shared one.
+func ownMappingName(i registry.Interface, app registry.App) string {
+	return mappingName(registry.Interface{Name: i.Name, Group: i.Group, Version: i.Version + "\x00" + app.Name})
+}
+
 // label makes a readable part of an object name: lower-case letters, digits and
 // '-', beginning with a letter, at most limit bytes.
 func label(s string, limit int) string {
@@ -75,36 +81,80 @@ func (h *Hub) writeMapping(ctx context.Context, iface registry.Interface, name r
 	if err := name.Validate(); err != nil {
 		return err
 	}
-	objectName := mappingName(iface)
-	try := attempt{verb: "patch", resource: mappingsResource, namespace: name.Namespace, name: objectName, role: roleProvider}
-	if !provides {
-		// Applying would make an object that is not there.
-		err := h.client.get(ctx, mappingsResource, name.Namespace, objectName, &interfaceMapping{})
-		if why := h.client.explain(err, attempt{verb: "get", resource: mappingsResource, namespace: name.Namespace, name: objectName, role: roleProvider}); why != nil {
-			if why.Code == registry.NotFound {
-				return nil
+	// Readers ignore names, so an object that stands under the first one and says
+	// something else keeps nobody from the interface.
+	names := []string{mappingName(iface), ownMappingName(iface, name)}
+	for _, objectName := range names {
+		var err error
+		if provides {
+			err = h.applyMapping(ctx, iface, name, objectName, map[string]string{name.Name: mappingEntry})
+			if registry.CodeOf(err) != registry.Invalid {
+				return err
 			}
-			h.metrics.countError(why)
-			return why
+		}
+		found, getErr := h.mappingAt(ctx, name.Namespace, objectName)
+		switch {
+		case getErr != nil && provides:
+			return err
+		case getErr != nil:
+			return getErr
+		case provides && (found == nil || found.iface == iface):
+			return err
+		case provides:
+			h.log.WarnContext(ctx, "an InterfaceMapping stands for another interface than its name; using a second name",
+				"namespace", name.Namespace, "name", objectName, "interface", iface.String(), "says", quote(found.iface.String()))
+		case found != nil && found.iface == iface && slices.Contains(found.apps, name):
+			// Applying where nothing is would make an object.
+			if err := h.applyMapping(ctx, iface, name, objectName, nil); err != nil {
+				return err
+			}
 		}
 	}
-	spec := mappingSpec{Interface: iface.Name, Group: iface.Group, Version: iface.Version}
-	if provides {
-		spec.Apps = map[string]string{name.Name: mappingEntry}
+	if !provides {
+		return nil
 	}
+	return &registry.Error{
+		Code:    registry.Invalid,
+		Message: fmt.Sprintf("the InterfaceMappings that %s needs to provide %s stand for other interfaces", name, iface),
+		Fix:     fmt.Sprintf("find out who made them, and run: kubectl delete -n %s interfacemapping %s", name.Namespace, strings.Join(names, " ")),
+	}
+}
+
+// applyMapping writes what an application says in an InterfaceMapping, and
+// takes away what it said before.
+func (h *Hub) applyMapping(ctx context.Context, iface registry.Interface, name registry.App, objectName string, apps map[string]string) error {
 	body, err := json.Marshal(map[string]any{
 		"apiVersion": groupVersion.String(),
 		"kind":       kindMapping,
 		"metadata":   map[string]any{"name": objectName, "namespace": name.Namespace, "labels": map[string]string{"app.kubernetes.io/managed-by": "weir"}},
-		"spec":       spec,
+		"spec":       mappingSpec{Interface: iface.Name, Group: iface.Group, Version: iface.Version, Apps: apps},
 	})
 	if err != nil {
 		return fmt.Errorf("registry: encode mapping of %s: %w", iface, err)
 	}
+	try := attempt{verb: "patch", resource: mappingsResource, namespace: name.Namespace, name: objectName, role: roleProvider}
 	return h.write(ctx, try, func(ctx context.Context) error {
 		// One field manager per application: the API server merges the entries.
 		return h.client.apply(ctx, mappingsResource, name.Namespace, objectName, "weir-app-"+name.Name, body, &interfaceMapping{})
 	})
+}
+
+// mappingAt reads one InterfaceMapping; nil when there is none.
+func (h *Hub) mappingAt(ctx context.Context, namespace, objectName string) (*mapping, error) {
+	var o interfaceMapping
+	try := attempt{verb: "get", resource: mappingsResource, namespace: namespace, name: objectName, role: roleProvider}
+	err := h.write(ctx, try, func(ctx context.Context) error {
+		return h.client.get(ctx, mappingsResource, namespace, objectName, &o)
+	})
+	if registry.CodeOf(err) == registry.NotFound {
+		return nil, nil //nolint:nilnil // none is an answer
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, kept := mappingTable{}.slim(&o)
+	m, _ := kept.(*mapping)
+	return m, nil
 }
 
 // write repeats f while it may help: the API server cannot be reached, or two

@@ -226,6 +226,8 @@ func (s *space) appOf(name registry.App) *app {
 // releaseApp forgets an application that nothing speaks of.
 func (s *space) releaseApp(a *app) {
 	if len(a.slices) == 0 && a.service == nil && a.topic == nil && len(a.leaving) == 0 {
-		delete(s.apps, a.name)
+		if s.apps[a.name] == a { // a late timer may hold one that has a successor
+			delete(s.apps, a.name)
+		}
 	}
 }
