@@ -248,6 +248,7 @@ func (p *provider) insist(ctx context.Context, what string, do func(context.Cont
 	for attempt := 1; ; attempt++ {
 		try, cancel := context.WithTimeout(ctx, p.b.cfg.WriteTimeout)
 		err := do(try)
+		late := try.Err() != nil
 		cancel()
 		switch {
 		case err == nil:
@@ -259,7 +260,7 @@ func (p *provider) insist(ctx context.Context, what string, do func(context.Cont
 			return &registry.Error{
 				Code: registry.Unavailable, Message: p.app.String() + " began to shut down before it was registered", Err: err,
 			}
-		case !passing(err):
+		case !passing(err, late):
 			p.b.metrics.writes.WithLabelValues("refused").Inc()
 			return err
 		}
@@ -275,14 +276,19 @@ func (p *provider) insist(ctx context.Context, what string, do func(context.Cont
 	}
 }
 
-// passing reports whether waiting may mend err.
-func passing(err error) bool {
+// passing reports whether waiting may mend err; late, that it is what the last of
+// an attempt's time brought.
+func passing(err error, late bool) bool {
 	if isDone(err) {
 		return true
 	}
 	switch registry.CodeOf(err) {
-	case registry.Unavailable, registry.Conflict, registry.Internal:
+	case registry.Unavailable, registry.Internal:
 		return true
+	case registry.Conflict:
+		// Final, as when the pod is another application already: unless the backend
+		// was itself still repeating a write that crossed with another's.
+		return late
 	}
 	return false
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
 	goregistry "dubbo.apache.org/dubbo-go/v3/registry"
@@ -122,6 +123,45 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	}
 	if got := r.revision(); got != "" {
 		t.Errorf("the instance is registered under %s", got)
+	}
+}
+
+// A pod that is another application already stays so: Serve says it at once.
+func TestConflictIsFinal(t *testing.T) {
+	r, f := newFailingRig(t)
+	attempts := 0
+	f.register = func(context.Context, registry.Registration) error {
+		attempts++
+		if attempts > 1 { // no second attempt is due; this one ends the test
+			return &registry.Error{Code: registry.Forbidden, Message: "asked again"}
+		}
+		return &registry.Error{Code: registry.Conflict, Message: "registered as other already", Fix: "unregister it first"}
+	}
+	r.export(stock)
+	if err := r.publish(); registry.CodeOf(err) != registry.Conflict || !strings.Contains(err.Error(), "unregister it first") {
+		t.Errorf("Serve would return %v", err)
+	}
+	if attempts != 1 {
+		t.Errorf("%d attempts, want 1", attempts)
+	}
+}
+
+// A conflict that is all an attempt's time brought is one the backend was still
+// at: crossing writes of a fleet that starts.
+func TestConflictAtTheEndOfAnAttempt(t *testing.T) {
+	r, f := newFailingRig(t)
+	attempts := 0
+	f.register = func(ctx context.Context, reg registry.Registration) error {
+		if attempts++; attempts == 1 {
+			<-ctx.Done()
+			return &registry.Error{Code: registry.Conflict, Message: "crossed with another"}
+		}
+		return f.Client.Register(ctx, reg)
+	}
+	r.binding.cfg.WriteTimeout = 20 * time.Millisecond
+	r.export(stock)
+	if err := r.publish(); err != nil || r.revision() == "" {
+		t.Errorf("Serve would return %v; the revision is %q", err, r.revision())
 	}
 }
 
