@@ -83,7 +83,10 @@ func newURL(t target, i *registry.Instance, s *service) *common.URL {
 	if s.version != "" {
 		u.SetParam(constant.VersionKey, s.version)
 	}
-	if w := i.Details.Weight; w > 0 && (w != registry.DefaultWeight || byWeir(i) || u.GetParam(constant.WeightKey, "") == "") {
+	// The default says nothing against a service's own weight. A weight of 0 is
+	// Java's word for no calls, but dubbo-go's for none configured.
+	silent := u.GetParam(constant.WeightKey, "") == "" || byWeir(i) && u.GetParamInt(constant.WeightKey, 0) <= 0
+	if w := i.Details.Weight; w > 0 && (w != registry.DefaultWeight || silent) {
 		u.SetParam(constant.WeightKey, strconv.Itoa(w))
 	}
 	tag := i.Details.Tag

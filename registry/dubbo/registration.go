@@ -122,11 +122,22 @@ func exportedEndpoints(exported []*common.URL) ([]registry.Endpoint, error) {
 
 // exportedDetails returns what the URLs say of the instance beyond its metadata.
 func exportedDetails(exported []*common.URL, started time.Time) registry.Details {
-	d := registry.Details{State: registry.Up, Tag: exportedTag(exported), Started: started, Weight: registry.DefaultWeight}
-	if w := exported[0].GetParamInt(constant.WeightKey, 0); w > 0 {
-		d.Weight = int(min(w, registry.MaxWeight))
+	d := registry.Details{State: registry.Up, Tag: exportedTag(exported), Started: started, Weight: exportedWeight(exported[0])}
+	for _, u := range exported[1:] {
+		if exportedWeight(u) != d.Weight {
+			d.Weight = registry.DefaultWeight // the document has each service's own
+			break
+		}
 	}
 	return d
+}
+
+// exportedWeight returns the weight of one service. dubbo-go writes 0 for none.
+func exportedWeight(u *common.URL) int {
+	if w := u.GetParamInt(constant.WeightKey, 0); w > 0 {
+		return int(min(w, registry.MaxWeight))
+	}
+	return registry.DefaultWeight
 }
 
 // exportedTag returns the traffic tag of the application, or of its services

@@ -2,6 +2,8 @@ package dubbo
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +93,32 @@ func TestExportedDetails(t *testing.T) {
 	d = exportedDetails([]*common.URL{exportedURL("tri", "1", "a", constant.WeightKey, "0")}, started)
 	if d.Weight != registry.DefaultWeight {
 		t.Errorf("weight is %d without one configured", d.Weight)
+	}
+}
+
+// Each service keeps its own weight where they differ; none is given another's.
+func TestWeightOfServices(t *testing.T) {
+	for name, weights := range map[string]struct{ exported, want map[string]string }{
+		"one for all":   {map[string]string{"a": "300", "b": "300"}, map[string]string{"a": "300", "b": "300"}},
+		"each its own":  {map[string]string{"a": "300", "b": "50"}, map[string]string{"a": "300", "b": "50"}},
+		"one is silent": {map[string]string{"a": "300", "b": "0"}, map[string]string{"a": "300", "b": "100"}},
+		"all are":       {map[string]string{"a": "0", "b": "0"}, map[string]string{"a": "100", "b": "100"}},
+	} {
+		var exported []*common.URL
+		for _, iface := range slices.Sorted(maps.Keys(weights.exported)) {
+			exported = append(exported, exportedURL("tri", "20001", iface, constant.WeightKey, weights.exported[iface]))
+		}
+		doc, _, err := describe("inventory", exported)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := callable("i", "10.0.0.1", doc.info.Revision)
+		i.Details = exportedDetails(exported, time.Unix(1700000000, 0))
+		for iface, want := range weights.want {
+			if got := urls(&i, doc.services[iface][0])[0].GetParam(constant.WeightKey, ""); got != want {
+				t.Errorf("%s: %s is called with weight %q, want %s", name, iface, got, want)
+			}
+		}
 	}
 }
 
