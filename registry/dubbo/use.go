@@ -154,6 +154,7 @@ func Use(name string, backend Backend, cfg Config) (*Binding, error) {
 	extension.SetRegistry(name, func(u *common.URL) (goregistry.Registry, error) {
 		return &handle{name: name, url: u}, nil
 	})
+	extension.SetDirectory(name, extension.GetDefaultRegistryDirectory)
 	extension.SetServiceDiscovery(name, func(u *common.URL) (goregistry.ServiceDiscovery, error) {
 		return &discovery{name: name, url: u}, nil
 	})
