@@ -287,8 +287,10 @@ func TestAClusterWithoutPolicies(t *testing.T) {
 		}
 		return false
 	})
+	metrics := prometheus.NewRegistry()
 	cfg := stranger(n, link.cfg)
-	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	cfg.MaxBackoff = 100 * time.Millisecond
+	cfg.Logger, cfg.Metrics = slog.New(slog.NewTextHandler(&log, nil)), metrics
 	hub := openHub(t, cfg)
 	s, err := hub.Snapshot(testkube.Context(t), registry.App{Namespace: n.Name, Name: "inventory"})
 	if err != nil || s.Service.Host == "" || s.Mode != registry.ModePod {
@@ -304,20 +306,31 @@ func TestAClusterWithoutPolicies(t *testing.T) {
 	wantError(t, err, registry.Unavailable, "the cluster does not know interfacemappings.registry.weirmesh.io")
 
 	// An outage ends for the missing kind as well.
-	stale := func(what string, want bool) {
+	connected := func(what string, want float64) {
 		t.Helper()
 		testkube.Eventually(t, what, func() error {
-			s, err := hub.Snapshot(testkube.Context(t), registry.App{Namespace: n.Name, Name: "inventory"})
-			if err == nil && s.StaleSince.IsZero() == want {
-				err = fmt.Errorf("stale since %v", s.StaleSince)
+			families, err := metrics.Gather()
+			if err != nil {
+				return err
 			}
-			return err
+			for _, family := range families {
+				for _, m := range family.Metric {
+					labels := fmt.Sprint(m.Label)
+					if family.GetName() == "weir_registry_watch_connected" && !strings.Contains(labels, "interfacemappings") && m.Gauge.GetValue() != want {
+						return fmt.Errorf("%s: %v", labels, m.Gauge.GetValue())
+					}
+				}
+			}
+			return nil
 		})
 	}
 	link.cut()
-	stale("staleness", true)
+	connected("the loss", 0)
 	link.restore()
-	stale("the way back", false)
+	connected("the way back", 1)
+	if s, err := hub.Snapshot(testkube.Context(t), registry.App{Namespace: n.Name, Name: "inventory"}); err != nil || !s.StaleSince.IsZero() {
+		t.Fatalf("back in touch, the snapshot is %+v (%v)", s, err)
+	}
 }
 
 // Whoever makes the object of an interface first, saying something else, keeps

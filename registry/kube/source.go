@@ -276,7 +276,7 @@ func (s *source) inTouch() {
 }
 
 func (s *source) foundLocked() {
-	if s.synced && s.failure == nil {
+	if s.synced && s.failure == nil && s.lostAt.IsZero() {
 		return
 	}
 	if s.failure != nil {
@@ -301,15 +301,15 @@ func (s *source) lost(since time.Time, err error) (linked <-chan struct{}) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	linked = s.hub.linked
-	if s.resource.optional && apierrors.IsNotFound(err) && !s.synced {
-		// The cluster does not define such objects, so there are none.
-		s.hub.log.Info("registry goes without an optional kind of object", "kind", s.resource.full(), "reason", why.Error())
-		s.synced = true
-		s.hub.flushFollowed(time.Now())
-		s.hub.wakeLocked()
-		return linked
-	}
 	if s.resource.optional && apierrors.IsNotFound(err) {
+		// The cluster does not define such objects, so there are none. It has been
+		// heard all the same: an outage ends here.
+		first := !s.synced
+		s.foundLocked()
+		if first {
+			s.hub.log.Info("registry goes without an optional kind of object", "kind", s.resource.full(), "reason", why.Error())
+			s.hub.flushFollowed(time.Now())
+		}
 		return linked
 	}
 	if s.lostAt.IsZero() {
