@@ -98,7 +98,9 @@ func newClient(conn connection, cfg Config) (*client, error) {
 	// shares would outlive the hub.
 	dial := rc.Dial
 	if dial == nil {
-		dial = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+		// Within a cluster an answer takes milliseconds. Who drops packets does not
+		// answer at all, and is to be named while somebody still waits.
+		dial = (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	}
 	dialer := connrotation.NewDialer(dial)
 	rc.Dial = dialer.DialContext

@@ -198,13 +198,13 @@ func who(user string) string {
 
 // unknown is the error of a question that nothing could answer before ctx
 // ended. why is what stands in the way, as far as known.
-func unknown(ctx context.Context, what string, why *registry.Error) error {
+func (h *Hub) unknown(ctx context.Context, what string, why *registry.Error) error {
 	if why == nil {
 		return &registry.Error{
 			Code:    registry.Unavailable,
-			Message: "nothing is known yet of " + what,
+			Message: fmt.Sprintf("nothing is known yet of %s: the API server at %s has not answered yet", what, h.client.host),
 			Err:     context.Cause(ctx),
-			Fix:     "wait longer",
+			Fix:     fmt.Sprintf("check that it can be reached from here and that %s names it, or wait longer", h.client.origin),
 		}
 	}
 	message := why.Message

@@ -191,7 +191,7 @@ func (h *Hub) await(ctx context.Context, what string, need func() []*source, the
 		select {
 		case <-signal:
 		case <-ctx.Done():
-			return unknown(ctx, what, why)
+			return h.unknown(ctx, what, why)
 		}
 	}
 }

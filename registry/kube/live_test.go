@@ -612,6 +612,36 @@ func TestRegistrationTouchesItsOwnPodOnly(t *testing.T) {
 	}
 }
 
+// A change that is refused leaves the registration before it in force.
+func TestARefusedChangeKeepsTheRegistration(t *testing.T) {
+	t.Parallel()
+	n := testkube.Start(t).Namespace(t)
+	n.Service(t, "inventory", 20000)
+	n.ServiceAccount(t, "inventory", "weir-provider", "weir-consumer")
+	n.Pod(t, "inventory", "inventory-0", testkube.Pod{ServiceAccount: "inventory"})
+	app := registry.App{Namespace: n.Name, Name: "inventory"}
+	cfg := inPod(t, n, "inventory", "inventory-0")
+	var refusing atomic.Bool
+	cfg.REST = through(t, cfg.REST, func(w http.ResponseWriter, r *http.Request) bool {
+		return refusing.Load() && r.Method == http.MethodPatch && refuse(w, http.StatusForbidden, metav1.StatusReasonForbidden, "not today")
+	})
+	hub := openHub(t, cfg)
+	first := registry.Registration{App: app, Metadata: map[string]string{"a": "1"}}
+	testkube.Eventually(t, "the role to count", func() error { return hub.Register(testkube.Context(t), first) })
+	refusing.Store(true)
+	err := hub.Register(testkube.Context(t), registry.Registration{App: app, Metadata: map[string]string{"a": "2"}})
+	wantError(t, err, registry.Forbidden, "has no permission to patch its own annotation")
+	refusing.Store(false)
+	n.Annotate(t, "inventory-0", map[string]string{kube.AnnotationMetadata: ""})
+	testkube.Eventually(t, "the first registration to be written again", func() error {
+		pod, err := n.Cluster.Client.CoreV1().Pods(n.Name).Get(testkube.Context(t), "inventory-0", metav1.GetOptions{})
+		if err == nil && pod.Annotations[kube.AnnotationMetadata] != `{"a":"1"}` {
+			err = fmt.Errorf("annotations %v", pod.Annotations)
+		}
+		return err
+	})
+}
+
 func TestMetadataLimits(t *testing.T) {
 	t.Parallel()
 	n := testkube.Start(t).Namespace(t)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -42,6 +43,9 @@ type registrar struct {
 	checked  registry.App      // whose Service was seen to select the pod
 	uid      string            // of the pod
 	written  bool              // wanted is known to be in the pod
+	version  string            // of the pod as the newest write left it
+	stored   map[string]string // what the newest write left; nil when nothing
+	storedAs registry.App      // as which stored is registered
 	writing  bool              // somebody writes
 	lastTime time.Time
 	done     chan struct{} // closed when the present write ends
@@ -127,12 +131,14 @@ func (r *registrar) register(ctx context.Context, reg registry.Registration) err
 	return nil
 }
 
-// giveUp withdraws the wish for annotations that can never be written.
+// giveUp withdraws the wish for annotations that can never be written, and goes
+// back to what was written before, which the pod still holds.
 func (r *registrar) giveUp(annotations map[string]string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.written && maps.Equal(r.wanted, annotations) {
-		r.app, r.wanted, r.checked = registry.App{}, nil, registry.App{}
+		r.app, r.wanted, r.checked = r.storedAs, r.stored, r.storedAs
+		r.written = r.stored != nil
 	}
 }
 
@@ -170,7 +176,7 @@ func (r *registrar) settle(ctx context.Context, app registry.App) error {
 			case <-done:
 				continue
 			case <-ctx.Done():
-				return unknown(ctx, "the registration of "+app.String(), nil)
+				return r.hub.unknown(ctx, "the registration of "+app.String(), nil)
 			}
 		}
 		r.writing, r.done = true, make(chan struct{})
@@ -203,7 +209,7 @@ func (r *registrar) write(ctx context.Context) error {
 		return err
 	}
 	r.mu.Lock()
-	wanted, uid := r.wanted, r.uid
+	app, wanted, uid := r.app, r.wanted, r.uid
 	r.mu.Unlock()
 	metadata := map[string]any{"name": id.Pod, "namespace": id.Namespace, "uid": uid}
 	if wanted != nil {
@@ -214,8 +220,9 @@ func (r *registrar) write(ctx context.Context) error {
 		return fmt.Errorf("registry: encode registration: %w", err)
 	}
 	try := attempt{verb: "patch", resource: podsResource, namespace: id.Namespace, name: id.Pod, role: roleProvider, self: true}
+	pod := &metav1.PartialObjectMetadata{}
 	err = r.hub.write(ctx, try, func(ctx context.Context) error {
-		err := r.hub.client.apply(ctx, podsResource, id.Namespace, id.Pod, registrarManager, body, &metav1.PartialObjectMetadata{})
+		err := r.hub.client.apply(ctx, podsResource, id.Namespace, id.Pod, registrarManager, body, pod)
 		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || hasOtherUID(err) {
 			return r.podGone()
 		}
@@ -227,6 +234,10 @@ func (r *registrar) write(ctx context.Context) error {
 	r.hub.metrics.writes.Inc()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.version, r.stored, r.storedAs = pod.ResourceVersion, wanted, app
+	if wanted == nil {
+		r.storedAs = registry.App{}
+	}
 	if maps.Equal(r.wanted, wanted) && (r.wanted == nil) == (wanted == nil) {
 		r.written = true
 		if wanted == nil {
@@ -400,22 +411,42 @@ func (t ownPodTable) slim(obj runtime.Object) (string, any) {
 	if !ok {
 		return "", nil
 	}
-	return string(o.UID), map[string]string{
+	return string(o.UID), &ownPod{version: o.ResourceVersion, annotations: map[string]string{
 		AnnotationMetadata: o.Annotations[AnnotationMetadata],
 		AnnotationInstance: o.Annotations[AnnotationInstance],
+	}}
+}
+
+// ownPod is what is kept of the pod.
+type ownPod struct {
+	version     string
+	annotations map[string]string
+}
+
+// olderThan reports whether one version of an object comes before another.
+// Versions that are no numbers have no order.
+func olderThan(version, other string) bool {
+	a, err := strconv.ParseUint(version, 10, 64)
+	if err != nil {
+		return false
 	}
+	b, err := strconv.ParseUint(other, 10, 64)
+	return err == nil && a < b
 }
 
 func (t ownPodTable) put(uid string, kept any, _ time.Time) {
-	annotations, ok := kept.(map[string]string)
+	news, ok := kept.(*ownPod)
 	if !ok {
 		return
 	}
 	r := t.registrar
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if uid != r.uid || r.wanted == nil || !r.written || maps.Equal(r.wanted, annotations) {
+	if uid != r.uid || r.wanted == nil || !r.written || maps.Equal(r.wanted, news.annotations) {
 		return
+	}
+	if olderThan(news.version, r.version) {
+		return // the watch has not come to the newest write yet
 	}
 	r.written = false
 	r.hub.log.Warn("registration was lost or changed by somebody; writing it again", "app", r.app.String())

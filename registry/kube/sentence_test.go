@@ -193,6 +193,11 @@ func TestSentencesOfServers(t *testing.T) {
 	}
 	nobody := listener.Addr().String()
 	listener.Close()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, and nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
 	secret := httptest.NewTLSServer(http.NotFoundHandler())
@@ -211,6 +216,7 @@ func TestSentencesOfServers(t *testing.T) {
 		words string
 	}{
 		{"nobody", &rest.Config{Host: "https://" + nobody}, registry.Unavailable, "cannot reach the Kubernetes API server at https://" + nobody + ": connect: connection refused; check that it runs and that "},
+		{"silence", &rest.Config{Host: "https://" + silent.Addr().String()}, registry.Unavailable, "nothing is known yet of application shop/inventory: the API server at https://" + silent.Addr().String() + " has not answered yet: "},
 		{"no TLS", &rest.Config{Host: "https://" + plain.Listener.Addr().String()}, registry.Unavailable, "HTTP"},
 		{"not Kubernetes", &rest.Config{Host: plain.URL}, registry.Unavailable, "what answers at " + plain.URL + " does not serve "},
 		{"no such host", &rest.Config{Host: "https://none.invalid"}, registry.Unavailable, "none.invalid"},
