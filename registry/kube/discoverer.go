@@ -18,15 +18,36 @@ func (h *Hub) Snapshot(ctx context.Context, name registry.App) (registry.Snapsho
 	}
 	var s registry.Snapshot
 	need := func() []*source { return h.needInstances(name.Namespace) }
-	err := h.await(ctx, "application "+name.String(), need, func() {
-		s = *h.newest(name)
-		s.StaleSince = stale(need())
-	})
-	if err != nil {
-		h.metrics.countError(err)
-		return registry.Snapshot{}, err
+	for {
+		var wait time.Duration
+		var signal chan struct{}
+		err := h.await(ctx, "application "+name.String(), need, func() {
+			space := h.spaceOf(name.Namespace)
+			if a := space.apps[name]; a == nil || a.snapshot == nil {
+				wait, signal = space.catchingUp(time.Now()), h.signal
+			}
+			if wait <= 0 || ctx.Err() != nil {
+				wait = 0
+				s = *h.newest(name)
+				s.StaleSince = stale(need())
+			}
+		})
+		if err != nil {
+			h.metrics.countError(err)
+			return registry.Snapshot{}, err
+		}
+		if wait == 0 {
+			return s, nil
+		}
+		// Right after an outage the truth is a moment away.
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-signal:
+		case <-ctx.Done():
+		}
+		timer.Stop()
 	}
-	return s, nil
 }
 
 // newest returns the present snapshot of an application. Followers are told of
@@ -79,7 +100,11 @@ func (h *Hub) Subscribe(name registry.App, notify func(registry.Snapshot)) (func
 		}
 	})
 	if synced, _ := heard(sources); synced {
-		h.publish(a, now)
+		if a.space.catchingUp(now) > 0 {
+			h.schedule(a, now)
+		} else {
+			h.publish(a, now)
+		}
 	}
 	var once sync.Once
 	return func() {
@@ -149,7 +174,7 @@ func (h *Hub) schedule(a *app, now time.Time) {
 	if h.closed {
 		return
 	}
-	wait := a.space.hold(now)
+	wait := a.hold(now)
 	if wait == untilFound {
 		return // scheduleDirty comes when the slices are found
 	}
@@ -176,11 +201,38 @@ func (h *Hub) flush(a *app) {
 		return // flushFollowed comes when they are
 	}
 	now := time.Now()
-	if a.space.hold(now) > 0 {
+	if a.hold(now) > 0 {
 		h.schedule(a, now)
 		return
 	}
 	h.publish(a, now)
+}
+
+// hold is how long followers of the application must not be told of changes.
+// Those who were told nothing yet do not wait for the end of an outage. mu is
+// held.
+func (a *app) hold(now time.Time) time.Duration {
+	if a.snapshot == nil {
+		return a.space.catchingUp(now)
+	}
+	return a.space.hold(now)
+}
+
+// catchingUp is how long what is known may not fit together. With the slices
+// lost it does as long as nothing else has come back: all is of one moment. mu
+// is held.
+func (s *space) catchingUp(now time.Time) time.Duration {
+	wait := s.hold(now)
+	if wait != untilFound {
+		return wait
+	}
+	wait = 0
+	for _, src := range []*source{s.podSource, s.serviceSource} {
+		if src.lostAt.IsZero() && src.foundAt.After(s.sliceSource.lostAt) {
+			wait = max(wait, src.foundAt.Add(holdLimit).Sub(now))
+		}
+	}
+	return wait
 }
 
 const (
@@ -250,9 +302,7 @@ func (h *Hub) build(a *app, now time.Time) *registry.Snapshot {
 	if !a.dirty && a.snapshot != nil {
 		return a.snapshot
 	}
-	if due := a.settle(now); !due.IsZero() {
-		h.retouch(a, due, now)
-	}
+	h.tidy(a, now)
 	a.dirty = false
 	a.flushed = now
 	s := join(a, h.mode(a), now)
@@ -283,11 +333,19 @@ func (h *Hub) retouch(a *app, due, now time.Time) {
 		if !h.closed {
 			a.touch(time.Now())
 			if a.topic == nil {
-				a.settle(time.Now())
+				h.tidy(a, time.Now())
 				a.space.releaseApp(a)
 			}
 		}
 	})
+}
+
+// tidy drops the endpoints of an application whose grace is over, now and when
+// that of the others is. mu is held.
+func (h *Hub) tidy(a *app, now time.Time) {
+	if due := a.settle(now); !due.IsZero() {
+		h.retouch(a, due, now)
+	}
 }
 
 // flushFollowed looks at every application that somebody follows, since a

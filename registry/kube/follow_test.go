@@ -248,3 +248,79 @@ func TestALostWatchHoldsNobodyUpForLong(t *testing.T) {
 		}
 	})
 }
+
+// Who asks or begins to follow while a lost link comes back is not told of a
+// state that does not fit together.
+func TestCatchingUpEmptiesNoNewcomer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := syncedHub(Config{})
+		s := h.spaceOf("")
+		h.feed(serviceNamed("inventory"), false, time.Now())
+		h.feed(bigPod(0), false, time.Now())
+		h.tell("inventory", 1)
+		h.link(true, s.sliceSource, s.podSource, s.serviceSource)
+		advance(time.Second)
+		if snapshot, err := h.Snapshot(t.Context(), registry.App{Namespace: "shop", Name: "inventory"}); err != nil || len(snapshot.Instances) != 1 {
+			t.Fatalf("during the outage the snapshot is %+v (%v)", snapshot, err)
+		}
+		h.link(false, s.podSource, s.serviceSource)
+		h.mu.Lock()
+		h.feed(bigPod(0), true, time.Now())
+		h.mu.Unlock()
+		got := calls(t, h, "inventory")
+		asked := make(chan int, 1)
+		go func() {
+			snapshot, err := h.Snapshot(t.Context(), registry.App{Namespace: "shop", Name: "inventory"})
+			if err != nil {
+				t.Error(err)
+			}
+			asked <- len(snapshot.Callable())
+		}()
+		synctest.Wait()
+		h.link(false, s.sliceSource)
+		successor := bigSlice(0, 2)
+		successor.Name, successor.Endpoints = "inventory-abc", successor.Endpoints[1:]
+		h.mu.Lock()
+		h.feed(bigPod(1), false, time.Now())
+		h.feed(successor, false, time.Now())
+		h.mu.Unlock()
+		if n := <-asked; n != 1 {
+			t.Errorf("the question was answered with %d callable instances", n)
+		}
+		advance(time.Minute)
+		want := fmt.Sprint([]call{{h.cfg.Coalesce, 1}})
+		if all := fmt.Sprint(got()); all != want {
+			t.Fatalf("calls %v, want %v", all, want)
+		}
+	})
+}
+
+func TestLeavingEndsThoughNobodyFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := syncedHub(Config{})
+		h.mu.Lock()
+		h.feed(serviceNamed("inventory"), false, time.Now())
+		h.feed(bigPod(0), false, time.Now())
+		h.mu.Unlock()
+		h.tell("inventory", 1)
+		h.tell("inventory", 0)
+		advance(time.Minute)
+		synctest.Wait()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if n := len(h.spaceOf("").apps[registry.App{Namespace: "shop", Name: "inventory"}].leaving); n != 0 {
+			t.Fatalf("%d endpoints linger for ever", n)
+		}
+	})
+}
+
+// The watch may still be on its way to what was just written.
+func TestEventsFromBeforeAWriteAreNoLoss(t *testing.T) {
+	h := quietHub(Config{})
+	r := newRegistrar(h)
+	r.uid, r.version, r.written, r.wanted = "u", "100", true, map[string]string{AnnotationMetadata: "{}"}
+	ownPodTable{r}.put("u", &ownPod{version: "99"}, time.Now())
+	if !r.written {
+		t.Fatal("an old event was taken for a loss")
+	}
+}

@@ -117,6 +117,8 @@ func runJoin(t *testing.T, file string) []byte {
 			return a
 		}})),
 	})
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 	for _, doc := range docs[1:] {
 		obj, deleted := readObject(t, doc)
@@ -180,6 +182,8 @@ func readObject(t *testing.T, doc string) (obj runtime.Object, deleted bool) {
 // A slice holds at most 100 endpoints by default, so a large application has many.
 func TestJoinOfManySlices(t *testing.T) {
 	h := quietHub(Config{})
+	h.mu.Lock() // as whoever feeds tables must, while timers run
+	defer h.mu.Unlock()
 	now := time.Now()
 	app := registry.App{Namespace: "shop", Name: "inventory"}
 	h.feed(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "inventory"}}, false, now)
@@ -241,6 +245,8 @@ func TestLingeringEnds(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := quietHub(Config{})
+			h.mu.Lock() // as whoever feeds tables must, while timers run
+			defer h.mu.Unlock()
 			h.feed(service, false, now)
 			h.feed(bigPod(0), false, now)
 			h.feed(bigSlice(0, 1), false, now)
@@ -264,6 +270,8 @@ func TestLingeringEnds(t *testing.T) {
 // Nothing is kept of what is gone.
 func TestNothingIsLeftBehind(t *testing.T) {
 	h := quietHub(Config{})
+	h.mu.Lock() // as whoever feeds tables must, while timers run
+	defer h.mu.Unlock()
 	now := time.Now()
 	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "inventory"}}
 	h.feed(service, false, now)

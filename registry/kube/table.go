@@ -147,6 +147,9 @@ func (t sliceTable) detach(old *slice, now time.Time) {
 		t.release(e.pod)
 	}
 	a.touch(now)
+	if a.topic == nil && len(a.leaving) > 0 {
+		t.hub.tidy(a, now) // nobody asks, so nobody else would
+	}
 	t.releaseApp(a)
 }
 
