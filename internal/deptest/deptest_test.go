@@ -55,7 +55,7 @@ func graph(lines ...string) Graph {
 	for _, line := range lines {
 		from, tos, _ := strings.Cut(line, ":")
 		p := add(from)
-		for _, to := range strings.Fields(tos) {
+		for to := range strings.FieldsSeq(tos) {
 			g[p].Imports = append(g[p].Imports, add(to))
 		}
 	}

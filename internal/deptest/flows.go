@@ -86,7 +86,7 @@ func spansAfter(text, word string) []string {
 	var out []string
 	for rest != "" {
 		m := codeSpan.FindStringSubmatchIndex(rest)
-		if m == nil || strings.Contains(rest[:m[0]], ".") {
+		if len(m) == 0 || strings.Contains(rest[:m[0]], ".") {
 			break
 		}
 		out = append(out, rest[m[2]:m[3]])

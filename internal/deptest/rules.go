@@ -98,7 +98,7 @@ func Check(g Graph) []Violation {
 // checkImport returns the rule that an import breaks, or "".
 func checkImport(g Graph, from, to string) string {
 	target, ours := cut(to)
-	if matchAny(words, from) && !(g[to] != nil && g[to].Standard) {
+	if matchAny(words, from) && (g[to] == nil || !g[to].Standard) {
 		return "packages of words import the standard library only"
 	}
 	if !ours {
