@@ -6,10 +6,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -175,9 +177,11 @@ func contexts(raw *clientcmdapi.Config) string {
 	return strings.Join(names, ", ")
 }
 
+// exists is also true of what this user may not look at, so that the reader is
+// told of the missing right rather than of another cluster.
 func exists(file string) bool {
 	_, err := os.Stat(file)
-	return err == nil
+	return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR)
 }
 
 // innermost takes off client-go's repetitions of the file's name.
