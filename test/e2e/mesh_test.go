@@ -111,7 +111,7 @@ func (m *mesh) start() error {
 		err := m.cmd.Start()
 		started <- err
 		if err == nil {
-			m.cmd.Wait() //nolint:errcheck // the exit code is read from ProcessState
+			_ = m.cmd.Wait() // the exit code is read from ProcessState
 		}
 		close(m.done)
 	}()
@@ -152,7 +152,7 @@ func (m *mesh) stop(sig os.Signal) error {
 	select {
 	case <-m.done:
 	case <-time.After(patience):
-		m.cmd.Process.Kill() //nolint:errcheck // it is reported below
+		_ = m.cmd.Process.Kill() // what matters is reported below
 		<-m.done
 		return fmt.Errorf("%s did not end it", sig)
 	}

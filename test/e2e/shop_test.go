@@ -3,8 +3,10 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -116,10 +118,14 @@ func ready(p *corev1.Pod) bool {
 	})
 }
 
+func adminOf(pod corev1.Pod) string {
+	return net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(adminPort))
+}
+
 // read asks a pod for its counts, straight from this host.
 func (s *shop) read(pod corev1.Pod) (stats, error) {
 	var st stats
-	err := getJSON(s.t.Context(), fmt.Sprintf("http://%s:%d/stats", pod.Status.PodIP, adminPort), &st)
+	err := getJSON(s.t.Context(), "http://"+adminOf(pod)+"/stats", &st)
 	return st, err
 }
 
@@ -246,7 +252,7 @@ func newer(all []failure, before stats) []failure {
 // at which it did not answer any more.
 func died(ctx context.Context, pod corev1.Pod) time.Time {
 	client := &http.Client{Timeout: 250 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true}}
-	url := fmt.Sprintf("http://%s:%d/livez", pod.Status.PodIP, adminPort)
+	url := "http://" + adminOf(pod) + "/livez"
 	for ctx.Err() == nil {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {

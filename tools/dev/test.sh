@@ -9,6 +9,9 @@ cd "$(dirname "$self")/../.."
 export GOFLAGS="-trimpath -buildvcs=false" CGO_ENABLED=0
 root=$PWD
 lint=$root/bin/golangci-lint
+# What the linter remembers names files of the checkout that it read; another
+# checkout must not go by it.
+export GOLANGCI_LINT_CACHE=$root/bin/.golangci-lint-cache
 run=${RUN:+-run=$RUN}
 
 # Packages of the dev cluster's module that do not import Kubernetes itself.

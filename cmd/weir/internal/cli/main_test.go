@@ -33,7 +33,7 @@ func executable() string {
 	if path := os.Getenv("WEIR_CLI_TEST_EXECUTABLE"); path != "" {
 		return path
 	}
-	return filepath.Join(home, "../../../../bin/weir")
+	return filepath.Join(home, "..", "..", "..", "..", "bin", "weir")
 }
 
 // home is where the tests start, which is their package's directory.

@@ -137,7 +137,7 @@ func TestUpStartsEndsAndGoesOnWithItsData(t *testing.T) {
 	}
 	w = start(t, nil, upArgs(dir, "--node=false")...)
 	w.says(t, "Try:  ")
-	if again := postgresLine.FindStringSubmatch(w.out.String()); again == nil || again[1] != port[1] {
+	if again := postgresLine.FindStringSubmatch(w.out.String()); len(again) < 2 || again[1] != port[1] {
 		t.Errorf("PostgreSQL moved from port %s:\n%s", port[1], w.out)
 	}
 }

@@ -45,7 +45,7 @@ func TestBoardAtATerminal(t *testing.T) {
 		b := newBoard(&out, func() int { return 40 }, "postgres", "kubernetes")
 		b.set("postgres", "starting", "")
 		b.set("kubernetes", "starting", "node starting")
-		time.Sleep(3 * time.Second) // of the bubble
+		time.Sleep(3 * time.Second) //nolint:forbidigo // it is the time of the bubble
 		b.set("postgres", "ready", "127.0.0.1:5433")
 		b.say("  warn: something")
 		want := "  warn: something\n  postgres    ready     127.0.0.1:5433\n  kubernetes  starting  node starting …"
@@ -80,12 +80,12 @@ func TestBoardWithoutATerminal(t *testing.T) {
 		b.set("kubernetes", "starting", "")
 		b.detail("kubernetes", "node starting") // progress is no line of its own
 		b.set("kubernetes", "starting", "node starting")
-		time.Sleep(70 * time.Second)
+		time.Sleep(70 * time.Second) //nolint:forbidigo // it is the time of the bubble
 		b.set("kubernetes", "ready", "v1")
 		b.settle()
 		for range 61 { // a status a second is a line each half minute
 			b.show("20 orders/s")
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) //nolint:forbidigo // it is the time of the bubble
 		}
 		cancel()
 		<-done

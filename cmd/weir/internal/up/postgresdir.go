@@ -27,14 +27,14 @@ func postgresDir(ctx context.Context, dir, base string) (string, error) {
 	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return dir, nil
+		return "", fmt.Errorf("data directory: %w; name another with --data-dir", err)
 	}
 	if info, err := os.Lstat(abs); err == nil && info.Mode().Type() != fs.ModeSymlink {
 		return dir, nil // there is something: data of an earlier start are not left behind
 	}
 	moved := filepath.Join(base, fmt.Sprintf("%x", sha256.Sum256([]byte(abs)))[:12], "postgres")
 	if pg.CheckDir(ctx, moved) != nil {
-		return dir, nil
+		return "", unfit
 	}
 	if err := os.MkdirAll(filepath.Dir(abs), 0o755); err != nil {
 		return "", fmt.Errorf("data directory: %w; name another with --data-dir", err)

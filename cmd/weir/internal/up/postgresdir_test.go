@@ -13,7 +13,7 @@ func TestPostgresMovesOutOfAClosedDirectory(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root runs PostgreSQL as somebody else")
 	}
-	closed, err := os.MkdirTemp("/var/tmp", "weir-closed-") // 0700
+	closed, err := os.MkdirTemp("/var/tmp", "weir-closed-")
 	if err != nil {
 		t.Fatal(err)
 	}
