@@ -183,7 +183,7 @@ func Dir(tb testing.TB) string {
 	if err != nil {
 		tb.Fatalf("testdb: %v", err)
 	}
-	dir, err := os.MkdirTemp(h.dir, "dir-")
+	dir, err := os.MkdirTemp(h.dir, "dir-") //nolint:usetesting // TempDir is for this user alone
 	if err == nil {
 		err = os.Chmod(dir, 0o755)
 	}

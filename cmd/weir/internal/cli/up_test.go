@@ -33,7 +33,7 @@ func upArgs(dir string, more ...string) []string {
 // dataDir is one that the user postgres may get into.
 func dataDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "weir-up-")
+	dir, err := os.MkdirTemp("", "weir-up-") //nolint:usetesting // nobody but root can enter what t.TempDir makes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -422,7 +422,7 @@ func process(t *testing.T, as *syscall.Credential, args ...string) *child {
 // program are looked for where its link is.
 func reachable(t *testing.T, file string) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "weir-bin-")
+	dir, err := os.MkdirTemp("", "weir-bin-") //nolint:usetesting // nobody but root can enter what t.TempDir makes
 	if err != nil {
 		t.Fatal(err)
 	}

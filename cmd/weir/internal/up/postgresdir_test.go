@@ -13,11 +13,11 @@ func TestPostgresMovesOutOfAClosedDirectory(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root runs PostgreSQL as somebody else")
 	}
-	closed, err := os.MkdirTemp("/var/tmp", "weir-closed-")
+	closed, err := os.MkdirTemp("/var/tmp", "weir-closed-") //nolint:usetesting // every user can reach it, none can enter it
 	if err != nil {
 		t.Fatal(err)
 	}
-	open, err := os.MkdirTemp("/var/tmp", "weir-open-")
+	open, err := os.MkdirTemp("/var/tmp", "weir-open-") //nolint:usetesting // nobody but root can enter what t.TempDir makes
 	if err != nil {
 		t.Fatal(err)
 	}
