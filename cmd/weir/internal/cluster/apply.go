@@ -360,9 +360,9 @@ func (c *Client) explain(what string, err error) error {
 	case errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid):
 		return fmt.Errorf("the certificate of %s is not the one that the kubeconfig expects: name the kubeconfig of this very cluster with --kubeconfig", c.target)
 	case errors.As(err, &op):
-		return fmt.Errorf("%s does not answer (%w): start the cluster, or name another with --kubeconfig", c.target, op.Err)
+		return fmt.Errorf("cannot reach the Kubernetes API server at %s: %w; start the cluster, or name another with --kubeconfig", c.target, op.Err)
 	case errors.As(err, &link):
-		return fmt.Errorf("%s does not answer (%w): start the cluster, or name another with --kubeconfig", c.target, link.Err)
+		return fmt.Errorf("cannot reach the Kubernetes API server at %s: %w; start the cluster, or name another with --kubeconfig", c.target, link.Err)
 	}
 	return fmt.Errorf("%s%w", prefix, err)
 }

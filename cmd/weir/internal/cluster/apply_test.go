@@ -159,7 +159,7 @@ func TestSentencesOfFailure(t *testing.T) {
 	for name, c := range map[string]struct{ file, want string }{
 		"nobody there": {broken(func(s string) string {
 			return strings.ReplaceAll(s, connect(t, kube.Kubeconfig).Target().Server(), "https://127.0.0.1:1")
-		}), "does not answer (connect: connection refused): start the cluster, or name another with --kubeconfig"},
+		}), "the test's cluster): connect: connection refused; start the cluster, or name another with --kubeconfig"},
 		"wrong token": {stranger(), "does not accept the credentials: renew them, or name another kubeconfig with --kubeconfig"},
 		"wrong CA":    {noCA(), "is not the one that the kubeconfig expects"},
 	} {
