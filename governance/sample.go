@@ -1,0 +1,98 @@
+package governance
+
+import "time"
+
+// State is what a circuit does with calls.
+type State string
+
+// The states.
+const (
+	StateClosed       State = "closed"
+	StateOpen         State = "open"
+	StateHalfOpen     State = "halfOpen"
+	StateForcedOpen   State = "forcedOpen"
+	StateForcedClosed State = "forcedClosed"
+	StateDisabled     State = "disabled"
+)
+
+// Series names what one instance counts together: a command, on one side of the
+// calls, and the application on the other side where it is known.
+type Series struct {
+	Command string `json:"command"`
+	At      At     `json:"at"`
+	// Peer is, for At Caller, the application that serves the command; for At
+	// Provider it is empty: callers are not told apart.
+	Peer App `json:"peer,omitzero"`
+}
+
+// Counts are of calls that ended in a span of time. They are additive.
+type Counts struct {
+	Success  int64 `json:"success,omitempty"`
+	Failure  int64 `json:"failure,omitempty"`  // ran, and answered an error that counts
+	Ignored  int64 `json:"ignored,omitempty"`  // ran, and answered an error that the service said is not one
+	Timeout  int64 `json:"timeout,omitempty"`  // ran into its own or the caller's deadline
+	Canceled int64 `json:"canceled,omitempty"` // ended by a caller that went away
+	Rejected int64 `json:"rejected,omitempty"` // refused by the bulkhead
+	// ShortCircuited were refused by an open circuit, Switched by one that a
+	// policy or switch holds open.
+	ShortCircuited int64 `json:"shortCircuited,omitempty"`
+	Switched       int64 `json:"switched,omitempty"`
+	// Of all that were refused or failed, FallbackSuccess were answered by a
+	// fallback, and the fallback of FallbackFailure failed as well.
+	FallbackSuccess int64 `json:"fallbackSuccess,omitempty"`
+	FallbackFailure int64 `json:"fallbackFailure,omitempty"`
+	Slow            int64 `json:"slow,omitempty"` // of those that ran
+}
+
+// Ran is how many calls were let through to their end.
+func (c Counts) Ran() int64 { return c.Success + c.Failure + c.Ignored + c.Timeout + c.Canceled }
+
+// Refused is how many calls were not let through.
+func (c Counts) Refused() int64 { return c.Rejected + c.ShortCircuited + c.Switched }
+
+// Errors is how many calls speak against what was called, as a breaker counts.
+func (c Counts) Errors() int64 { return c.Failure + c.Timeout }
+
+// Add returns the sum.
+func (c Counts) Add(d Counts) Counts {
+	return Counts{
+		Success: c.Success + d.Success, Failure: c.Failure + d.Failure, Ignored: c.Ignored + d.Ignored,
+		Timeout: c.Timeout + d.Timeout, Canceled: c.Canceled + d.Canceled, Rejected: c.Rejected + d.Rejected,
+		ShortCircuited: c.ShortCircuited + d.ShortCircuited, Switched: c.Switched + d.Switched,
+		FallbackSuccess: c.FallbackSuccess + d.FallbackSuccess, FallbackFailure: c.FallbackFailure + d.FallbackFailure,
+		Slow: c.Slow + d.Slow,
+	}
+}
+
+// Sample is what one instance counted for one series in one second. A second in
+// which nothing happened has no sample.
+type Sample struct {
+	Series
+	// Second is the Unix time of the span's begin.
+	Second int64  `json:"second"`
+	Counts Counts `json:"counts"`
+	// Latency is the encoded sketch (governance/sketch) of the calls that ran;
+	// empty when none did.
+	Latency []byte `json:"latency,omitempty"`
+	// InFlight is the most calls under way at once.
+	InFlight int   `json:"inFlight,omitempty"`
+	State    State `json:"state"`
+	// Lossy marks counts that the source itself knows to be incomplete.
+	Lossy bool `json:"lossy,omitempty"`
+}
+
+// Transition is one change of a circuit's state.
+type Transition struct {
+	Series
+	Time time.Time `json:"time"`
+	From State     `json:"from"`
+	To   State     `json:"to"`
+	// Cause is a sentence: "62 % of 34 calls failed in 10 s, 50 % allowed".
+	Cause string `json:"cause"`
+	// Window is what the breaker had counted when it decided.
+	Window Counts `json:"window"`
+	// Policy and Version are of the policy that brought it about; empty when the
+	// breaker decided by itself.
+	Policy  string `json:"policy,omitempty"`
+	Version int64  `json:"version,omitempty"`
+}
