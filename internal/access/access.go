@@ -69,6 +69,11 @@ func (p Principal) Can(r Role, namespace string) bool {
 	if !p.Role.Includes(r) {
 		return false
 	}
+	return p.within(namespace)
+}
+
+// within reports whether a namespace is among those that bound the principal.
+func (p Principal) within(namespace string) bool {
 	return len(p.Namespaces) == 0 || (namespace != "" && slices.Contains(p.Namespaces, namespace))
 }
 
