@@ -137,6 +137,7 @@ file last.
 	})
 	root.PersistentFlags().String("config", "", "YAML file with settings (environment WEIR_CONFIG)")
 	root.AddCommand(m.upCommand(), m.registryCommand(), m.manifestsCommand(), m.configCommand(), m.versionCommand())
+	root.AddCommand(m.domainCommands()...)
 	wrapArgs(root)
 	return root
 }
@@ -187,6 +188,11 @@ func roles() []role {
 			c := registryDefaults()
 			c.flags(fs)
 			return c.validate
+		}},
+		{"client", func(fs *pflag.FlagSet) func() error {
+			c := clientDefaults()
+			c.Flags(fs)
+			return c.Validate
 		}},
 	}
 }
