@@ -2,13 +2,32 @@ package governance
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Change is who changes something, and why. Both are required.
 type Change struct {
 	Actor  string
 	Reason string
+}
+
+// MaxReason is how many bytes a reason may have.
+const MaxReason = 1000
+
+// Validate reports what is missing. Its errors have the code Invalid.
+func (c Change) Validate() error {
+	for _, f := range []struct{ field, text, what string }{{"actor", c.Actor, "who changes it"}, {"reason", c.Reason, "why it is changed"}} {
+		switch {
+		case strings.TrimSpace(f.text) == "":
+			return &Error{Code: Invalid, Field: f.field, Message: "is missing", Fix: "say " + f.what}
+		case len(f.text) > MaxReason || !utf8.ValidString(f.text) || strings.ContainsRune(f.text, 0):
+			return &Error{Code: Invalid, Field: f.field, Message: "is longer than 1000 bytes, or no text"}
+		}
+	}
+	return nil
 }
 
 // PolicyStore keeps policies and all their versions. Implementations are safe
@@ -20,8 +39,8 @@ type PolicyStore interface {
 	// message names the version that is there), Unavailable.
 	Put(ctx context.Context, p Policy, expect int64, c Change) (Version, error)
 
-	// Delete writes the version that ends a policy. Errors: NotFound when there
-	// is none in force, Conflict, Unavailable.
+	// Delete writes the version that ends a policy; one that has expired may be
+	// deleted too. Errors: NotFound when there is none, Conflict, Unavailable.
 	Delete(ctx context.Context, key Key, expect int64, c Change) (Version, error)
 
 	// Get returns the newest version. Errors: NotFound also for a deleted one.
@@ -35,6 +54,14 @@ type PolicyStore interface {
 	// Versions returns the versions of one policy, the newest first, deleted ones
 	// included.
 	Versions(ctx context.Context, key Key, limit int) ([]Version, error)
+
+	// Since returns the newest version of every policy that was written after the
+	// given version of the whole, in the order of their versions, deleted and
+	// expired ones included, and the version of the whole up to which that is
+	// everything. Since(ctx, 0) is everything there is. When version lies ahead of
+	// the store (another database, an older backup), the version returned is
+	// lower, and the caller starts over from 0.
+	Since(ctx context.Context, version int64) ([]Version, int64, error)
 
 	// Watch calls changed, from one goroutine, whenever the version of the whole
 	// may have moved, and at least once; it never blocks writers. It returns when
@@ -160,4 +187,55 @@ type Percentiles struct {
 	P90 Duration `json:"p90"`
 	P99 Duration `json:"p99"`
 	Max Duration `json:"max"`
+}
+
+// CheckExpected returns the Conflict of a write that expects a version which is
+// not there: head is the newest version, nil for none. Stores share it, so that
+// all say the same.
+func CheckExpected(key Key, head *Version, expect int64) error {
+	exists := head != nil && !head.Deleted
+	switch {
+	case expect == AnyVersion, expect == 0 && !exists, exists && head.Version == expect:
+		return nil
+	case !exists:
+		return &Error{
+			Code: Conflict, Message: fmt.Sprintf("policy %s is not there; version %d of it was expected", key, expect),
+			Fix: "write it anew, without an expected version",
+		}
+	case expect == 0:
+		return &Error{
+			Code: Conflict, Message: fmt.Sprintf("policy %s is there already, in version %d", key, head.Version),
+			Fix: "change it by naming that version, or choose another name",
+		}
+	}
+	return &Error{
+		Code: Conflict, Message: fmt.Sprintf("policy %s is in version %d, written by %s; version %d was expected", key, head.Version, head.Actor, expect),
+		Fix: "read it again and repeat the change",
+	}
+}
+
+// NoPolicy returns the NotFound of a policy that is not there.
+func NoPolicy(key Key) error {
+	return &Error{Code: NotFound, Message: fmt.Sprintf("there is no policy %s", key), Fix: "list them to see which there are"}
+}
+
+// MaxEvents is how many events a query answers at most.
+const MaxEvents = 10_000
+
+// WithDefaults fills in what is zero, as of now.
+func (q EventQuery) WithDefaults(now time.Time) EventQuery {
+	if q.To.IsZero() {
+		q.To = now.Add(time.Second) // what was recorded just now is wanted too
+	}
+	if q.From.IsZero() {
+		q.From = q.To.Add(-time.Hour)
+	}
+	if q.Limit <= 0 {
+		q.Limit = 1000
+	}
+	q.Limit = min(q.Limit, MaxEvents)
+	if len(q.Kinds) == 0 {
+		q.Kinds = nil
+	}
+	return q
 }

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Limits of what a policy may ask for.
@@ -70,6 +72,26 @@ func (p Policy) WithDefaults() Policy {
 	return p
 }
 
+// Canonical returns the policy as a store keeps it: defaults filled in, times in
+// UTC and to the microsecond, and nothing shared with p. It fails, with the code
+// Invalid, for a policy that Validate refuses.
+func (p Policy) Canonical() (Policy, error) {
+	p = p.WithDefaults()
+	if err := p.Validate(); err != nil {
+		return Policy{}, err
+	}
+	p.Expires = p.Expires.UTC().Truncate(time.Microsecond)
+	var out Policy
+	data, err := json.Marshal(p)
+	if err == nil {
+		err = json.Unmarshal(data, &out)
+	}
+	if err != nil {
+		return Policy{}, &Error{Code: Invalid, Message: "the policy is no JSON document", Err: err}
+	}
+	return out, nil
+}
+
 // Key returns the policy's key.
 func (p Policy) Key() Key { return Key{p.Namespace, p.Name} }
 
@@ -83,6 +105,8 @@ func (p Policy) Validate() error {
 	switch {
 	case p.Target.App == (App{}):
 		bad("target.app", "is missing: write the application as namespace/name")
+	case !validApp(p.Target.App):
+		bad("target.app", "%q is no application: its parts hold at most 253 characters, without spaces", p.Target.App)
 	case p.Namespace != p.Target.App.Namespace:
 		bad("namespace", "%q is not the namespace of %s: leave it out", p.Namespace, p.Target.App)
 	}
@@ -98,6 +122,9 @@ func (p Policy) Validate() error {
 	if len(p.Target.From) > 0 && p.Target.At != Caller {
 		bad("target.from", "is for at: %s; a provider does not tell its callers apart", Caller)
 	}
+	if len(p.Target.From) > 100 || slices.ContainsFunc(p.Target.From, func(a App) bool { return !validApp(a) }) {
+		bad("target.from", "has more than 100 applications, or one that is none")
+	}
 	if len(p.Target.Command) > 512 || strings.ContainsFunc(p.Target.Command, func(r rune) bool { return r < ' ' }) {
 		bad("target.command", "is longer than 512 bytes or holds control characters")
 	}
@@ -109,6 +136,15 @@ func (p Policy) Validate() error {
 		bad("", "the policy says nothing: give breaker, timeout, bulkhead or fallback")
 	}
 	return errors.Join(errs...)
+}
+
+func validApp(a App) bool {
+	for _, part := range []string{a.Namespace, a.Name} {
+		if part == "" || len(part) > MaxNameLength || !utf8.ValidString(part) || strings.ContainsFunc(part, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f }) {
+			return false
+		}
+	}
+	return true
 }
 
 func (r Rules) validate(bad func(field, format string, args ...any)) {

@@ -28,8 +28,9 @@ const (
 // PolicySet is everything one instance has to enforce.
 type PolicySet struct {
 	Wire int `json:"wire"`
-	// Version is that of the newest policy in the set or removed from it; it
-	// never falls.
+	// Version is the version of all policies of which this is the part of one
+	// instance: no change up to it is missing. It never falls. Two sets of
+	// different versions may be the same; the hash tells.
 	Version int64 `json:"version"`
 	// Hash is HashPolicies(Policies): two sets with one hash are the same.
 	Hash string `json:"hash"`

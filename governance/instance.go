@@ -1,0 +1,130 @@
+package governance
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// Instance is one running process of an application, as its control plane knows
+// it from its stream and its reports.
+type Instance struct {
+	App   App    `json:"app"`
+	ID    string `json:"instance"` // the pod's UID, or a generated id
+	Name  string `json:"name,omitempty"`
+	SDK   string `json:"sdk,omitempty"`
+	Calls []App  `json:"calls,omitempty"` // sorted
+	// Joined is when it was first heard of since it was last gone, Seen when it
+	// was heard of last.
+	Joined time.Time `json:"joined"`
+	Seen   time.Time `json:"seen"`
+	// Applied is what it said last about the policies it enforces, at AppliedAt;
+	// nil when it has not said anything yet.
+	Applied   *Applied  `json:"applied,omitempty"`
+	AppliedAt time.Time `json:"appliedAt,omitzero"`
+}
+
+// Enforces reports whether the instance is one of those that have to enforce a
+// policy.
+func (i Instance) Enforces(t Target) bool {
+	if t.At == Caller {
+		return slices.Contains(i.Calls, t.App) && (len(t.From) == 0 || slices.Contains(t.From, i.App))
+	}
+	return i.App == t.App
+}
+
+// How long instances count.
+const (
+	// InstanceGone is how long after it was last heard of an instance no longer
+	// counts. A control plane that holds its stream says so every InstanceSeen.
+	InstanceGone = 30 * time.Second
+	InstanceSeen = 5 * time.Second
+	// InstanceLeaving is how long an instance whose stream has ended still counts:
+	// time to open another.
+	InstanceLeaving = 15 * time.Second
+)
+
+// Fleet keeps which instances live and what they said that they enforce, for all
+// control planes that share a store. Implementations are safe for concurrent use.
+type Fleet interface {
+	// PutInstances writes what is known of instances, each by its App and ID.
+	// Seen is taken as it is given; Calls are added to those there are, Name and
+	// SDK left when empty. An older Applied never replaces a newer one,
+	// and a nil one leaves what is there. It records EventJoined for an instance
+	// that was not there or had gone, and EventRefused when one refuses a set that
+	// it has not refused before, in the same step.
+	PutInstances(ctx context.Context, in ...Instance) error
+
+	// Instances returns those that live, sorted by application and name, of one
+	// application or of all when app is zero.
+	Instances(ctx context.Context, app App) ([]Instance, error)
+
+	// SweepInstances ends those not seen for InstanceGone and records EventLeft
+	// for each, once.
+	SweepInstances(ctx context.Context) error
+
+	// Confirm records, once for each version, that all instances that have to
+	// enforce it do, or for a deleted one that they no longer do. It reports
+	// whether this was the first time.
+	Confirm(ctx context.Context, v Version, instances int) (bool, error)
+
+	// WatchInstances calls changed, from one goroutine, when instances may have
+	// come, gone, or applied something else; it may call it too often, and does so
+	// every few seconds. It returns when ctx ends.
+	WatchInstances(ctx context.Context, changed func()) error
+}
+
+// Store is everything that a control plane keeps.
+type Store interface {
+	PolicyStore
+	Fleet
+	History
+}
+
+// Renew joins what is known of an instance with what was heard of it now. left
+// says that it had gone, or was not known. It returns the events that this makes
+// and whether what it calls or applies has changed. Stores share it.
+func Renew(old Instance, left bool, heard Instance) (now Instance, events []Event, moved bool) {
+	now = heard
+	now.Seen = heard.Seen.UTC().Truncate(time.Microsecond)
+	now.AppliedAt = heard.AppliedAt.UTC().Truncate(time.Microsecond)
+	if !left {
+		// What an application calls only becomes more while it runs.
+		now.Calls = slices.Concat(old.Calls, heard.Calls)
+	}
+	now.Calls = slices.Clone(now.Calls)
+	slices.SortFunc(now.Calls, App.Compare)
+	now.Calls = slices.Compact(now.Calls)
+	if left {
+		now.Joined, moved = now.Seen, true
+		events = append(events, Event{Time: now.Seen, Kind: EventJoined, App: now.App, Instance: now.ID, Reason: now.Name})
+		old.Applied = nil
+	} else {
+		now.Joined, moved = old.Joined, !slices.Equal(old.Calls, now.Calls)
+		if now.Name == "" {
+			now.Name = old.Name
+		}
+		if now.SDK == "" {
+			now.SDK = old.SDK
+		}
+	}
+	if now.Applied == nil || old.Applied != nil && now.AppliedAt.Before(old.AppliedAt) {
+		now.Applied, now.AppliedAt = old.Applied, old.AppliedAt
+		if now.Applied == nil {
+			now.AppliedAt = time.Time{}
+		}
+		return now, events, moved
+	}
+	a := *now.Applied
+	now.Applied = &a
+	if old.Applied == nil || old.Applied.Version != a.Version || old.Applied.Hash != a.Hash || (old.Applied.Refused == nil) != (a.Refused == nil) {
+		moved = true
+	}
+	if r := a.Refused; r != nil && (old.Applied == nil || old.Applied.Refused == nil || old.Applied.Refused.Hash != r.Hash || old.Applied.Refused.Version != r.Version) {
+		moved = true
+		events = append(events, Event{
+			Time: now.AppliedAt, Kind: EventRefused, App: now.App, Instance: now.ID, Policy: r.Policy, Version: r.Version, Reason: r.Reason,
+		})
+	}
+	return now, events, moved
+}
