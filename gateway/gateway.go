@@ -13,6 +13,7 @@ package gateway
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -119,8 +120,8 @@ type Retry struct {
 	// connection broke before an answer), "timeout" (perTry), or a status such as
 	// "503". Default: connect. All but connect need a request that may be
 	// repeated: GET, HEAD, OPTIONS, TRACE, PUT, DELETE, or Methods.
-	On      []string `json:"on,omitempty"`
-	Methods []string `json:"methods,omitempty"`
+	On      Strings `json:"on,omitempty"`
+	Methods Strings `json:"methods,omitempty"`
 	// Budget is how many percent of the route's requests may be retried, so that
 	// an upstream that is down is not hit the harder. Zero for 20.
 	Budget int `json:"budgetPercent,omitempty"`
@@ -218,6 +219,10 @@ type Version struct {
 	Actor    string    `json:"actor"`
 	Reason   string    `json:"reason"`
 	Deleted  bool      `json:"deleted,omitempty"` // a tombstone; Route is what it was
+	// Unreadable says why the stored document means nothing to this program, as
+	// after a newer one wrote what it does not know. Route then has its key only:
+	// whoever serves routes keeps the last good form and says so.
+	Unreadable string `json:"unreadable,omitempty"`
 }
 
 // Duration is a time.Duration that JSON writes as Go does, such as "800ms".
@@ -242,20 +247,31 @@ func (d *Duration) UnmarshalJSON(data []byte) error {
 	return &Error{Code: Invalid, Message: fmt.Sprintf("%s is no duration: write a number with its unit, such as \"800ms\" or \"10s\"", data)}
 }
 
-// Strings is a list that JSON may also write as a single string.
+// Strings is a list that JSON may also write as a single string. A whole number
+// stands for its digits, so that a status needs no quotes.
 type Strings []string
 
 // UnmarshalJSON reads a string or a list of strings.
 func (s *Strings) UnmarshalJSON(data []byte) error {
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		*s = Strings{one}
+	var many []json.RawMessage
+	if json.Unmarshal(data, &many) != nil {
+		many = []json.RawMessage{data}
+	}
+	if many == nil { // null
+		*s = nil
 		return nil
 	}
-	var many []string
-	if err := json.Unmarshal(data, &many); err != nil {
-		return &Error{Code: Invalid, Message: fmt.Sprintf("%.40s is neither a string nor a list of strings", data)}
+	out := make(Strings, len(many))
+	for i, raw := range many {
+		var number int64
+		switch {
+		case string(raw) != "null" && json.Unmarshal(raw, &out[i]) == nil:
+		case string(raw) != "null" && json.Unmarshal(raw, &number) == nil:
+			out[i] = strconv.FormatInt(number, 10)
+		default:
+			return &Error{Code: Invalid, Message: fmt.Sprintf("%.40s is neither a string nor a list of strings", data)}
+		}
 	}
-	*s = many
+	*s = out
 	return nil
 }
