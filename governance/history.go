@@ -123,3 +123,14 @@ func (q SeriesQuery) Coarsen(step time.Duration) (SeriesQuery, error) {
 	}
 	return q, nil
 }
+
+// Limits of a report. What exceeds them is refused whole.
+const (
+	MaxSamples     = 10_000
+	MaxTransitions = 1_000
+	MaxSeriesName  = 512 // bytes of a command
+	// MaxSampleAge is how old the oldest sample may be, MaxSampleAhead how far
+	// ahead of the control plane's clock the newest.
+	MaxSampleAge   = 24 * time.Hour
+	MaxSampleAhead = 5 * time.Minute
+)

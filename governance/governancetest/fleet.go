@@ -1,0 +1,159 @@
+package governancetest
+
+import (
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weirmesh/weir/governance"
+)
+
+func (w *world) instances(app governance.App) []governance.Instance {
+	w.Helper()
+	out, err := w.Store.Instances(w.Context(), app)
+	w.must(err)
+	return out
+}
+
+func (w *world) heard(app governance.App, id string) governance.Instance {
+	return governance.Instance{App: app, ID: id, Name: id + "-pod", SDK: "go/1", Seen: w.Now()}
+}
+
+var fleetTests = map[string]func(*world){
+	"InstancesComeAndGo": func(w *world) {
+		a, b := w.heard(inventory, "b"), w.heard(inventory, "a")
+		a.Calls = []governance.App{orders, inventory, orders}
+		w.must(w.Store.PutInstances(w.Context(), a, b, w.heard(orders, "o")))
+		w.must(w.Store.PutInstances(w.Context()))
+		got := w.instances(inventory)
+		if len(got) != 2 || got[0].ID != "a" || got[1].ID != "b" {
+			w.Fatalf("inventory is %+v", got)
+		}
+		if i := got[1]; i.Name != "b-pod" || i.SDK != "go/1" || !i.Joined.Equal(w.Now()) || i.Applied != nil || !reflect.DeepEqual(i.Calls, []governance.App{inventory, orders}) {
+			w.Fatalf("b is %+v", i)
+		}
+		if all := w.instances(governance.App{}); len(all) != 3 {
+			w.Fatalf("all are %+v", all)
+		}
+		w.Advance(governance.InstanceGone - time.Second)
+		joined := got[1].Joined
+		w.must(w.Store.PutInstances(w.Context(), governance.Instance{App: inventory, ID: "b", Seen: w.Now()}))
+		w.Advance(time.Second)
+		got = w.instances(governance.App{})
+		if len(got) != 1 || got[0].ID != "b" || got[0].Name != "b-pod" || !got[0].Joined.Equal(joined) || len(got[0].Calls) != 2 {
+			w.Fatalf("after a while there are %+v", got)
+		}
+		for range 2 {
+			w.must(w.Store.SweepInstances(w.Context()))
+		}
+		if left := w.events(governance.EventLeft); len(left) != 2 {
+			w.Fatalf("left: %+v", left)
+		}
+		w.must(w.Store.PutInstances(w.Context(), w.heard(inventory, "a")))
+		if n := len(w.events(governance.EventJoined)); n != 4 {
+			w.Fatalf("%d joined, want 3 and one that came back", n)
+		}
+		if got := w.instances(inventory); len(got) != 2 || !got[0].Joined.Equal(w.Now()) {
+			w.Fatalf("back is %+v", got)
+		}
+	},
+	"WhatTheyApplyIsKept": func(w *world) {
+		i := w.heard(inventory, "a")
+		i.Applied, i.AppliedAt = &governance.Applied{Version: 3, Hash: "sha256:3"}, w.Now()
+		w.must(w.Store.PutInstances(w.Context(), i))
+		w.must(w.Store.PutInstances(w.Context(), w.heard(inventory, "a")))
+		if got := w.instances(inventory)[0]; !reflect.DeepEqual(got.Applied, i.Applied) || !got.AppliedAt.Equal(i.AppliedAt) {
+			w.Fatalf("applied %+v at %s", got.Applied, got.AppliedAt)
+		}
+		old := i
+		old.Applied, old.AppliedAt = &governance.Applied{Version: 2, Hash: "sha256:2"}, w.Now().Add(-time.Second)
+		w.must(w.Store.PutInstances(w.Context(), old))
+		if got := w.instances(inventory)[0]; got.Applied.Version != 3 {
+			w.Fatalf("an older word replaced a newer one: %+v", got.Applied)
+		}
+	},
+	"RefusalsAreEventsOnce": func(w *world) {
+		i := w.heard(inventory, "a")
+		refusal := &governance.Refusal{Version: 4, Hash: "sha256:4", Policy: "shop/x", Reason: "no such mode"}
+		i.Applied = &governance.Applied{Version: 3, Hash: "sha256:3", Refused: refusal}
+		for range 3 {
+			w.Advance(time.Second)
+			i.AppliedAt, i.Seen = w.Now(), w.Now()
+			w.must(w.Store.PutInstances(w.Context(), i))
+		}
+		got := w.events(governance.EventRefused)
+		if len(got) != 1 || got[0].Version != 4 || got[0].Policy != "shop/x" || got[0].Instance != "a" || got[0].Reason != refusal.Reason || got[0].App != inventory {
+			w.Fatalf("events %+v", got)
+		}
+		if got := w.instances(inventory)[0]; !reflect.DeepEqual(got.Applied.Refused, refusal) {
+			w.Fatalf("refused %+v", got.Applied.Refused)
+		}
+	},
+	"ManyAtOnce": func(w *world) {
+		const n = 200
+		var wg sync.WaitGroup
+		for k := range 4 {
+			wg.Go(func() {
+				for j := range n / 4 {
+					// Each is heard of by two control planes at once.
+					for _, id := range []int{k, (k + 1) % 4} {
+						i := w.heard(inventory, string(rune('a'+id))+"-"+time.Duration(j).String())
+						i.Applied, i.AppliedAt = &governance.Applied{Version: int64(j)}, w.Now()
+						if err := w.Store.PutInstances(w.Context(), i); err != nil {
+							w.Error(err)
+							return
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if got := w.instances(inventory); len(got) != n {
+			w.Fatalf("%d instances, want %d", len(got), n)
+		}
+		joined, err := w.Store.Events(w.Context(), governance.EventQuery{Kinds: []string{governance.EventJoined}, Limit: 10 * n})
+		w.must(err)
+		if len(joined) != n {
+			w.Fatalf("%d joined, want %d", len(joined), n)
+		}
+	},
+	"ConfirmationsAreToldOnce": func(w *world) {
+		v := w.put(switchOf("a"), 0)
+		var wg sync.WaitGroup
+		first := make(chan bool, 8)
+		for range cap(first) {
+			wg.Go(func() {
+				ok, err := w.Store.Confirm(w.Context(), v, 24)
+				if err != nil {
+					w.Error(err)
+				}
+				first <- ok
+			})
+		}
+		wg.Wait()
+		close(first)
+		n := 0
+		for ok := range first {
+			if ok {
+				n++
+			}
+		}
+		got := w.events(governance.EventConfirmed)
+		if n != 1 || len(got) != 1 || got[0].Version != v.Version || got[0].Policy != v.Policy.Key().String() || got[0].Reason != "24 of 24 instances" {
+			w.Fatalf("%d were first; events %+v", n, got)
+		}
+	},
+	"FleetWatchersAreTold": func(w *world) {
+		moved := w.watch(w.Store.WatchInstances)
+		<-moved
+		i := w.heard(inventory, "a")
+		for n := range 3 {
+			i.Applied, i.AppliedAt = &governance.Applied{Version: int64(n + 1)}, w.Now()
+			w.must(w.Store.PutInstances(w.Context(), i))
+			w.eventually("a watcher sees what is applied", moved, func() bool {
+				return slices.ContainsFunc(w.instances(inventory), func(got governance.Instance) bool { return got.Applied != nil && got.Applied.Version == int64(n+1) })
+			})
+		}
+	},
+}

@@ -1,0 +1,149 @@
+// Package postgres keeps policies, what instances said of them, and what they
+// reported, in the schema "governance" of a PostgreSQL database.
+//
+// Three paths through it: a policy is written in one transaction that takes the
+// next version from a one-row counter (policy.go); a report is durable in a
+// staging table before it is answered, many reports to a transaction
+// (append.go); and closed minutes are folded from there into chunks of instances
+// and roll-ups of applications (fold.go), which series are read from (series.go).
+package postgres
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/weirmesh/weir/governance"
+)
+
+// Schema is the schema that Migrations are for.
+const Schema = "governance"
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrations are the goose migrations of the schema, for pg.Migrate.
+func Migrations() fs.FS {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // the directory is embedded above
+	}
+	return sub
+}
+
+// Options tunes a Store. The zero value is sane.
+type Options struct {
+	// Poll is about how often Watch looks for what a lost notification did not
+	// tell. Default 1.5 s.
+	Poll time.Duration
+	// Now tells the time. Default time.Now.
+	Now func() time.Time
+	// Log receives what goes wrong in the background. Default: discarded.
+	Log *slog.Logger
+	// Retention says how long history is kept.
+	Retention Retention
+}
+
+// Retention is how long each kind of history is kept; it goes by whole
+// partitions. Zero fields have the defaults.
+type Retention struct {
+	Instances time.Duration // of instances by the second; default 24 h, at least 26 h in effect
+	Apps10s   time.Duration // of applications by 10 s; default 7 d
+	Apps1m    time.Duration // of applications by the minute; default 90 d
+	Events    time.Duration // default 365 d
+}
+
+// WithDefaults fills in what is zero.
+func (r Retention) WithDefaults() Retention {
+	const day = 24 * time.Hour
+	for d, def := range map[*time.Duration]time.Duration{&r.Instances: day, &r.Apps10s: 7 * day, &r.Apps1m: 90 * day, &r.Events: 365 * day} {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	return r
+}
+
+// Store implements governance.Store. It is safe for concurrent use, and any
+// number of processes may use one database.
+type Store struct {
+	pool *pgxpool.Pool
+	opts Options
+
+	appends   *batcher[governance.Report]
+	instances *batcher[governance.Instance]
+	ids       *seriesIDs
+}
+
+var _ governance.Store = (*Store)(nil)
+
+// New returns a store on a pool whose database was migrated. It does no I/O; the
+// pool remains the caller's, who closes it after Run has returned.
+func New(pool *pgxpool.Pool, o Options) *Store {
+	if o.Poll <= 0 {
+		o.Poll = 1500 * time.Millisecond
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Retention = o.Retention.WithDefaults()
+	s := &Store{pool: pool, opts: o, ids: newSeriesIDs()}
+	s.appends = newBatcher(s.appendAll)
+	s.instances = newBatcher(s.putInstances)
+	return s
+}
+
+// now is the time as the database keeps it.
+func (s *Store) now() time.Time { return s.opts.Now().UTC().Truncate(time.Microsecond) }
+
+// fail gives a failure of the database the code that callers branch on. What
+// this package itself found out is left as it is.
+func fail(ctx context.Context, err error, doing string) error {
+	if err == nil {
+		return nil
+	}
+	var known *governance.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
+		return context.Cause(ctx)
+	}
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		switch pe.Code[:2] {
+		case "08", "53", "57", "40", "55":
+			// Away, out of something, shutting down, or in one another's way.
+		default:
+			return &governance.Error{Code: governance.Internal, Message: "cannot " + doing, Err: err}
+		}
+	}
+	return &governance.Error{
+		Code: governance.Unavailable, Message: "cannot " + doing + " now", Err: err,
+		Fix: "nothing was changed: try again; if it stays so, see whether PostgreSQL answers",
+	}
+}
+
+// tx runs f in a transaction. When a partition for what f wrote is missing, it
+// makes those of the present and runs f once more.
+func (s *Store) tx(ctx context.Context, o pgx.TxOptions, f func(pgx.Tx) error) error {
+	err := pgx.BeginTxFunc(ctx, s.pool, o, f)
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) && pe.Code == "23514" && pe.ConstraintName == "" {
+		if err := s.makePartitions(ctx); err != nil {
+			return err
+		}
+		return pgx.BeginTxFunc(ctx, s.pool, o, f)
+	}
+	return err
+}
