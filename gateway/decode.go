@@ -209,7 +209,7 @@ func join(field, name string) string {
 
 // suggest names the field that was probably meant, or all there are.
 func suggest(have string, names []string) string {
-	best, distance := "", max(1, len(have)/3)+1
+	best, distance := "", min(len(have), max(2, len(have)/3)+1)
 	for _, n := range names {
 		if strings.EqualFold(n, have) {
 			return "write " + n
