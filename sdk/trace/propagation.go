@@ -84,8 +84,10 @@ func Extract(c Carrier) model.SpanContext {
 		}
 	})
 	b3, haveB3 := parseB3(f.b3)
-	if !haveB3 {
-		b3, haveB3 = parseB3Multi(f)
+	if multi, ok := parseB3Multi(f); !haveB3 {
+		b3, haveB3 = multi, ok
+	} else if b3.ParentID == nil && multi.TraceID == b3.TraceID && multi.ID == b3.ID {
+		b3.ParentID = multi.ParentID // b3 has no place for it while sampling is undecided
 	}
 	w3c, haveW3C := parseTraceParent(f.traceParent)
 	switch {

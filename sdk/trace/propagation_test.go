@@ -229,6 +229,7 @@ func FuzzExtract(f *testing.F) {
 	f.Add("cc-"+traceID+"-"+spanID+"-01-x", "", "d", "1", "1", "", "true", "")
 	f.Add("", "", strings.Repeat("a", 40), "", "", "", "", "")
 	f.Add("00-", "", "0-0-0-0", "+1", "-1", "0", "2", "0")
+	f.Add("0", "0", "2", "1", "1", "1", "2", "")
 	f.Fuzz(func(t *testing.T, traceparent, tracestate, b3, id, span, parent, sampled, flags string) {
 		in := trace.Strings{}
 		for k, v := range map[string]string{
