@@ -37,7 +37,7 @@ var heavy = []struct {
 	{
 		"pgx",
 		[]string{"github.com/jackc/"},
-		[]string{"*/postgres/...", "internal/pg", "internal/testdb", "cmd/..."},
+		[]string{"*/postgres/...", "internal/access/postgres", "internal/pg", "internal/testdb", "cmd/..."},
 	},
 	{
 		"dubbo-go",

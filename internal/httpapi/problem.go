@@ -118,7 +118,7 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 		return fromStatus(status)
 	}
 	if c, ok := codedOf(err); ok {
-		if p := c.problem(conditional(ctx)); p != nil {
+		if p := c.problem(from(ctx).http); p != nil {
 			if p.Status >= http.StatusInternalServerError {
 				a.log.WarnContext(ctx, "request cannot be served", "status", p.Status, "error", err)
 			}
@@ -134,7 +134,7 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 }
 
 // problem is nil for what the client must not see.
-func (c coded) problem(conditional bool) *Problem {
+func (c coded) problem(r *http.Request) *Problem {
 	detail := c.message
 	status := 0
 	switch c.code {
@@ -147,7 +147,7 @@ func (c coded) problem(conditional bool) *Problem {
 		status = http.StatusNotFound
 	case "conflict":
 		status = http.StatusConflict
-		if conditional {
+		if conditional(r) {
 			status = http.StatusPreconditionFailed
 		}
 	case "forbidden":
@@ -161,7 +161,11 @@ func (c coded) problem(conditional bool) *Problem {
 	}
 	var errs []*huma.ErrorDetail
 	if c.field != "" {
-		errs = append(errs, At("body."+c.field, detail))
+		place := "body."
+		if r != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			place = "query."
+		}
+		errs = append(errs, At(place+c.field, detail))
 		detail = c.field + ": " + detail
 	}
 	if c.fix != "" {

@@ -93,9 +93,8 @@ func remote(r *http.Request) string {
 
 func newID() string { return rand.Text()[:12] }
 
-// conditional reports whether the request in ctx has a precondition.
-func conditional(ctx context.Context) bool {
-	r := from(ctx).http
+// conditional reports whether a request has a precondition.
+func conditional(r *http.Request) bool {
 	return r != nil && (r.Header.Get("If-Match") != "" || r.Header.Get("If-None-Match") != "")
 }
 

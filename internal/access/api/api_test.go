@@ -1,0 +1,217 @@
+package api_test
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/weirmesh/weir/internal/access"
+	"github.com/weirmesh/weir/internal/access/api"
+	"github.com/weirmesh/weir/internal/access/postgres"
+	"github.com/weirmesh/weir/internal/httpapi"
+	"github.com/weirmesh/weir/internal/testdb"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testdb.Main(m)) }
+
+type fixture struct {
+	t        *testing.T
+	srv      *httptest.Server
+	store    *postgres.Store
+	password string
+
+	mu  sync.Mutex
+	now time.Time
+}
+
+func setup(t *testing.T) *fixture {
+	t.Helper()
+	t.Parallel()
+	f := &fixture{t: t, now: time.Now()}
+	clock := func() time.Time { f.mu.Lock(); defer f.mu.Unlock(); return f.now }
+	f.store = postgres.NewStore(testdb.New(t, testdb.Migrated(postgres.Schema, postgres.Migrations())).Pool(), postgres.Clock(clock))
+	var err error
+	if f.password, err = f.store.Ensure(t.Context(), "admin", access.Admin); err != nil {
+		t.Fatal(err)
+	}
+	auth := access.NewAuth(f.store, nil, clock)
+	a := httpapi.New(http.NewServeMux(), httpapi.Config{Title: "test", Version: "1", Auth: auth, Audit: f.store, Log: slog.New(slog.DiscardHandler)})
+	api.Register(a, api.Deps{Store: f.store, Revoked: auth.Forget, Now: clock})
+	f.srv = httptest.NewServer(a.Handler())
+	t.Cleanup(f.srv.Close)
+	return f
+}
+
+// do sends a request and decodes the answer into out.
+func (f *fixture) do(client *http.Client, method, path, body string, out any, headers ...string) *http.Response {
+	f.t.Helper()
+	req, err := http.NewRequestWithContext(f.t.Context(), method, f.srv.URL+path, strings.NewReader(body))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if out != nil && resp.StatusCode < 300 {
+		if err := json.Unmarshal(raw, out); err != nil {
+			f.t.Errorf("%s: %v", raw, err)
+		}
+	}
+	resp.Body = io.NopCloser(strings.NewReader(string(raw)))
+	return resp
+}
+
+func (f *fixture) want(resp *http.Response, status int, words ...string) {
+	f.t.Helper()
+	raw, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != status {
+		f.t.Errorf("got %s %s, want %d", resp.Status, raw, status)
+	}
+	for _, w := range words {
+		if !strings.Contains(string(raw), w) {
+			f.t.Errorf("%q is not in %s", w, raw)
+		}
+	}
+}
+
+func (f *fixture) browser() *http.Client {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	c := *f.srv.Client()
+	c.Jar = jar
+	return &c
+}
+
+func (f *fixture) login(c *http.Client, user, password string) *http.Response {
+	f.t.Helper()
+	body, err := json.Marshal(map[string]string{"user": user, "password": password})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return f.do(c, "POST", "/api/v1/login", string(body), nil)
+}
+
+func TestSession(t *testing.T) {
+	f := setup(t)
+	b := f.browser()
+	f.want(f.do(b, "GET", "/api/v1/me", "", nil), http.StatusUnauthorized, "log in")
+	resp := f.login(b, "admin", f.password)
+	f.want(resp, http.StatusOK, `"name":"admin"`)
+	set := resp.Header.Get("Set-Cookie")
+	for _, want := range []string{"weir_session=", "HttpOnly", "SameSite=Strict", "Path=/"} {
+		if !strings.Contains(set, want) {
+			t.Errorf("the cookie lacks %s: %s", want, set)
+		}
+	}
+	f.want(f.do(b, "GET", "/api/v1/me", "", nil), http.StatusOK, `{"kind":"user","name":"admin","role":"admin","namespaces":[]}`)
+	f.want(f.do(b, "POST", "/api/v1/logout", "", nil, "Sec-Fetch-Site", "cross-site"), http.StatusForbidden)
+	stolen := b.Jar.Cookies(must(url.Parse(f.srv.URL)))[0].Value
+	f.want(f.do(b, "POST", "/api/v1/logout", "", nil, "Sec-Fetch-Site", "same-origin"), http.StatusNoContent)
+	f.want(f.do(f.srv.Client(), "GET", "/api/v1/me", "", nil, "Cookie", access.SessionCookie+"="+stolen), http.StatusUnauthorized, "log in again")
+	// The password is nowhere in an answer, even to a bad request.
+	f.want(f.do(b, "POST", "/api/v1/login", `{"user":"admin","password":["hunter2"]}`, nil), http.StatusUnprocessableEntity, "body.password")
+	if raw, _ := io.ReadAll(f.do(b, "POST", "/api/v1/login", `{"user":"admin","password":["hunter2"]}`, nil).Body); strings.Contains(string(raw), "hunter2") {
+		t.Errorf("it is in %s", raw)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestGuessingIsSlowedDown(t *testing.T) {
+	f := setup(t)
+	for range 5 {
+		f.want(f.login(f.srv.Client(), "admin", "wrong"), http.StatusUnauthorized, "name or password is wrong")
+	}
+	resp := f.login(f.srv.Client(), "admin", f.password)
+	f.want(resp, http.StatusTooManyRequests, "wait 10 s")
+	if resp.Header.Get("Retry-After") != "10" {
+		t.Errorf("Retry-After is %q", resp.Header.Get("Retry-After"))
+	}
+	f.mu.Lock()
+	f.now = f.now.Add(10 * time.Second)
+	f.mu.Unlock()
+	f.want(f.login(f.srv.Client(), "admin", f.password), http.StatusOK)
+	for i := 0; ; i++ {
+		if resp := f.login(f.srv.Client(), "nobody"+strings.Repeat("x", i), "x"); resp.StatusCode == http.StatusTooManyRequests {
+			break // one peer may not try many names either
+		}
+		if i > 40 {
+			t.Fatal("nothing slows this peer down")
+		}
+	}
+	list, err := f.store.Audit(t.Context(), access.AuditQuery{Action: "login", Principal: "user:admin"})
+	if err != nil || len(list) != 6 || list[0].Outcome != "ok" || !strings.HasPrefix(list[1].Outcome, "denied: ") {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+func TestTokensAndAudit(t *testing.T) {
+	f := setup(t)
+	b := f.browser()
+	f.want(f.login(b, "admin", f.password), http.StatusOK)
+	why := []string{"Weir-Reason", "for the pipeline"}
+	f.want(f.do(b, "POST", "/api/v1/tokens", `{"name":"ci","role":"operator"}`, nil), http.StatusBadRequest, "needs a reason")
+	f.want(f.do(b, "POST", "/api/v1/tokens", `{"name":"CI 1","role":"operator"}`, nil, why...), http.StatusUnprocessableEntity, "body.name", "choose one such as")
+	f.want(f.do(b, "POST", "/api/v1/tokens", `{"name":"ci","role":"root"}`, nil, why...), http.StatusUnprocessableEntity, "body.role")
+	var made api.MadeToken
+	f.want(f.do(b, "POST", "/api/v1/tokens", `{"name":"ci","role":"operator","namespaces":["shop"]}`, &made, why...), http.StatusCreated)
+	f.want(f.do(b, "POST", "/api/v1/tokens", `{"name":"ci","role":"operator"}`, nil, why...), http.StatusConflict, "revoke it first")
+	bearer := []string{"Authorization", "Bearer " + made.Secret}
+	f.want(f.do(f.srv.Client(), "GET", "/api/v1/me", "", nil, bearer...), http.StatusOK, `{"kind":"token","name":"ci","role":"operator","namespaces":["shop"]}`)
+	f.want(f.do(f.srv.Client(), "GET", "/api/v1/tokens", "", nil, bearer...), http.StatusForbidden, "needs the role admin")
+	f.want(f.do(b, "GET", "/api/v1/tokens", "", nil), http.StatusOK, `"createdBy":"user:admin"`)
+	f.want(f.do(b, "DELETE", "/api/v1/tokens/ci", "", nil, why...), http.StatusNoContent)
+	f.want(f.do(f.srv.Client(), "GET", "/api/v1/me", "", nil, bearer...), http.StatusUnauthorized, "revoked")
+	f.want(f.do(b, "DELETE", "/api/v1/tokens/ci", "", nil, why...), http.StatusNotFound, "weir token list")
+
+	var page api.Audit
+	f.want(f.do(b, "GET", "/api/v1/audit?limit=2&object=token+ci", "", &page), http.StatusOK)
+	if len(page.Items) != 2 || page.Next == 0 || page.Items[0].Action != "revoke-token" || !strings.HasPrefix(page.Items[0].Outcome, "failed: there is no token ci") ||
+		page.Items[1].Outcome != "ok" || page.Items[1].Reason != "for the pipeline" || page.Items[1].Principal != "user:admin" {
+		t.Errorf("%+v", page)
+	}
+	f.want(f.do(b, "GET", "/api/v1/audit?limit=0&before=x", "", nil), http.StatusUnprocessableEntity, "query.before")
+	f.want(f.do(b, "GET", "/api/v1/audit?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "", nil), http.StatusUnprocessableEntity, "query.from")
+	f.want(f.do(b, "GET", "/api/v1/audit?form=x", "", nil), http.StatusBadRequest, "query.form")
+}
+
+func TestPasswordsChange(t *testing.T) {
+	f := setup(t)
+	b := f.browser()
+	f.want(f.login(b, "admin", f.password), http.StatusOK)
+	f.want(f.do(b, "POST", "/api/v1/me/password", `{"current":"wrong","new":"a new long password"}`, nil), http.StatusBadRequest, "current password is wrong")
+	f.want(f.do(b, "POST", "/api/v1/me/password", `{"current":"`+f.password+`","new":"short"}`, nil), http.StatusUnprocessableEntity, "body.new")
+	f.want(f.do(b, "POST", "/api/v1/me/password", `{"current":"`+f.password+`","new":"a new long password"}`, nil), http.StatusNoContent)
+	f.want(f.do(b, "GET", "/api/v1/me", "", nil), http.StatusUnauthorized)
+	f.want(f.login(b, "admin", "a new long password"), http.StatusOK)
+	var reset struct{ Password string }
+	f.want(f.do(b, "POST", "/api/v1/accounts/admin/reset-password", "", &reset, "Weir-Reason", "lost"), http.StatusOK)
+	f.want(f.login(b, "admin", reset.Password), http.StatusOK)
+	f.want(f.do(b, "POST", "/api/v1/accounts/nobody/reset-password", "", nil, "Weir-Reason", "lost"), http.StatusNotFound)
+}
