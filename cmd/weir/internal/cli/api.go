@@ -34,7 +34,11 @@ import (
 //
 // Those that write also call reason := api.reason() and send *reason.
 func (m *Main) domainCommands() []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{
+		m.tokenCommand(),
+		m.accountCommand(),
+		m.auditCommand(),
+	}
 }
 
 // clientDefaults are the settings of commands that ask an API.
