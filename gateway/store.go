@@ -20,6 +20,9 @@ type Write struct {
 	Expect Revision
 }
 
+// MaxHistory is how many versions History returns at most.
+const MaxHistory = 1000
+
 // AnyRevision as the expected revision writes whatever is there.
 const AnyRevision Revision = -1
 
@@ -42,7 +45,8 @@ type Store interface {
 	// by key, and the revision of the whole table.
 	List(ctx context.Context, namespace string) ([]Version, Revision, error)
 
-	// History returns the versions of one route, the newest first.
+	// History returns the versions of one route, tombstones included, the newest
+	// first; limit is 1 to MaxHistory, 0 for 100. A route that never was has none.
 	History(ctx context.Context, key Key, limit int) ([]Version, error)
 
 	// Nodes returns what the gateways said that they serve, sorted by name; those
@@ -58,16 +62,19 @@ type Store interface {
 // serves.
 type Source interface {
 	// Since returns what changed after rev, tombstones included, and the revision
-	// up to which it is whole. Since(ctx, 0) is everything that lives. When rev
-	// lies ahead of the store (another database, or an older backup), or too far
-	// behind, Full is set and the delta is everything that lives.
+	// up to which it is whole. Full says that the delta is instead everything that
+	// lives: so it is for rev 0, for one that lies ahead of the store (another
+	// database, or an older backup), and for one too far behind. A reader whose
+	// checksum then differs from the delta's reads Since(ctx, 0) once.
 	Since(ctx context.Context, rev Revision) (Delta, error)
 
 	// Watch calls changed, from one goroutine, whenever the revision may have
-	// moved, and at least once. It returns when ctx ends.
+	// moved, at least once, and every few seconds whatever happens, so that a
+	// reader may leave what failed to the next call. It returns when ctx ends, with
+	// its cause.
 	Watch(ctx context.Context, changed func()) error
 
-	// SetNode records what a gateway serves.
+	// SetNode records what a gateway serves, and that it was heard of now.
 	SetNode(ctx context.Context, n Node) error
 }
 
