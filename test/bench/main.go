@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/weirmesh/weir/internal/run"
+	"github.com/weirmesh/weir/test/bench/breaker"
 	"github.com/weirmesh/weir/test/bench/child"
 	"github.com/weirmesh/weir/test/bench/consumer"
 	"github.com/weirmesh/weir/test/bench/discovery"
@@ -43,33 +45,50 @@ func bench(args []string) error {
 	}
 	ctx, _, release := run.Signals(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer release()
-	switch name {
-	case "-h", "-help", "--help", "help":
-		return usage(os.Stdout)
-	case "discovery":
-		options, err := discovery.ParseOptions(args, os.Stderr)
-		if errors.Is(err, flag.ErrHelp) {
-			return nil
+	for _, b := range benchmarks {
+		if b.name != name {
+			continue
 		}
+		if err := b.run(ctx, args); !errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return nil
+	}
+	if strings.TrimLeft(name, "-") == "h" || strings.TrimLeft(name, "-") == "help" {
+		return usage(os.Stdout)
+	}
+	return fmt.Errorf("no benchmark is called %q; go run . -h lists them", name)
+}
+
+// benchmark is one comparison.
+type benchmark struct {
+	name, about string
+	run         func(ctx context.Context, args []string) error
+}
+
+// of makes a benchmark of a package's two functions.
+func of[O any](name, about string, parse func([]string, io.Writer) (O, error), run func(context.Context, O, io.Writer, io.Writer) error) benchmark {
+	return benchmark{name, about, func(ctx context.Context, args []string) error {
+		options, err := parse(args, os.Stderr)
 		if err != nil {
 			return err
 		}
-		return discovery.Run(ctx, options, os.Stdout, os.Stderr)
-	default:
-		return fmt.Errorf("no benchmark is called %q; there is: discovery", name)
-	}
+		return run(ctx, options, os.Stdout, os.Stderr)
+	}}
+}
+
+var benchmarks = []benchmark{
+	of("discovery", "how consumers learn of instances: Kubernetes through Weir beside dubbo-go's own registry on ZooKeeper", discovery.ParseOptions, discovery.Run),
+	of("breaker", "a guarded call beside hystrix-go and gobreaker", breaker.ParseOptions, breaker.Run),
 }
 
 func usage(w io.Writer) error {
-	_, err := fmt.Fprint(w, `Bench compares Weir with its peers, in the same run on the same machine.
-
-Usage: go run . BENCHMARK [flags]
-
-  discovery   how consumers learn of instances: Kubernetes through Weir beside
-              dubbo-go's own registry on ZooKeeper
-
-go run . BENCHMARK -h lists the flags of one. Progress goes to standard error,
-the report to standard output.
-`)
+	var b strings.Builder
+	b.WriteString("Bench compares Weir with its peers, in the same run on the same machine.\n\nUsage: go run . BENCHMARK [flags]\n\n")
+	for _, m := range benchmarks {
+		fmt.Fprintf(&b, "  %-11s %s\n", m.name, m.about)
+	}
+	b.WriteString("\ngo run . BENCHMARK -h lists the flags of one. Progress goes to standard error,\nthe report to standard output.\n")
+	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -70,8 +70,10 @@ if [[ $target != up ]]; then
   [[ -e /usr/include/stdlib.h ]] || need "the C library's headers" libc6-dev
 fi
 if [[ $target == bench ]]; then
-  [[ -e /usr/share/java/zookeeper.jar ]] || need "ZooKeeper, the peer to compare with" zookeeper
+  [[ -e /usr/share/java/zookeeper.jar ]] || need "ZooKeeper, a peer to compare with" zookeeper
   program java default-jre-headless
+  program nginx nginx
+  program caddy caddy
 fi
 ((${#missing[@]})) || exit 0
 
@@ -124,7 +126,9 @@ if ! install_all; then
   apt update >"$log" 2>&1 || { tail -n 20 "$log" >&2; fail "apt-get update failed (see above): is the network there?"; }
   install_all || { tail -n 20 "$log" >&2; fail "apt-get could not install ${packages[*]} (see above)"; }
 fi
-if has containerd && command -v systemctl >/dev/null && [[ -d /run/systemd/system ]]; then
-  "${as_root[@]}" systemctl disable --quiet containerd.service || true
-fi
+for service in containerd nginx caddy; do # not at the next boot either
+  if has "$service" && command -v systemctl >/dev/null && [[ -d /run/systemd/system ]]; then
+    "${as_root[@]}" systemctl disable --quiet "$service.service" || true
+  fi
+done
 echo "installed ${packages[*]}"
