@@ -1,0 +1,109 @@
+package dubbo
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weirmesh/weir/gateway"
+	"github.com/weirmesh/weir/registry"
+)
+
+// metrics are the counters of all routes.
+type metrics struct {
+	d        *Dubbo
+	requests *prometheus.CounterVec
+	attempts *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	pending  *prometheus.Desc
+	peers    *prometheus.Desc
+}
+
+func newMetrics(d *Dubbo) *metrics {
+	route := []string{"namespace", "route", "command", "peer"}
+	return &metrics{
+		d: d,
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_gateway_dubbo_requests_total",
+			Help: "Requests served by Dubbo methods, by how they ended: ok, or the kind of the problem.",
+		}, append(route, "outcome")),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_gateway_dubbo_retries_total",
+			Help: "Calls made again on another endpoint.",
+		}, route),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "weir_gateway_dubbo_request_seconds",
+			Help:    "Time from a request's arguments to the provider's answer, retries included.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, route),
+		pending: prometheus.NewDesc("weir_gateway_dubbo_calls_pending", "Calls under way.", []string{"app"}, nil),
+		peers:   prometheus.NewDesc("weir_gateway_dubbo_endpoints", "Endpoints of providers that may be called.", []string{"app", "protocol"}, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	m.requests.Describe(ch)
+	m.attempts.Describe(ch)
+	m.seconds.Describe(ch)
+	ch <- m.pending
+	ch <- m.peers
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	m.requests.Collect(ch)
+	m.attempts.Collect(ch)
+	m.seconds.Collect(ch)
+	m.d.mu.Lock()
+	apps := make([]*application, 0, len(m.d.apps))
+	for _, a := range m.d.apps {
+		apps = append(apps, a)
+	}
+	m.d.mu.Unlock()
+	for _, a := range apps {
+		var pending int64
+		count := map[string]int{protocolDubbo: 0, protocolTriple: 0}
+		a.mu.Lock()
+		for _, e := range a.have {
+			pending += e.pending.Load()
+			count[e.protocol]++
+		}
+		a.mu.Unlock()
+		ch <- prometheus.MustNewConstMetric(m.pending, prometheus.GaugeValue, float64(pending), a.name.String())
+		for protocol, n := range count {
+			ch <- prometheus.MustNewConstMetric(m.peers, prometheus.GaugeValue, float64(n), a.name.String(), protocol)
+		}
+	}
+}
+
+// counts are the counters of one route, looked up once.
+type counts struct {
+	vec     *prometheus.CounterVec
+	ok      prometheus.Counter
+	retries prometheus.Counter
+	seconds prometheus.Observer
+
+	mu   sync.Mutex
+	kind map[Kind]prometheus.Counter
+}
+
+func (m *metrics) of(key gateway.Key, command string, app registry.App) *counts {
+	labels := prometheus.Labels{"namespace": key.Namespace, "route": key.Name, "command": command, "peer": app.String()}
+	c := &counts{vec: m.requests.MustCurryWith(labels), kind: map[Kind]prometheus.Counter{}}
+	c.ok = c.vec.WithLabelValues("ok")
+	c.retries = m.attempts.With(labels)
+	c.seconds = m.seconds.With(labels)
+	return c
+}
+
+func (c *counts) failed(k Kind) {
+	c.mu.Lock()
+	counter := c.kind[k]
+	if counter == nil {
+		counter = c.vec.WithLabelValues(string(k))
+		c.kind[k] = counter
+	}
+	c.mu.Unlock()
+	counter.Inc()
+}
