@@ -11,6 +11,7 @@ package sketch
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"time"
 )
 
@@ -83,8 +84,8 @@ func (s *Sketch) Merge(o *Sketch) {
 		return
 	}
 	// From the top down, so that what is about to be collapsed is so at once.
-	for i := len(o.bins) - 1; i >= 0; i-- {
-		if n := o.bins[i]; n > 0 {
+	for i, n := range slices.Backward(o.bins) {
+		if n > 0 {
 			s.add(o.first+i, n)
 		}
 	}
@@ -162,11 +163,10 @@ func (s *Sketch) collapse(lowest int) {
 	for _, n := range s.bins[:min(drop, len(s.bins))] {
 		sum = saturate(sum, n)
 	}
-	kept := 0
+	kept := 1
 	if drop < len(s.bins) {
 		kept = copy(s.bins, s.bins[drop:])
 	} else {
-		kept = 1
 		s.bins[0] = 0
 	}
 	clear(s.bins[kept:])

@@ -21,6 +21,8 @@ const (
 	stateMask = 1<<stateBits - 1
 )
 
+func word(gen, state uint64) uint64 { return gen<<stateBits | state }
+
 // Circuit guards the calls of one series. It is safe for concurrent use.
 type Circuit struct {
 	set      *Set
@@ -149,7 +151,7 @@ func (c *Circuit) apply(p *policySet, now int64) {
 	// What was decided under another mode does not bind this one.
 	gen := c.word.Load()>>stateBits + 1
 	c.rules.Store(r)
-	c.word.Store(gen<<stateBits | closed)
+	c.word.Store(word(gen, closed))
 	if old.mode == governance.ModeForcedOpen || old.mode == governance.ModeDisabled {
 		c.clearWindow() // it tells of long ago
 	}
@@ -225,7 +227,7 @@ func (c *Circuit) move(now int64, r *rules, to uint64, cause string, w windowed)
 			Reason: ReasonOpen, Series: c.series, Cause: cause, Until: c.set.wallTime(now + r.openFor),
 		})
 	}
-	c.word.Store(gen<<stateBits | to)
+	c.word.Store(word(gen, to))
 	if to == closed {
 		c.clearWindow()
 	}
@@ -250,10 +252,10 @@ func (c *Circuit) admit(now int64, r *rules) admission {
 		// Changed a moment ago: this call still goes by what it saw.
 		return admission{gen: c.word.Load() >> stateBits}
 	}
-	word := c.word.Load()
-	switch word & stateMask {
+	seen := c.word.Load()
+	switch seen & stateMask {
 	case closed:
-		return admission{gen: word >> stateBits}
+		return admission{gen: seen >> stateBits}
 	case open:
 		if now < c.openUntil.Load() {
 			return admission{refused: c.answerOpen(r)}
@@ -270,7 +272,7 @@ func (c *Circuit) admit(now int64, r *rules) admission {
 			}
 			// The probes do not come back. They are given up, so that one that
 			// hangs does not keep the circuit from closing for ever.
-			c.word.Store((word>>stateBits+1)<<stateBits | halfOpen)
+			c.word.Store(word(seen>>stateBits+1, halfOpen))
 			c.probing, c.passed = 0, 0
 		}
 	}
@@ -300,7 +302,7 @@ func (c *Circuit) answerOpen(r *rules) *Refused {
 func (c *Circuit) giveBack(gen uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.word.Load() == gen<<stateBits|halfOpen {
+	if c.word.Load() == word(gen, halfOpen) {
 		c.probing--
 	}
 }
@@ -310,7 +312,7 @@ func (c *Circuit) probeEnded(now int64, gen uint64, o Outcome, took int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.rules.Load()
-	if c.word.Load() != gen<<stateBits|halfOpen {
+	if c.word.Load() != word(gen, halfOpen) {
 		return
 	}
 	c.probing--
@@ -362,7 +364,7 @@ func (c *Circuit) judge(now int64, r *rules, gen uint64) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.word.Load() != gen<<stateBits|closed || c.rules.Load().mode != governance.ModeAuto {
+	if c.word.Load() != word(gen, closed) || c.rules.Load().mode != governance.ModeAuto {
 		return // somebody else was first
 	}
 	window := time.Duration(r.width * buckets)
@@ -404,8 +406,8 @@ func (c *Circuit) begin(ctx context.Context, call *Call) *Refused {
 	case governance.ModeForcedClosed, governance.ModeDisabled:
 		a.gen = c.word.Load() >> stateBits
 	default:
-		if word := c.word.Load(); word&stateMask == closed {
-			a.gen = word >> stateBits
+		if seen := c.word.Load(); seen&stateMask == closed {
+			a.gen = seen >> stateBits
 		} else {
 			a = c.admit(now, r)
 			c.set.events.deliver()

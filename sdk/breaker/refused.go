@@ -25,7 +25,7 @@ const (
 
 // Refused is the error of calls that were not let through. It is shared by many
 // calls: do not change it.
-type Refused struct {
+type Refused struct { //nolint:errname // its users read "refused because", not "an error of kind"
 	Reason Reason
 	Series governance.Series
 	// Policy, Version, Kind and Why (the reason that its author gave) are of the

@@ -126,7 +126,9 @@ func (s *Set) Circuit(series governance.Series, opts ...CircuitOption) *Circuit 
 	if c := (*s.circuits.Load())[series]; c != nil {
 		return c
 	}
-	return s.make(series, opts)
+	c := s.make(series, opts)
+	s.events.deliver()
+	return c
 }
 
 func (s *Set) make(series governance.Series, opts []CircuitOption) *Circuit {
