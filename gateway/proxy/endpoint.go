@@ -1,0 +1,164 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Of connections to upstreams.
+const (
+	maxIdlePerEndpoint = 512
+	// idleConnTimeout is below what common servers (Tomcat 20 s, most others 60 s
+	// and more) keep a silent connection for, so that few requests meet one that
+	// is about to be closed.
+	idleConnTimeout      = 15 * time.Second
+	maxResponseHeader    = 1 << 20 // bytes
+	expectContinueWaits  = time.Second
+	tlsHandshakeTimeout  = 5 * time.Second
+	upstreamBuffer       = 8 << 10 // bytes, each way
+	http2PingAfter       = 30 * time.Second
+	http2PingTimeout     = 10 * time.Second
+	defaultDialTimeout   = 2 * time.Second
+	keepAliveOfUpstreams = 15 * time.Second
+)
+
+// endpoint is one address to send requests to, with connections of its own: no
+// two endpoints meet at a lock, and one that goes takes its connections along.
+type endpoint struct {
+	address   string // host:port
+	scheme    string
+	protocol  string
+	transport *http.Transport
+	dial      *dialer
+
+	active       atomic.Int64 // requests under way
+	gone         atomic.Bool  // gets no new ones
+	refusals     atomic.Int32 // in a row
+	ejectedUntil atomic.Int64 // Unix nanoseconds
+
+	mu       sync.Mutex
+	upgrades *http.Transport // speaks HTTP/1.1, where transport may not
+}
+
+// dialer connects, and tells that this failed from all else that can fail.
+type dialer struct {
+	net.Dialer
+	tls *tls.Config // of https; ServerName is filled in
+}
+
+// connectError means that no connection was had, so nothing was sent.
+type connectError struct{ err error }
+
+func (e *connectError) Error() string { return e.err.Error() }
+func (e *connectError) Unwrap() error { return e.err }
+
+func (d *dialer) connect(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, &connectError{err}
+	}
+	return c, nil
+}
+
+func (d *dialer) connectTLS(protocols ...string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := d.connect(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		config := d.tls.Clone()
+		config.NextProtos = protocols
+		if config.ServerName == "" {
+			config.ServerName, _, _ = net.SplitHostPort(address)
+		}
+		ctx, cancel := context.WithTimeout(ctx, tlsHandshakeTimeout)
+		defer cancel()
+		secure := tls.Client(c, config)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(&connectError{err}, ignoreClosed(c.Close()))
+		}
+		return secure, nil
+	}
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func newEndpoint(d *dialer, address, protocol string) *endpoint {
+	e := &endpoint{address: address, scheme: "http", protocol: protocol, dial: d}
+	if protocol == "https" {
+		e.scheme = "https"
+	}
+	e.transport = e.newTransport(false)
+	return e
+}
+
+// newTransport makes one. Redirects are the client's to follow, compression is
+// between client and upstream, and proxies of the environment are for others.
+func (e *endpoint) newTransport(http1 bool) *http.Transport {
+	t := &http.Transport{
+		DialContext:            e.dial.connect,
+		DisableCompression:     true,
+		MaxIdleConnsPerHost:    maxIdlePerEndpoint,
+		IdleConnTimeout:        idleConnTimeout,
+		ExpectContinueTimeout:  expectContinueWaits,
+		MaxResponseHeaderBytes: maxResponseHeader,
+		WriteBufferSize:        upstreamBuffer,
+		ReadBufferSize:         upstreamBuffer,
+		Protocols:              new(http.Protocols),
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: http2PingAfter, PingTimeout: http2PingTimeout},
+	}
+	switch {
+	case e.protocol == "h2c" && !http1:
+		t.Protocols.SetUnencryptedHTTP2(true)
+	case e.protocol == "https" && !http1:
+		t.Protocols.SetHTTP1(true)
+		t.Protocols.SetHTTP2(true)
+		t.DialTLSContext = e.dial.connectTLS("h2", "http/1.1")
+	case e.protocol == "https":
+		t.Protocols.SetHTTP1(true)
+		t.DialTLSContext = e.dial.connectTLS("http/1.1")
+	default:
+		t.Protocols.SetHTTP1(true)
+	}
+	return t
+}
+
+// transportFor returns the transport of a request. One that asks for an upgrade
+// needs HTTP/1.1.
+func (e *endpoint) transportFor(upgrade bool) *http.Transport {
+	if !upgrade || e.protocol == "http1" {
+		return e.transport
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.upgrades == nil {
+		e.upgrades = e.newTransport(true)
+	}
+	return e.upgrades
+}
+
+// retire keeps new requests away. Those under way go on.
+func (e *endpoint) retire() {
+	e.gone.Store(true)
+	e.closeIdle()
+}
+
+func (e *endpoint) closeIdle() {
+	e.transport.CloseIdleConnections()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.upgrades != nil {
+		e.upgrades.CloseIdleConnections()
+	}
+}
