@@ -37,6 +37,10 @@ type Options struct {
 	// server is still coming up. Default 30 s; negative: one attempt. A
 	// refused login or a missing database is never retried.
 	RetryFor time.Duration
+	// Lazy returns the pool at once, whether anything answers or not: for those
+	// who work on without the database. Only what is wrong with the connection
+	// string itself is an error then.
+	Lazy bool
 	// Log receives a warning for the first failed attempt of a wait. Default: discarded.
 	Log *slog.Logger
 	// Configure may change the pool's settings last, for example to register types.
@@ -73,15 +77,17 @@ func (o Options) withDefaults() Options {
 // cannot be reached, for RetryFor at most. Its errors are sentences that name
 // --database-url, hold no password, and match ErrUnreachable, ErrAuth,
 // ErrNoDatabase, ErrInvalidURL, ErrUnsupported or ErrPermission; when ctx ends
-// first, the error is its cause.
+// first, the error is its cause. With Lazy it does none of this.
 func Open(ctx context.Context, url string, o Options) (*pgxpool.Pool, error) {
 	o = o.withDefaults()
 	cfg, err := poolConfig(url, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := await(ctx, cfg.ConnConfig, o); err != nil {
-		return nil, err
+	if !o.Lazy {
+		if err := await(ctx, cfg.ConnConfig, o); err != nil {
+			return nil, err
+		}
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {

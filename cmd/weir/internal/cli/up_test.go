@@ -27,7 +27,10 @@ import (
 // These tests run the real thing, without pods: the node's are in test/e2e.
 
 func upArgs(dir string, more ...string) []string {
-	return append([]string{"up", "--data-dir", dir, "--admin-listen", "127.0.0.1:0"}, more...)
+	return append([]string{
+		"up", "--data-dir", dir, "--admin-listen", "127.0.0.1:0",
+		"--gateway-listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--tracing-listen", "127.0.0.1:0",
+	}, more...)
 }
 
 // dataDir is one that the user postgres may get into.

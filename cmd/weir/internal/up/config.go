@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/weirmesh/weir/cmd/weir/internal/role"
 	"github.com/weirmesh/weir/internal/config"
 	"github.com/weirmesh/weir/registry"
 	"github.com/weirmesh/weir/registry/kube"
@@ -63,6 +64,12 @@ type Config struct {
 	ShopDir string
 	ShopBin string
 
+	// GatewayListen, ControlListen and TracingListen are host:port of the roles
+	// on this machine.
+	GatewayListen string
+	ControlListen string
+	TracingListen string
+
 	// AdminListen is host:port of /livez, /readyz and /metrics; empty for none.
 	AdminListen string
 	LogLevel    slog.Level
@@ -78,6 +85,9 @@ func Defaults() *Config {
 		DevclusterSlot: auto,
 		Node:           true,
 		Shop:           auto,
+		GatewayListen:  fmt.Sprintf("127.0.0.1:%d", role.GatewayPort),
+		ControlListen:  fmt.Sprintf("127.0.0.1:%d", role.ControlPort),
+		TracingListen:  fmt.Sprintf("127.0.0.1:%d", role.TracingPort),
 		AdminListen:    "127.0.0.1:9001",
 		StopTimeout:    30 * time.Second,
 	}
@@ -100,6 +110,9 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	config.Choice(fs, &c.Shop, "shop", "", []string{auto, yes, no}, "run the example shop; auto: in its own cluster, if the shop was built")
 	fs.StringVar(&c.ShopDir, "shop-dir", c.ShopDir, "directory of the shop's manifests (default: examples/shop/deploy beside weir)")
 	fs.StringVar(&c.ShopBin, "shop-bin", c.ShopBin, "directory of the shop's programs (default: shop beside weir)")
+	fs.StringVar(&c.GatewayListen, role.GatewayListen, c.GatewayListen, "address of the gateway on this machine")
+	fs.StringVar(&c.ControlListen, role.ControlListen, c.ControlListen, "address of the APIs and the console on this machine")
+	fs.StringVar(&c.TracingListen, role.TracingListen, c.TracingListen, "address of the trace collector on this machine")
 	fs.StringVar(&c.AdminListen, "admin-listen", c.AdminListen, "address of /livez, /readyz and /metrics; empty for none")
 	fs.TextVar(&c.LogLevel, "log-level", c.LogLevel, "DEBUG, INFO, WARN or ERROR, for the log in the data directory")
 	fs.DurationVar(&c.StopTimeout, "stop-timeout", c.StopTimeout, "how long an orderly end may take")
@@ -150,6 +163,10 @@ func (c *Config) Validate() error {
 			bad("--admin-listen %q is no host:port: write it like 127.0.0.1:9001", c.AdminListen)
 		}
 	}
+	errs = append(errs,
+		role.CheckListen(role.GatewayListen, c.GatewayListen),
+		role.CheckListen(role.ControlListen, c.ControlListen),
+		role.CheckListen(role.TracingListen, c.TracingListen))
 	if c.StopTimeout <= 0 {
 		bad("--stop-timeout %s leaves no time to end: give a duration such as 30s", c.StopTimeout)
 	}

@@ -15,6 +15,7 @@ import (
 type database struct {
 	up     *Up
 	server *pg.Server // nil for the user's
+	url    string     // once started
 	pool   *pgxpool.Pool
 	check  *run.Check
 }
@@ -57,7 +58,7 @@ func (d *database) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.pool = pool
+	d.pool, d.url = pool, url
 	d.up.metrics.MustRegister(pg.NewPoolCollector("up", pool))
 	d.check.OK()
 	d.up.ready(partPostgres, where)

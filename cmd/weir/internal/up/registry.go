@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
+	"github.com/weirmesh/weir/cmd/weir/internal/role"
 	"github.com/weirmesh/weir/deploy"
 	"github.com/weirmesh/weir/internal/run"
 	"github.com/weirmesh/weir/registry"
@@ -22,6 +23,7 @@ import (
 type registrar struct {
 	up         *Up
 	kubernetes *kubernetes
+	late       *role.Late // told once the cluster is known
 	check      *run.Check
 	hub        *kube.Hub
 	open       atomic.Bool // hub may be asked
@@ -56,6 +58,11 @@ func (r *registrar) start(ctx context.Context) error {
 		}
 		return err
 	}
+	reviewer, err := cluster.NewReviewer(target)
+	if err != nil {
+		return err
+	}
+	r.late.Set(hub, reviewer)
 	r.check.OK()
 	r.up.ready(partRegistry, r.describe(ctx))
 	return nil

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
+	"github.com/weirmesh/weir/cmd/weir/internal/role"
 	"github.com/weirmesh/weir/internal/run"
 )
 
@@ -29,6 +30,10 @@ const (
 	partPostgres   = "postgres"
 	partKubernetes = "kubernetes"
 	partRegistry   = "registry"
+	partGateway    = "gateway"
+	partConsole    = "console"
+	partTracing    = "tracing"
+	partReach      = "reach" // of the roles by pods
 	partShop       = "shop"
 )
 
@@ -55,6 +60,8 @@ type Up struct {
 	began   time.Time
 	noShop  string // why the shop is left out
 	admin   *run.Server
+
+	console *hosted
 
 	hints func() []string
 
@@ -161,13 +168,15 @@ func (u *Up) assemble(group *run.Group) error {
 
 	db := &database{up: u}
 	kubernetes := &kubernetes{up: u}
-	registrar := &registrar{up: u, kubernetes: kubernetes}
+	late := role.NewLate()
+	registrar := &registrar{up: u, kubernetes: kubernetes, late: late}
 	shop, err := u.findShop()
 	if err != nil {
 		return err
 	}
-	parts := []run.Part{db.part(), kubernetes.part(), registrar.part()}
-	names := []string{partPostgres, partKubernetes, partRegistry}
+	u.console = u.hostConsole(db, late)
+	parts := []run.Part{db.part(), kubernetes.part(), registrar.part(), u.console.part()}
+	names := []string{partPostgres, partKubernetes, partRegistry, partConsole}
 	if shop != nil {
 		shop.kubernetes, shop.registrar = kubernetes, registrar
 		kubernetes.images = shop.images()

@@ -1,0 +1,199 @@
+package role
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/pflag"
+
+	"github.com/weirmesh/weir/cmd/weir/internal/client"
+	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
+	"github.com/weirmesh/weir/internal/access"
+	accessapi "github.com/weirmesh/weir/internal/access/api"
+	accesspg "github.com/weirmesh/weir/internal/access/postgres"
+	"github.com/weirmesh/weir/internal/httpapi"
+	"github.com/weirmesh/weir/internal/pg"
+	"github.com/weirmesh/weir/registry"
+)
+
+// AdminAccount is the account that is made at the first start.
+const AdminAccount = "admin"
+
+// cliToken is the name of the token that the command line on the same machine
+// uses.
+const cliToken = "cli"
+
+// ControlConfig are the settings of `weir control`.
+type ControlConfig struct {
+	Base
+	Database
+	Cluster
+	// Listen is host:port of the APIs and the console.
+	Listen string
+}
+
+// ControlDefaults returns the settings that hold when nothing is said.
+func ControlDefaults() *ControlConfig {
+	return &ControlConfig{Base: baseDefaults(":9001"), Cluster: clusterDefaults(), Listen: fmt.Sprintf(":%d", ControlPort)}
+}
+
+// Flags binds the settings to flags.
+func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.Listen, ControlListen, c.Listen, "address of the APIs and the console")
+	c.Database.flags(fs)
+	c.Cluster.flags(fs)
+	c.Base.flags(fs)
+}
+
+// Validate reports everything that is wrong with the settings by themselves.
+func (c *ControlConfig) Validate() error {
+	return errors.Join(CheckListen(ControlListen, c.Listen), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
+}
+
+// Host returns what runs the role alone.
+func (c *ControlConfig) Host(lookup func(string) (string, bool)) *Host {
+	return &Host{Name: ControlName, Base: c.Base, Listen: c.Listen, Flag: ControlListen, Make: func(ctx context.Context, env Env) (Service, error) {
+		hub, target, err := c.Cluster.open(ctx, lookup, env)
+		if err != nil {
+			return nil, err
+		}
+		deps := ControlDeps{Env: env, DatabaseURL: c.DatabaseURL, Password: func(password string) {
+			env.Log.WarnContext(ctx, "made the first account: change its password", "account", AdminAccount, "password", password)
+		}}
+		if hub == nil {
+			env.Log.InfoContext(ctx, "no cluster is named: pods cannot prove who they are, and applications are not known")
+			return NewControl(deps), nil
+		}
+		deps.Registry, deps.closing = hub, hub.Close
+		if deps.Reviewer, err = cluster.NewReviewer(target); err != nil {
+			hub.Close()
+			return nil, err
+		}
+		return NewControl(deps), nil
+	}}
+}
+
+// Registry is what roles ask of a cluster's applications.
+type Registry interface {
+	registry.Discoverer
+	registry.MetadataStore
+}
+
+// ControlDeps is what a control plane is put together from.
+type ControlDeps struct {
+	Env
+	DatabaseURL string
+	// Registry tells the applications; nil where there is no cluster.
+	Registry Registry
+	// Reviewer tells whose the tokens of pods are; nil where there is no cluster.
+	Reviewer access.TokenReviewer
+	// Password is told the admin's password when the account was made just now.
+	Password func(password string)
+	// DataDir, when it is set, gets a token for the command line of this machine.
+	DataDir string
+
+	closing func()
+}
+
+// Control is the role that serves every write API, the console, and the stream
+// of the SDK.
+type Control struct {
+	deps    ControlDeps
+	pool    *pgxpool.Pool
+	access  *accesspg.Store
+	handler http.Handler
+	works   []func(context.Context) error
+	closes  []func(context.Context) error
+}
+
+// NewControl returns a control plane that is not open yet.
+func NewControl(deps ControlDeps) *Control { return &Control{deps: deps} }
+
+// Open brings the database up to date, makes the first account, and puts the
+// APIs together.
+func (c *Control) Open(ctx context.Context) error {
+	d := c.deps
+	pool, err := pg.Open(ctx, d.DatabaseURL, poolOptions(d.Env, ControlName, false))
+	if err != nil {
+		return err
+	}
+	c.pool = pool
+	d.Metrics.MustRegister(pg.NewPoolCollector(ControlName, pool))
+	if err := accesspg.Migrate(ctx, pool, d.Log); err != nil {
+		return err
+	}
+	c.access = accesspg.NewStore(pool)
+	password, err := c.access.Ensure(ctx, AdminAccount, access.Admin)
+	if err != nil {
+		return err
+	}
+	if password != "" && d.Password != nil {
+		d.Password(password)
+	}
+	if d.DataDir != "" {
+		if err := c.keepToken(ctx, client.TokenFile(d.DataDir)); err != nil {
+			return err
+		}
+	}
+	auth := access.NewAuth(c.access, d.Reviewer, nil)
+	api := httpapi.New(http.NewServeMux(), httpapi.Config{Title: "Weir", Version: d.Version, Auth: auth, Audit: c.access, Log: d.Log})
+	accessapi.Register(api, accessapi.Deps{Store: c.access, Revoked: auth.Forget})
+	c.handler = api.Handler()
+	return nil
+}
+
+// keepToken makes sure that a file holds a token that counts.
+func (c *Control) keepToken(ctx context.Context, file string) error {
+	raw, err := os.ReadFile(file)
+	if err == nil {
+		_, err := c.access.TokenOf(ctx, access.HashSecret(strings.TrimSpace(string(raw))))
+		if err == nil {
+			return nil
+		}
+		if access.CodeOf(err) != access.NotFound {
+			return err
+		}
+	}
+	secret, _, err := c.access.RotateToken(ctx, access.Token{Name: cliToken, Role: access.Admin, CreatedBy: "weir up"})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fmt.Errorf("keep a token for the command line: %w", err)
+	}
+	// A file of a failed start may be there with other rights.
+	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("keep a token for the command line: %w", err)
+	}
+	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+		return fmt.Errorf("keep a token for the command line: %w", err)
+	}
+	return nil
+}
+
+// Handler implements Service.
+func (c *Control) Handler() http.Handler { return c.handler }
+
+// Run implements Service.
+func (c *Control) Run(ctx context.Context) error { return work(ctx, c.works...) }
+
+// Close implements Service.
+func (c *Control) Close(ctx context.Context) error {
+	var errs []error
+	for i := len(c.closes) - 1; i >= 0; i-- {
+		errs = append(errs, c.closes[i](ctx))
+	}
+	if c.pool != nil {
+		c.pool.Close()
+	}
+	if c.deps.closing != nil {
+		c.deps.closing()
+	}
+	return errors.Join(errs...)
+}

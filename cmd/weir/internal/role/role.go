@@ -1,0 +1,379 @@
+// Package role puts together the three roles of Weir that scale apart: control,
+// gateway and tracing. Each is a Service that the command of its name runs
+// alone, and `weir up` beside the others.
+package role
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/pflag"
+
+	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
+	"github.com/weirmesh/weir/internal/config"
+	"github.com/weirmesh/weir/internal/pg"
+	"github.com/weirmesh/weir/internal/run"
+	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/registry/kube"
+)
+
+// Names of the roles.
+const (
+	ControlName = "control"
+	GatewayName = "gateway"
+	TracingName = "tracing"
+)
+
+// Ports that the roles serve on unless told otherwise.
+const (
+	ControlPort = 9000
+	GatewayPort = 8080
+	TracingPort = 9411
+)
+
+// Flags that set where the roles serve.
+const (
+	ControlListen = "control-listen"
+	GatewayListen = "gateway-listen"
+	TracingListen = "tracing-listen"
+)
+
+// Service is one role, without the listeners that its handler is served on.
+type Service interface {
+	// Open makes it ready to serve. What it leaves behind when it fails is
+	// cleaned up by Close.
+	Open(ctx context.Context) error
+	// Handler serves requests; it is there once Open has succeeded.
+	Handler() http.Handler
+	// Run works in the background until ctx ends, or fails.
+	Run(ctx context.Context) error
+	// Close lets go, after the listeners have ended. It may be called without
+	// Open.
+	Close(ctx context.Context) error
+}
+
+// Env is what every role gets from who runs it.
+type Env struct {
+	Version string
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	Health  *run.Health
+}
+
+// Base are the settings that all roles have.
+type Base struct {
+	// AdminListen is host:port of /livez, /readyz and /metrics; empty for none.
+	AdminListen string
+	LogLevel    slog.Level
+	LogFormat   string
+	// DrainDelay is how long a role goes on accepting after it turned unready.
+	DrainDelay  time.Duration
+	StopTimeout time.Duration
+}
+
+// Formats of the log.
+const (
+	LogText = "text"
+	LogJSON = "json"
+)
+
+func baseDefaults(admin string) Base {
+	return Base{AdminListen: admin, LogFormat: LogText, StopTimeout: 30 * time.Second}
+}
+
+func (b *Base) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&b.AdminListen, "admin-listen", b.AdminListen, "address of /livez, /readyz and /metrics; empty for none")
+	fs.TextVar(&b.LogLevel, "log-level", b.LogLevel, "DEBUG, INFO, WARN or ERROR")
+	config.Choice(fs, &b.LogFormat, "log-format", "", []string{LogText, LogJSON}, "how to write the log, which goes to standard error")
+	fs.DurationVar(&b.DrainDelay, "drain-delay", b.DrainDelay, "how long to go on accepting after turning unready at the end, so that those who send here move on")
+	fs.DurationVar(&b.StopTimeout, "stop-timeout", b.StopTimeout, "how long an orderly end may take")
+}
+
+func (b *Base) validate() error {
+	var errs []error
+	if b.AdminListen != "" {
+		errs = append(errs, CheckListen("admin-listen", b.AdminListen))
+	}
+	if b.StopTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("--stop-timeout %s leaves no time to end: give a duration such as 30s", b.StopTimeout))
+	}
+	if b.DrainDelay < 0 || b.DrainDelay >= b.StopTimeout && b.DrainDelay > 0 {
+		errs = append(errs, fmt.Errorf("--drain-delay %s does not fit into --stop-timeout %s: make it shorter", b.DrainDelay, b.StopTimeout))
+	}
+	return errors.Join(errs...)
+}
+
+// CheckListen checks a setting that is an address to listen on.
+func CheckListen(flag, address string) error {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return fmt.Errorf("--%s %q is no host:port: write it like 127.0.0.1:9000", flag, address)
+	}
+	return nil
+}
+
+// Database are the settings of roles that use PostgreSQL.
+type Database struct {
+	DatabaseURL string
+}
+
+func (d *Database) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&d.DatabaseURL, "database-url", d.DatabaseURL, "PostgreSQL, postgres://user:password@host:5432/database (required)")
+	config.Secret(fs, "database-url")
+}
+
+func (d *Database) validate() error {
+	if d.DatabaseURL == "" {
+		return errors.New("no database is named: give postgres://user:password@host:5432/database with --database-url (or WEIR_DATABASE_URL)")
+	}
+	return nil
+}
+
+// Cluster are the settings of roles that look at Kubernetes.
+type Cluster struct {
+	Kubeconfig string
+	Context    string
+	Namespaces []string
+}
+
+func clusterDefaults() Cluster { return Cluster{Namespaces: []string{kube.AllNamespaces}} }
+
+func (c *Cluster) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.Kubeconfig, "kubeconfig", c.Kubeconfig, "the cluster (default: the one that this process is a pod of, else none; $KUBECONFIG is not used)")
+	fs.StringVar(&c.Context, "context", c.Context, "context of --kubeconfig (default: its current one)")
+	fs.StringSliceVar(&c.Namespaces, "namespaces", c.Namespaces, "namespaces to look after, or *")
+}
+
+func (c *Cluster) validate() error {
+	if c.Context != "" && c.Kubeconfig == "" {
+		return errors.New("--context needs --kubeconfig")
+	}
+	if len(c.Namespaces) == 0 {
+		return errors.New("--namespaces is empty: name some, or * for all")
+	}
+	for _, ns := range c.Namespaces {
+		if ns == kube.AllNamespaces {
+			continue
+		}
+		if err := (registry.App{Namespace: ns, Name: "any"}).Validate(); err != nil {
+			return fmt.Errorf("--namespaces: %w", err)
+		}
+	}
+	return nil
+}
+
+// open opens the registry of the cluster; both are nil where there is none.
+func (c *Cluster) open(ctx context.Context, lookup func(string) (string, bool), env Env) (*kube.Hub, *cluster.Target, error) {
+	target, err := cluster.Named(cluster.Query{Kubeconfig: c.Kubeconfig, Context: c.Context, Env: lookup})
+	if err != nil || target == nil {
+		return nil, nil, err
+	}
+	cfg := kube.Config{REST: target.REST, Namespaces: c.Namespaces, Logger: env.Log.With("part", "registry"), Metrics: env.Metrics}
+	if len(target.Kubeconfig) == 1 {
+		cfg.REST, cfg.Kubeconfig, cfg.Context = nil, target.Kubeconfig[0], target.Context
+	}
+	hub, err := kube.Open(ctx, cfg)
+	return hub, target, err
+}
+
+// Host runs one role as a process of its own.
+type Host struct {
+	Name    string
+	Base    Base
+	Listen  string // host:port
+	Flag    string // that sets Listen
+	Version string
+	Stderr  io.Writer
+	Force   context.Context //nolint:containedctx // the second, harder end of the same life as Run's context
+	// Make puts the service together.
+	Make func(ctx context.Context, env Env) (Service, error)
+}
+
+// LackError says that the machine lacks what a start needs.
+type LackError struct{ Err error }
+
+// Error returns the cause's sentence.
+func (e *LackError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *LackError) Unwrap() error { return e.Err }
+
+// Run runs the role until ctx ends or it fails; by then all that it started has
+// ended.
+func (h *Host) Run(ctx context.Context) error {
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	var health run.Health
+	env := Env{Version: h.Version, Log: h.logger(), Metrics: metrics, Health: &health}
+	group := &run.Group{StopTimeout: h.Base.StopTimeout, Force: h.Force, Observe: func(e run.Event) {
+		if e.Err != nil {
+			env.Log.ErrorContext(ctx, "part failed", "part", e.Part, "state", string(e.State), "error", e.Err)
+		}
+	}}
+	var needs []string
+	if h.Base.AdminListen != "" {
+		admin := run.NewServer(run.ServerConfig{Address: h.Base.AdminListen, Flag: "--admin-listen", Handler: run.AdminHandler(&health, metrics), Log: env.Log})
+		group.Add(run.Part{Name: "admin", Start: admin.Start, Watch: admin.Watch, Stop: admin.Stop})
+		needs = []string{"admin"} // it tells of the other's beginning and end
+	}
+	s := &Served{
+		Ready: health.Check(h.Name, "starting"),
+		Servers: []run.ServerConfig{{
+			Address: h.Listen, Flag: "--" + h.Flag, Delay: h.Base.DrainDelay, Log: env.Log,
+			OnListen: func(ctx context.Context, addr net.Addr) error {
+				env.Log.InfoContext(ctx, "serving", "role", h.Name, "address", addr.String(), "version", h.Version)
+				return nil
+			},
+		}},
+	}
+	group.Add(run.Part{
+		Name: h.Name, Needs: needs, Watch: s.Watch, Stop: s.Stop,
+		Start: func(ctx context.Context) error {
+			var err error
+			if s.Service, err = h.Make(ctx, env); err != nil {
+				return err
+			}
+			return s.Start(ctx)
+		},
+	})
+	err := group.Run(ctx)
+	var part *run.PartError
+	if errors.As(err, &part) && part.Op == "start" {
+		return &LackError{Err: err}
+	}
+	return err
+}
+
+func (h *Host) logger() *slog.Logger {
+	opts := &slog.HandlerOptions{Level: h.Base.LogLevel}
+	var handler slog.Handler = slog.NewTextHandler(h.Stderr, opts)
+	if h.Base.LogFormat == LogJSON {
+		handler = slog.NewJSONHandler(h.Stderr, opts)
+	}
+	return slog.New(handler).With("role", h.Name)
+}
+
+// Served is a Service with its listeners, as one part of a group.
+type Served struct {
+	Service Service
+	Servers []run.ServerConfig // their handlers are the service's
+	Ready   *run.Check
+
+	servers []*run.Server
+}
+
+// Start opens the service and serves it.
+func (s *Served) Start(ctx context.Context) error {
+	if err := s.Service.Open(ctx); err != nil {
+		return err
+	}
+	for _, cfg := range s.Servers {
+		cfg.Handler = s.Service.Handler()
+		server := run.NewServer(cfg)
+		s.servers = append(s.servers, server)
+		if err := server.Start(ctx); err != nil {
+			return err
+		}
+	}
+	s.Ready.OK()
+	return nil
+}
+
+// Addr is the address of the first listener, nil before Start.
+func (s *Served) Addr() net.Addr {
+	if len(s.servers) == 0 {
+		return nil
+	}
+	return s.servers[0].Addr()
+}
+
+// Watch blocks until the service or a listener fails, or ctx ends.
+func (s *Served) Watch(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	works := []func(context.Context) error{s.Service.Run}
+	for _, server := range s.servers {
+		works = append(works, server.Watch)
+	}
+	ended := make(chan error, len(works))
+	for _, work := range works {
+		go func() { ended <- work(ctx) }()
+	}
+	first := <-ended
+	if first == nil {
+		first = context.Cause(ctx)
+	}
+	cancel(first)
+	for range len(works) - 1 {
+		<-ended
+	}
+	return first
+}
+
+// Stop turns unready, ends the listeners, and closes the service.
+func (s *Served) Stop(ctx context.Context) error {
+	s.Ready.Fail("stopping")
+	errs := make([]error, len(s.servers)+1)
+	done := make(chan struct{}, len(s.servers))
+	for i, server := range s.servers {
+		go func() {
+			errs[i] = server.Stop(ctx)
+			done <- struct{}{}
+		}()
+	}
+	for range s.servers {
+		<-done
+	}
+	if s.Service != nil {
+		errs[len(s.servers)] = s.Service.Close(ctx)
+	}
+	return errors.Join(errs...)
+}
+
+// hostname names this process among its like.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "weir"
+	}
+	return strings.ToLower(name)
+}
+
+// work runs functions side by side until ctx ends or one fails. One that
+// returns nil early has done its work.
+func work(ctx context.Context, functions ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	functions = slices.DeleteFunc(functions, func(f func(context.Context) error) bool { return f == nil })
+	ended := make(chan error, len(functions))
+	for _, f := range functions {
+		go func() { ended <- f(ctx) }()
+	}
+	var first error
+	for range functions {
+		if err := <-ended; err != nil && first == nil {
+			first = err
+			cancel(err)
+		}
+	}
+	if first == nil {
+		<-ctx.Done()
+		first = context.Cause(ctx)
+	}
+	return first
+}
+
+// poolOptions are those of a role's pool.
+func poolOptions(env Env, name string, lazy bool) pg.Options {
+	return pg.Options{Name: "weir " + name, Log: env.Log, Lazy: lazy}
+}
