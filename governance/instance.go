@@ -117,6 +117,9 @@ func Renew(old Instance, left bool, heard Instance) (now Instance, events []Even
 	}
 	a := *now.Applied
 	now.Applied = &a
+	if o := old.Applied; o != nil && o.Version == a.Version && o.Hash == a.Hash && (o.Refused == nil) == (a.Refused == nil) {
+		now.AppliedAt = old.AppliedAt // said again
+	}
 	if old.Applied == nil || old.Applied.Version != a.Version || old.Applied.Hash != a.Hash || (old.Applied.Refused == nil) != (a.Refused == nil) {
 		moved = true
 	}

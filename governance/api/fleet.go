@@ -1,0 +1,248 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weirmesh/weir/governance"
+)
+
+// fleet is what this control plane knows of instances at first hand: those that
+// hold a stream here, or reported here. The store joins what all of them know.
+type fleet struct {
+	store   governance.Store
+	hub     *hub
+	now     func() time.Time
+	metrics *metrics
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	members map[member]*local
+	dirty   map[member]struct{}
+	wake    chan struct{} // holds one token: there are dirty ones
+	moved   chan struct{} // closed and replaced when instances anywhere may have changed
+	suspect chan struct{} // holds one token: confirmations may have come
+}
+
+type member struct {
+	app governance.App
+	id  string
+}
+
+// local is one of them.
+type local struct {
+	governance.Instance
+	streams map[*subscriber]struct{}
+	put     time.Time // when what it applies was last written
+}
+
+func newFleet(c Config, h *hub, m *metrics) *fleet {
+	return &fleet{
+		store: c.Store, hub: h, now: c.Now, metrics: m, log: c.Log,
+		members: map[member]*local{}, dirty: map[member]struct{}{},
+		wake: make(chan struct{}, 1), moved: make(chan struct{}), suspect: make(chan struct{}, 1),
+	}
+}
+
+func token(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (f *fleet) member(app governance.App, id string) *local {
+	k := member{app, id}
+	l := f.members[k]
+	if l == nil {
+		l = &local{Instance: governance.Instance{App: app, ID: id}, streams: map[*subscriber]struct{}{}}
+		f.members[k] = l
+	}
+	return l
+}
+
+func (f *fleet) mark(k member) {
+	f.dirty[k] = struct{}{}
+	token(f.wake)
+}
+
+// opened notes a stream, and what its instance says that it enforces. It does not
+// wait for the store: a stream lives without.
+func (f *fleet) opened(hello governance.Instance, s *subscriber) member {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k := member{hello.App, hello.ID}
+	l := f.member(hello.App, hello.ID)
+	l.Name, l.SDK, l.Calls, l.Seen = hello.Name, hello.SDK, tidyCalls(hello.Calls), f.now()
+	if hello.Applied != nil && (l.Applied == nil || l.Applied.Hash != hello.Applied.Hash) {
+		l.Applied, l.AppliedAt = hello.Applied, l.Seen
+	}
+	l.streams[s] = struct{}{}
+	f.mark(k)
+	return k
+}
+
+// closed notes the end of a stream. An instance whose last one it was counts for
+// a little while yet.
+func (f *fleet) closed(k member, s *subscriber) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := f.members[k]
+	if l == nil {
+		return
+	}
+	delete(l.streams, s)
+	if len(l.streams) == 0 {
+		l.Seen = f.now().Add(governance.InstanceLeaving - governance.InstanceGone)
+		f.mark(k)
+	}
+}
+
+// heard takes in what a report says of its instance, and returns once what it
+// applies is in the store; and what the instance is known to call.
+func (f *fleet) heard(ctx context.Context, rep governance.Report, now time.Time) ([]governance.App, error) {
+	f.mu.Lock()
+	l := f.member(rep.App, rep.Instance)
+	l.Seen = now
+	if rep.Name != "" {
+		l.Name = rep.Name
+	}
+	more := false
+	if len(rep.Calls) > 0 {
+		calls := tidyCalls(slices.Concat(l.Calls, rep.Calls))
+		more = !slices.Equal(calls, l.Calls)
+		l.Calls = calls
+	}
+	moved := rep.Applied != nil && !reflect.DeepEqual(rep.Applied, l.Applied)
+	write := moved || more || len(l.streams) == 0 && now.Sub(l.put) >= governance.InstanceSeen
+	if moved {
+		l.Applied, l.AppliedAt = rep.Applied, now
+	}
+	out, streams := l.Instance, make([]*subscriber, 0, len(l.streams))
+	for s := range l.streams {
+		streams = append(streams, s)
+	}
+	f.mu.Unlock()
+	if more {
+		for _, s := range streams {
+			f.hub.move(s, out.Calls)
+		}
+	}
+	if !write {
+		return out.Calls, nil
+	}
+	if err := f.store.PutInstances(ctx, out); err != nil {
+		f.mu.Lock()
+		if moved {
+			l.Applied = nil // it is told again, and has to count then
+		}
+		f.mu.Unlock()
+		return nil, err
+	}
+	f.mu.Lock()
+	l.put = now
+	f.mu.Unlock()
+	if moved {
+		f.metrics.acknowledged.Inc()
+		f.broadcast()
+	}
+	return out.Calls, nil
+}
+
+// broadcast wakes those who wait for instances to change.
+func (f *fleet) broadcast() {
+	f.mu.Lock()
+	close(f.moved)
+	f.moved = make(chan struct{})
+	f.mu.Unlock()
+	token(f.suspect)
+}
+
+func (f *fleet) changes() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.moved
+}
+
+// watch hears of what instances told other control planes.
+func (f *fleet) watch(ctx context.Context) error {
+	return f.store.WatchInstances(ctx, f.broadcast)
+}
+
+// flushAll writes who came and went soon, says every InstanceSeen that those with
+// streams here live, and ends those that are gone.
+func (f *fleet) flushAll(ctx context.Context) {
+	ticker := time.NewTicker(governance.InstanceSeen)
+	defer ticker.Stop()
+	failing := false
+	// Instances come back one by one when control planes were away: until all have
+	// had the time to, none is gone.
+	begin := f.now()
+	for {
+		all := false
+		select {
+		case <-ctx.Done():
+			f.leaveAll(ctx)
+			return
+		case <-f.wake:
+			pause(ctx, 10*time.Millisecond) // many come together
+		case <-ticker.C:
+			all = true
+		}
+		err := f.flush(ctx, all)
+		if err == nil && all && f.now().Sub(begin) > governance.InstanceGone {
+			err = f.store.SweepInstances(ctx)
+		}
+		if err != nil && !failing && ctx.Err() == nil {
+			f.log.WarnContext(ctx, "which instances live cannot be written; trying again", "error", err)
+		}
+		failing = err != nil
+	}
+}
+
+func (f *fleet) flush(ctx context.Context, all bool) error {
+	now := f.now()
+	var out []governance.Instance
+	f.mu.Lock()
+	written := f.dirty
+	f.dirty = map[member]struct{}{}
+	for k, l := range f.members {
+		if len(l.streams) > 0 && all {
+			l.Seen = now
+			written[k] = struct{}{}
+		}
+		if len(l.streams) == 0 && now.Sub(l.Seen) > 2*governance.InstanceGone {
+			delete(f.members, k)
+			delete(written, k)
+		}
+	}
+	for k := range written {
+		if l := f.members[k]; l != nil {
+			out = append(out, l.Instance)
+		}
+	}
+	f.mu.Unlock()
+	if len(out) == 0 {
+		return nil
+	}
+	err := f.store.PutInstances(ctx, out...)
+	if err != nil {
+		f.mu.Lock()
+		for k := range written {
+			f.dirty[k] = struct{}{}
+		}
+		f.mu.Unlock()
+	}
+	return err
+}
+
+// leaveAll writes, at the end, who left while this control plane stopped.
+func (f *fleet) leaveAll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	_ = f.flush(ctx, false) // those it does not reach are gone a little later
+}

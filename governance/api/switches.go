@@ -1,0 +1,130 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/internal/access"
+	"github.com/weirmesh/weir/internal/httpapi"
+)
+
+// Pull is a switch to be pulled: which calls are refused, what callers get
+// instead, and for how long.
+type Pull struct {
+	Target governance.Target `json:"target"`
+	// Name of the switch; by its target, if left out.
+	Name string `json:"name,omitempty"`
+	// At most one of Value, Empty and Error; with none, callers get what the
+	// service has as a fallback, or an error.
+	Value json.RawMessage `json:"value,omitempty" doc:"Answered in place of the real answer."`
+	Empty bool            `json:"empty,omitempty" doc:"Answer the zero value."`
+	Error string          `json:"error,omitempty" doc:"Answer an error with this text."`
+	// For or Until says when it releases by itself; with neither it stays until it
+	// is released.
+	For   governance.Duration `json:"for,omitempty" doc:"Release by itself after this long, such as 30m."`
+	Until time.Time           `json:"until,omitzero" doc:"Release by itself at this time."`
+}
+
+type pullIn struct {
+	httpapi.Wait
+	Strict
+	Body Pull
+}
+
+type listSwitches struct {
+	Namespace string `query:"namespace" doc:"Only of this namespace."`
+	App       string `query:"app" doc:"Only about this application, as namespace/name."`
+}
+
+type releaseIn struct {
+	PolicyKey
+	httpapi.Wait
+}
+
+func (a *API) registerSwitches(h *httpapi.API) {
+	tags := []string{"switches"}
+	httpapi.Register(h, httpapi.Op[listSwitches]{
+		Operation: huma.Operation{
+			OperationID: "list-switches", Method: http.MethodGet, Path: "/api/v1/switches", Tags: tags, Summary: "List the switches that are pulled",
+			Description: "With how many of the live instances have confirmed each, and which have not.",
+		},
+		Role: access.Viewer, Scoped: true,
+	}, a.listSwitches)
+	httpapi.Register(h, httpapi.Op[pullIn]{
+		Operation: huma.Operation{
+			OperationID: "pull-switch", Method: http.MethodPost, Path: "/api/v1/switches", Tags: tags, Summary: "Pull a switch",
+			Description: "Refuses the calls of the target at once, in every instance that has to enforce it, until it is released or its time is over: instances release it by themselves, even if no control plane is left. " +
+				"One that is pulled already is pulled anew, with the new answer and time.",
+		},
+		Role: access.Operator, Write: true, Namespace: func(in *pullIn) string { return in.Body.Target.App.Namespace },
+		Object: func(in *pullIn) string {
+			return "switch of " + in.Body.Target.App.String() + " " + in.Body.Target.Command
+		},
+	}, a.pull)
+	httpapi.Register(h, httpapi.Op[releaseIn]{
+		Operation: huma.Operation{OperationID: "release-switch", Method: http.MethodDelete, Path: "/api/v1/switches/{namespace}/{name}", Tags: tags, Summary: "Release a switch"},
+		Role:      access.Operator, Write: true, Namespace: func(in *releaseIn) string { return in.Namespace },
+		Object: func(in *releaseIn) string { return "switch " + in.key().String() },
+	}, a.release)
+}
+
+// policy makes a policy of what is to be pulled.
+func (p Pull) policy(now time.Time) (governance.Policy, error) {
+	out := governance.Policy{
+		Kind: governance.KindSwitch, Name: p.Name, Target: p.Target, Expires: p.Until,
+		Rules: governance.Rules{Breaker: &governance.Breaker{Mode: governance.ModeForcedOpen}},
+	}
+	if p.Value != nil || p.Empty || p.Error != "" {
+		out.Fallback = &governance.Fallback{Value: p.Value, Empty: p.Empty, Error: p.Error}
+	}
+	switch {
+	case p.For != 0 && !p.Until.IsZero():
+		return out, httpapi.BadRequest("body.for", "it cannot stand beside until")
+	case p.For < 0:
+		return out, httpapi.BadRequest("body.for", fmt.Sprintf("%s is over already", p.For))
+	case p.For > 0:
+		out.Expires = now.Add(time.Duration(p.For))
+	}
+	return valid(out)
+}
+
+func (a *API) pull(ctx context.Context, in *pullIn) (*policyOut, error) {
+	p, err := in.Body.policy(a.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	httpapi.Object(ctx, "switch "+p.Key().String())
+	return a.write(ctx, p, httpapi.Precondition{}, in.Wait, in.Strict.Strict)
+}
+
+func (a *API) listSwitches(ctx context.Context, in *listSwitches) (*policyListOut, error) {
+	return a.listPolicies(ctx, &listPolicies{Namespace: in.Namespace, App: in.App, Kind: string(governance.KindSwitch), Status: true})
+}
+
+func (a *API) release(ctx context.Context, in *releaseIn) (*policyOut, error) {
+	wait, err := in.Wait.Duration()
+	if err != nil {
+		return nil, err
+	}
+	have, err := a.store.Get(ctx, in.key())
+	if err != nil {
+		if governance.CodeOf(err) == governance.NotFound {
+			return nil, httpapi.NewProblem(http.StatusNotFound, fmt.Sprintf("no switch %s is pulled: list them to see which are", in.key()))
+		}
+		return nil, err
+	}
+	if have.Policy.Kind != governance.KindSwitch {
+		return nil, httpapi.NewProblem(http.StatusConflict, fmt.Sprintf("%s is a policy, not a switch: delete it as one", in.key()))
+	}
+	v, err := a.store.Delete(ctx, in.key(), have.Version, change(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return a.wrote(ctx, v, wait, nil)
+}
