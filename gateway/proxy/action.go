@@ -85,7 +85,7 @@ func (a *action) filter(f gateway.Filter) error {
 	case f.StripPrefix != nil:
 		a.paths = append(a.paths, stripPrefix(*f.StripPrefix))
 	case f.AddPrefix != "":
-		a.paths = append(a.paths, addPrefix(strings.TrimSuffix(escapePath(f.AddPrefix), "/")))
+		a.paths = append(a.paths, addPrefix(strings.TrimSuffix(escapeBare(f.AddPrefix), "/")))
 	case f.SetPath != "":
 		a.paths = append(a.paths, newSetPath(f.SetPath))
 	case f.Rewrite != nil:
@@ -226,11 +226,11 @@ func newSetPath(template string) *setPath {
 	s := &setPath{}
 	last := 0
 	for _, m := range variableInPath.FindAllStringSubmatchIndex(template, -1) {
-		s.text = append(s.text, escapePath(template[last:m[0]]))
+		s.text = append(s.text, escapeBare(template[last:m[0]]))
 		s.names = append(s.names, template[m[2]:m[3]])
 		last = m[1]
 	}
-	s.text = append(s.text, escapePath(template[last:]))
+	s.text = append(s.text, escapeBare(template[last:]))
 	return s
 }
 
@@ -253,16 +253,6 @@ type rewrite struct {
 
 func (w rewrite) apply(escaped string, _ gateway.Vars) string {
 	return w.expr.ReplaceAllString(escaped, w.with)
-}
-
-// escapePath escapes what stands bare in a path and leaves escapes alone.
-func escapePath(s string) string {
-	plain, err := url.PathUnescape(s)
-	if err != nil {
-		plain = s
-	}
-	u := url.URL{Path: plain, RawPath: s}
-	return u.EscapedPath()
 }
 
 // rewritten returns the path that is sent on for one that was matched. What the

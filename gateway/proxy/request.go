@@ -46,21 +46,15 @@ func pathOf(u *url.URL) (path, error) {
 		if strings.Contains(p.plain, "//") {
 			p.plain = mergeSlashes(p.plain)
 		}
-	} else {
-		escaped := u.EscapedPath()
-		if escaped == "" || escaped[0] != '/' {
-			return p, errNoPath
-		}
-		if strings.Contains(escaped, "//") {
-			return parsePath(escaped)
-		}
+	} else if strings.Contains(p.raw, "//") || u.EscapedPath() != p.raw {
+		return parsePath(p.raw)
 	}
 	return p, p.check()
 }
 
 // parsePath reads an escaped path.
 func parsePath(escaped string) (path, error) {
-	escaped = mergeSlashes(escaped)
+	escaped = escapeBare(mergeSlashes(escaped))
 	if escaped == "" || escaped[0] != '/' {
 		return path{}, errNoPath
 	}
@@ -118,6 +112,30 @@ func (p path) split(into []string) []string {
 		into = append(into, rest[:i])
 		rest = rest[i+1:]
 	}
+}
+
+// escapeBare escapes what may not stand in a path and leaves escapes alone. Go
+// would escape the path anew instead, and turn "%2F" into a slash.
+func escapeBare(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 || !mayStand(byte(r)) }) < 0 {
+		return s
+	}
+	const hex = "0123456789ABCDEF"
+	b := make([]byte, 0, len(s)+8)
+	for i := range len(s) {
+		if c := s[i]; mayStand(c) {
+			b = append(b, c)
+		} else {
+			b = append(b, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	return string(b)
+}
+
+// mayStand takes the characters of a path as RFC 3986 has them, escapes and
+// slashes included.
+func mayStand(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~!$&'()*+,;=:@%/", c) >= 0
 }
 
 func mergeSlashes(s string) string {
