@@ -19,6 +19,8 @@ import (
 	"github.com/weirmesh/weir/test/bench/child"
 	"github.com/weirmesh/weir/test/bench/consumer"
 	"github.com/weirmesh/weir/test/bench/discovery"
+	"github.com/weirmesh/weir/test/bench/proxy"
+	"github.com/weirmesh/weir/test/bench/push"
 	"github.com/weirmesh/weir/test/bench/zookeeper"
 )
 
@@ -36,6 +38,16 @@ func bench(args []string) error {
 		return consumer.Run()
 	case zookeeper.Role:
 		return zookeeper.RunProviders()
+	case proxy.RoleBackend:
+		return proxy.RunBackend()
+	case proxy.RoleLoad:
+		return proxy.RunLoad()
+	case proxy.RoleGateway:
+		return proxy.RunGateway()
+	case push.RoleControl:
+		return push.RunControl()
+	case push.RoleClients:
+		return push.RunClients()
 	default:
 		return fmt.Errorf("no part is called %q", role)
 	}
@@ -80,6 +92,8 @@ func of[O any](name, about string, parse func([]string, io.Writer) (O, error), r
 var benchmarks = []benchmark{
 	of("discovery", "how consumers learn of instances: Kubernetes through Weir beside dubbo-go's own registry on ZooKeeper", discovery.ParseOptions, discovery.Run),
 	of("breaker", "a guarded call beside hystrix-go and gobreaker", breaker.ParseOptions, breaker.Run),
+	of("proxy", "a request through the gateway beside nginx and Caddy", proxy.ParseOptions, proxy.Run),
+	of("push", "a policy to 1,000 and 10,000 streams, confirmed by each", push.ParseOptions, push.Run),
 }
 
 func usage(w io.Writer) error {

@@ -1,0 +1,225 @@
+//go:build linux
+
+package push
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/test/bench/child"
+	"github.com/weirmesh/weir/test/bench/sample"
+)
+
+// reportConnections carry the confirmations of all streams. Real services have
+// one each; that many sockets in one process say nothing more.
+const reportConnections = 256
+
+// dialing is how many streams are opened at once.
+const dialing = 128
+
+// fleet are the instances of one process.
+type fleet struct {
+	address string
+	streams []*stream
+	http    *http.Client
+	failed  atomic.Pointer[error]
+
+	mu      sync.Mutex
+	changed *sync.Cond
+}
+
+// stream is one instance: it takes policy sets and confirms each.
+type stream struct {
+	fleet *fleet
+	id    string
+	seq   int64
+
+	// Guarded by fleet.mu.
+	version             int64 // the newest that was confirmed
+	heard, acknowledged time.Time
+}
+
+// RunClients plays instances until the benchmark ends.
+func RunClients() error {
+	f := &fleet{http: &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		MaxConnsPerHost: reportConnections, MaxIdleConnsPerHost: reportConnections, DisableCompression: true,
+	}}}
+	f.changed = sync.NewCond(&f.mu)
+	return child.Serve(map[string]child.Handler{
+		"open":  child.Handle(f.open),
+		"await": child.Handle(f.await),
+	})
+}
+
+type openArgs struct {
+	Address string `json:"address"`
+	Streams int    `json:"streams"`
+}
+
+// open opens streams until there are as many as wanted.
+func (f *fleet) open(a openArgs) (int, error) {
+	f.address = a.Address
+	slots := make(chan struct{}, dialing)
+	for n := len(f.streams); n < a.Streams; n++ {
+		s := &stream{fleet: f, id: fmt.Sprintf("bench-%05d", n)}
+		f.streams = append(f.streams, s)
+		slots <- struct{}{}
+		opened := sync.OnceFunc(func() { <-slots })
+		go func() {
+			defer opened()
+			if err := s.run(opened); err != nil {
+				f.failed.CompareAndSwap(nil, &err)
+				f.changed.Broadcast()
+			}
+		}()
+	}
+	for range dialing { // until the last one is open
+		slots <- struct{}{}
+	}
+	return len(f.streams), f.err()
+}
+
+func (f *fleet) err() error {
+	if err := f.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// run holds one stream.
+func (s *stream) run(opened func()) error {
+	conn, err := net.Dial("tcp", s.fleet.address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	query := url.Values{"app": {app.String()}, "instance": {s.id}, "wire": {fmt.Sprint(governance.WireVersion)}, "sdk": {"bench/0"}}
+	if _, err := fmt.Fprintf(conn, "GET %s?%s HTTP/1.1\r\nHost: control\r\nAuthorization: Bearer bench\r\nAccept: text/event-stream\r\n\r\n", governance.StreamPath, query.Encode()); err != nil {
+		return err
+	}
+	in := bufio.NewReaderSize(conn, 2<<10)
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) //nolint:errcheck // it is for the message
+		return fmt.Errorf("stream %s: %s: %s", s.id, resp.Status, text)
+	}
+	opened()
+	lines := bufio.NewReaderSize(resp.Body, 2<<10)
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return fmt.Errorf("stream %s ended: %w", s.id, err)
+		}
+		data, ok := strings.CutPrefix(line, "data:")
+		if !ok {
+			continue
+		}
+		heard := time.Now()
+		var set governance.PolicySet
+		if err := json.Unmarshal([]byte(data), &set); err != nil {
+			return fmt.Errorf("stream %s: %w", s.id, err)
+		}
+		if err := s.confirm(set); err != nil {
+			return err
+		}
+		s.fleet.mu.Lock()
+		s.version, s.heard, s.acknowledged = set.Version, heard, time.Now()
+		s.fleet.mu.Unlock()
+		s.fleet.changed.Signal()
+	}
+}
+
+// confirm tells the control plane that a set is enforced.
+func (s *stream) confirm(set governance.PolicySet) error {
+	s.seq++
+	body, err := json.Marshal(governance.Report{
+		Wire: governance.WireVersion, App: app, Instance: s.id, Boot: "bench", Seq: s.seq, Sent: time.Now(),
+		Applied: &governance.Applied{Version: set.Version, Hash: set.Hash},
+	})
+	if err != nil {
+		return err
+	}
+	for {
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://"+s.fleet.address+governance.ReportsPath, bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer bench")
+		resp, err := s.fleet.http.Do(req)
+		if err != nil {
+			return err
+		}
+		text, err := io.ReadAll(resp.Body)
+		if cerr := resp.Body.Close(); err == nil {
+			err = cerr
+		}
+		switch {
+		case err != nil:
+			return err
+		case resp.StatusCode == http.StatusAccepted:
+			return nil
+		case resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusTooManyRequests:
+			timer := time.NewTimer(50 * time.Millisecond) // as told, but sooner
+			<-timer.C
+		default:
+			return fmt.Errorf("report of %s: %s: %s", s.id, resp.Status, text)
+		}
+	}
+}
+
+// confirmed is how long all streams took, in nanoseconds from the write's begin.
+type confirmed struct {
+	HeardP50, HeardP99, HeardMax float64
+	AckP50, AckP99, AckMax       float64
+}
+
+// await waits until every stream confirmed a publication.
+func (f *fleet) await(p publication) (confirmed, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for {
+		lacking := 0
+		for _, s := range f.streams {
+			if s.version < p.Version {
+				lacking++
+			}
+		}
+		if err := f.err(); err != nil {
+			return confirmed{}, err
+		}
+		if lacking == 0 {
+			break
+		}
+		f.changed.Wait()
+	}
+	if len(f.streams) == 0 {
+		return confirmed{}, errors.New("there are no streams")
+	}
+	var heard, acknowledged sample.Set
+	for _, s := range f.streams {
+		heard.Add(float64(s.heard.Sub(p.Began)))
+		acknowledged.Add(float64(s.acknowledged.Sub(p.Began)))
+	}
+	return confirmed{
+		heard.Quantile(0.5), heard.Quantile(0.99), heard.Max(),
+		acknowledged.Quantile(0.5), acknowledged.Quantile(0.99), acknowledged.Max(),
+	}, nil
+}
