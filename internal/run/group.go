@@ -26,6 +26,10 @@ type Part struct {
 	// that are stopped only after this one has stopped.
 	Needs []string
 
+	// Uses names parts that this one works with where they are there, but starts
+	// without: they are stopped only after this one has stopped.
+	Uses []string
+
 	// Start brings the part up and returns once it can be used. ctx ends as soon
 	// as the group is to stop; Start then returns soon, with any error. What
 	// Start leaves behind when it fails is cleaned up by Stop.
@@ -90,7 +94,8 @@ type Group struct {
 type member struct {
 	Part
 	needs   []*member
-	needed  []*member     // those that need this one
+	uses    []*member
+	needed  []*member     // those that need or use this one
 	ready   chan struct{} // closed once Start has succeeded
 	idle    chan struct{} // closed once Start and Watch have returned, or are never to be called
 	ended   chan struct{} // closed once stopped, given up on, or never started
@@ -313,6 +318,14 @@ func (g *Group) link() error {
 			m.needs = append(m.needs, need)
 			need.needed = append(need.needed, m)
 		}
+		for _, name := range m.Uses {
+			used := byName[name]
+			if used == nil {
+				return fmt.Errorf("run: %s uses %q, which is not in the group", m.Name, name)
+			}
+			m.uses = append(m.uses, used)
+			used.needed = append(used.needed, m)
+		}
 	}
 	settled := make(map[*member]bool, len(g.parts))
 	var visit func(m *member, path []string) error
@@ -323,7 +336,7 @@ func (g *Group) link() error {
 		if settled[m] {
 			return nil
 		}
-		for _, need := range m.needs {
+		for _, need := range slices.Concat(m.needs, m.uses) {
 			if err := visit(need, append(path, m.Name)); err != nil {
 				return err
 			}

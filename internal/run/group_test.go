@@ -78,6 +78,33 @@ func TestGroupStartsAndStopsByNeed(t *testing.T) {
 	d.before(t, "stop load", "stop shop")
 }
 
+func TestGroupStopsTheUsedAfterItsUsers(t *testing.T) {
+	var d diary
+	console := d.part("console", "postgres")
+	started := make(chan struct{})
+	console.Start = func(context.Context) error { <-started; d.add("start console"); return nil }
+	gateway := d.part("gateway")
+	gateway.Uses = []string{"console"}
+	gateway.Start = func(context.Context) error { d.add("start gateway"); close(started); return nil } // before what it uses
+	g := &run.Group{}
+	g.Add(gateway)
+	g.Add(console)
+	g.Add(d.part("postgres"))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	g.Observe = func(e run.Event) {
+		if e.Part == "console" && e.State == run.Ready {
+			cancel()
+		}
+	}
+	if err := g.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	d.before(t, "start gateway", "start console")
+	d.before(t, "stop gateway", "stop console")
+	d.before(t, "stop console", "stop postgres")
+}
+
 func TestGroupStartsSideBySide(t *testing.T) {
 	// Each part's start waits for the other's: in a row they would never end.
 	meet := make(chan struct{})
@@ -273,12 +300,15 @@ func TestGroupRefusesWhatCannotStart(t *testing.T) {
 	part := func(name string, needs ...string) run.Part {
 		return run.Part{Name: name, Needs: needs, Start: func(context.Context) error { started = true; return nil }}
 	}
+	using := func(name string, uses ...string) run.Part { return run.Part{Name: name, Uses: uses} }
 	for want, parts := range map[string][]run.Part{
 		`run: two parts are named "a"`:                          {part("a"), part("a")},
 		`run: a needs "b", which is not in the group`:           {part("a", "b")},
 		`run: parts need each other: a needs b needs a`:         {part("a", "b"), part("b", "a")},
 		`run: parts need each other: me needs me`:               {part("me", "me")},
 		`run: parts need each other: x needs a needs b needs a`: {part("x", "a"), part("a", "b"), part("b", "a")},
+		`run: a uses "b", which is not in the group`:            {using("a", "b")},
+		`run: parts need each other: u needs v needs u`:         {using("u", "v"), part("v", "u")},
 	} {
 		g := &run.Group{}
 		for _, p := range parts {

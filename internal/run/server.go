@@ -29,6 +29,8 @@ type ServerConfig struct {
 	// served, the moment to register it somewhere. Connections made meanwhile
 	// wait. It may be nil.
 	OnListen func(ctx context.Context, addr net.Addr) error
+	// H2C serves HTTP/2 without TLS too, as gRPC clients in a cluster speak it.
+	H2C bool
 	// Log takes what net/http has to say about single connections; nil drops it.
 	Log *slog.Logger
 }
@@ -68,6 +70,11 @@ func NewServer(c ServerConfig) *Server {
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.Background(), drainingKey{}, (<-chan struct{})(s.draining))
 		},
+	}
+	if c.H2C {
+		s.http.Protocols = new(http.Protocols)
+		s.http.Protocols.SetHTTP1(true)
+		s.http.Protocols.SetUnencryptedHTTP2(true)
 	}
 	return s
 }

@@ -7,7 +7,6 @@ import (
 	"embed"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/weirmesh/weir/internal/access"
-	"github.com/weirmesh/weir/internal/pg"
 )
 
 //go:embed migrations/*.sql
@@ -31,11 +29,6 @@ func Migrations() fs.FS {
 		panic(err) // the directory is embedded
 	}
 	return sub
-}
-
-// Migrate brings the schema up to date.
-func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
-	return pg.Migrate(ctx, pool, Schema, Migrations(), log)
 }
 
 // Store keeps who may act and what was done. It is an access.Secrets and an

@@ -137,6 +137,7 @@ file last.
 	})
 	root.PersistentFlags().String("config", "", "YAML file with settings (environment WEIR_CONFIG)")
 	root.AddCommand(m.upCommand(), m.registryCommand(), m.manifestsCommand(), m.configCommand(), m.versionCommand())
+	root.AddCommand(m.roleCommands()...)
 	root.AddCommand(m.domainCommands()...)
 	wrapArgs(root)
 	return root
@@ -168,17 +169,17 @@ func wrapArgs(c *cobra.Command) {
 	}
 }
 
-// role is a command that has settings.
-type role struct {
+// settings are those of one command.
+type settings struct {
 	name string
 	// bind binds a fresh set of defaults to flags and returns the check of them.
 	bind func(*pflag.FlagSet) (validate func() error)
 }
 
-// roles are all commands with settings. One configuration file may serve them
+// allSettings are those of all commands. One configuration file may serve them
 // all, so each passes over the settings of the others.
-func roles() []role {
-	return []role{
+func allSettings() []settings {
+	return append([]settings{
 		{"up", func(fs *pflag.FlagSet) func() error {
 			c := up.Defaults()
 			c.Flags(fs)
@@ -194,13 +195,13 @@ func roles() []role {
 			c.Flags(fs)
 			return c.Validate
 		}},
-	}
+	}, hostSettings()...)
 }
 
 // load fills the settings in fs, which belongs to command c.
 func (m *Main) load(c *cobra.Command, fs *pflag.FlagSet) ([]config.Value, error) {
 	var known []string
-	for _, r := range roles() {
+	for _, r := range allSettings() {
 		all := pflag.NewFlagSet(r.name, pflag.ContinueOnError)
 		r.bind(all)
 		all.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })

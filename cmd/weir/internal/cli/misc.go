@@ -75,8 +75,8 @@ one comes from. Secrets are masked. It checks the values as the command would.`,
   weir config registry
   WEIR_DATA_DIR=/var/lib/weir weir config up -o json`,
 	}
-	names := make([]string, 0, len(roles()))
-	for _, r := range roles() {
+	names := make([]string, 0, len(allSettings()))
+	for _, r := range allSettings() {
 		names = append(names, r.name)
 	}
 	c.Use = "config [COMMAND]"
@@ -88,7 +88,7 @@ one comes from. Secrets are masked. It checks the values as the command would.`,
 		if len(args) == 1 {
 			want = args[0]
 		}
-		for _, r := range roles() {
+		for _, r := range allSettings() {
 			if r.name != want {
 				continue
 			}

@@ -25,10 +25,6 @@ import (
 // AdminAccount is the account that is made at the first start.
 const AdminAccount = "admin"
 
-// cliToken is the name of the token that the command line on the same machine
-// uses.
-const cliToken = "cli"
-
 // ControlConfig are the settings of `weir control`.
 type ControlConfig struct {
 	Base
@@ -95,8 +91,9 @@ type ControlDeps struct {
 	Reviewer access.TokenReviewer
 	// Password is told the admin's password when the account was made just now.
 	Password func(password string)
-	// DataDir, when it is set, gets a token for the command line of this machine.
-	DataDir string
+	// Tokens are files that get a token each, unless they hold one that counts:
+	// for those on this machine who need no login.
+	Tokens []TokenFile
 
 	closing func()
 }
@@ -125,7 +122,7 @@ func (c *Control) Open(ctx context.Context) error {
 	}
 	c.pool = pool
 	d.Metrics.MustRegister(pg.NewPoolCollector(ControlName, pool))
-	if err := accesspg.Migrate(ctx, pool, d.Log); err != nil {
+	if err := Migrate(ctx, pool, d.Log); err != nil {
 		return err
 	}
 	c.access = accesspg.NewStore(pool)
@@ -136,21 +133,40 @@ func (c *Control) Open(ctx context.Context) error {
 	if password != "" && d.Password != nil {
 		d.Password(password)
 	}
-	if d.DataDir != "" {
-		if err := c.keepToken(ctx, client.TokenFile(d.DataDir)); err != nil {
+	for _, t := range d.Tokens {
+		if err := c.keepToken(ctx, t); err != nil {
 			return err
 		}
 	}
 	auth := access.NewAuth(c.access, d.Reviewer, nil)
 	api := httpapi.New(http.NewServeMux(), httpapi.Config{Title: "Weir", Version: d.Version, Auth: auth, Audit: c.access, Log: d.Log})
 	accessapi.Register(api, accessapi.Deps{Store: c.access, Revoked: auth.Forget})
+	c.serveGovernance(api)
 	c.handler = api.Handler()
 	return nil
 }
 
+// TokenFile is a file that holds a token.
+type TokenFile struct {
+	Path  string
+	Token access.Token
+}
+
+// CLIToken is the token of the command line on the machine of a `weir up`.
+func CLIToken(dataDir string) TokenFile {
+	return TokenFile{Path: client.TokenFile(dataDir), Token: access.Token{Name: "cli", Kind: access.KindToken, Role: access.Admin, CreatedBy: "weir up"}}
+}
+
+// GatewayToken is the token of the gateway within a `weir up`.
+func GatewayToken(dataDir string) TokenFile {
+	return TokenFile{Path: filepath.Join(dataDir, "access", "gateway.token"), Token: access.Token{
+		Name: "gateway", Kind: access.KindInstance, Namespaces: []string{SystemNamespace}, CreatedBy: "weir up",
+	}}
+}
+
 // keepToken makes sure that a file holds a token that counts.
-func (c *Control) keepToken(ctx context.Context, file string) error {
-	raw, err := os.ReadFile(file)
+func (c *Control) keepToken(ctx context.Context, t TokenFile) error {
+	raw, err := os.ReadFile(t.Path)
 	if err == nil {
 		_, err := c.access.TokenOf(ctx, access.HashSecret(strings.TrimSpace(string(raw))))
 		if err == nil {
@@ -160,21 +176,26 @@ func (c *Control) keepToken(ctx context.Context, file string) error {
 			return err
 		}
 	}
-	secret, _, err := c.access.RotateToken(ctx, access.Token{Name: cliToken, Role: access.Admin, CreatedBy: "weir up"})
+	secret, _, err := c.access.RotateToken(ctx, t.Token)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return fmt.Errorf("keep a token for the command line: %w", err)
+	if err := os.MkdirAll(filepath.Dir(t.Path), 0o700); err != nil {
+		return fmt.Errorf("keep the token %s: %w", t.Token.Name, err)
 	}
-	// A file of a failed start may be there with other rights.
-	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("keep a token for the command line: %w", err)
-	}
-	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
-		return fmt.Errorf("keep a token for the command line: %w", err)
+	// Whole or not at all, and readable by nobody else.
+	next := t.Path + ".new"
+	if err := errors.Join(ignoreMissing(os.Remove(next)), os.WriteFile(next, []byte(secret+"\n"), 0o600), os.Rename(next, t.Path)); err != nil {
+		return fmt.Errorf("keep the token %s: %w", t.Token.Name, err)
 	}
 	return nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // Handler implements Service.

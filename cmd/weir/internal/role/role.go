@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -192,6 +193,7 @@ type Host struct {
 	Base    Base
 	Listen  string // host:port
 	Flag    string // that sets Listen
+	H2C     bool   // as in run.ServerConfig
 	Version string
 	Stderr  io.Writer
 	Force   context.Context //nolint:containedctx // the second, harder end of the same life as Run's context
@@ -229,7 +231,7 @@ func (h *Host) Run(ctx context.Context) error {
 	s := &Served{
 		Ready: health.Check(h.Name, "starting"),
 		Servers: []run.ServerConfig{{
-			Address: h.Listen, Flag: "--" + h.Flag, Delay: h.Base.DrainDelay, Log: env.Log,
+			Address: h.Listen, Flag: "--" + h.Flag, Delay: h.Base.DrainDelay, H2C: h.H2C, Log: env.Log,
 			OnListen: func(ctx context.Context, addr net.Addr) error {
 				env.Log.InfoContext(ctx, "serving", "role", h.Name, "address", addr.String(), "version", h.Version)
 				return nil
@@ -298,45 +300,36 @@ func (s *Served) Addr() net.Addr {
 }
 
 // Watch blocks until the service or a listener fails, or ctx ends.
-func (s *Served) Watch(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	works := []func(context.Context) error{s.Service.Run}
-	for _, server := range s.servers {
-		works = append(works, server.Watch)
-	}
-	ended := make(chan error, len(works))
-	for _, work := range works {
-		go func() { ended <- work(ctx) }()
-	}
-	first := <-ended
-	if first == nil {
-		first = context.Cause(ctx)
-	}
-	cancel(first)
-	for range len(works) - 1 {
-		<-ended
-	}
-	return first
-}
+func (s *Served) Watch(ctx context.Context) error { return WatchAll(ctx, s.Service.Run, s.servers) }
 
 // Stop turns unready, ends the listeners, and closes the service.
 func (s *Served) Stop(ctx context.Context) error {
 	s.Ready.Fail("stopping")
-	errs := make([]error, len(s.servers)+1)
-	done := make(chan struct{}, len(s.servers))
-	for i, server := range s.servers {
-		go func() {
-			errs[i] = server.Stop(ctx)
-			done <- struct{}{}
-		}()
-	}
-	for range s.servers {
-		<-done
-	}
+	err := StopAll(ctx, s.servers)
 	if s.Service != nil {
-		errs[len(s.servers)] = s.Service.Close(ctx)
+		err = errors.Join(err, s.Service.Close(ctx))
 	}
+	return err
+}
+
+// WatchAll blocks until a listener, or what else works (which may be nil),
+// fails, or ctx ends.
+func WatchAll(ctx context.Context, also func(context.Context) error, servers []*run.Server) error {
+	works := []func(context.Context) error{also}
+	for _, server := range servers {
+		works = append(works, server.Watch)
+	}
+	return work(ctx, works...)
+}
+
+// StopAll ends listeners side by side.
+func StopAll(ctx context.Context, servers []*run.Server) error {
+	errs := make([]error, len(servers))
+	var all sync.WaitGroup
+	for i, server := range servers {
+		all.Go(func() { errs[i] = server.Stop(ctx) })
+	}
+	all.Wait()
 	return errors.Join(errs...)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,6 +48,8 @@ type summary struct {
 	Mode       string `json:"mode"`
 	Server     string `json:"server"`
 	Kubeconfig string `json:"kubeconfig"`
+	// HostIP is this machine as pods see it; there is none without a node.
+	HostIP netip.Addr `json:"hostIP,omitzero"`
 }
 
 func (k *kubernetes) part() run.Part {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/weirmesh/weir/cmd/weir/internal/role"
 	"github.com/weirmesh/weir/internal/pg"
 	"github.com/weirmesh/weir/internal/run"
 )
@@ -60,6 +61,9 @@ func (d *database) start(ctx context.Context) error {
 	}
 	d.pool, d.url = pool, url
 	d.up.metrics.MustRegister(pg.NewPoolCollector("up", pool))
+	if err := role.Migrate(ctx, pool, d.up.log.With("part", partPostgres)); err != nil {
+		return err
+	}
 	d.check.OK()
 	d.up.ready(partPostgres, where)
 	return nil

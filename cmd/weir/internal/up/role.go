@@ -1,13 +1,18 @@
 package up
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
+	"net/http"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/weirmesh/weir/cmd/weir/internal/role"
 	"github.com/weirmesh/weir/internal/run"
+	"github.com/weirmesh/weir/sdk"
 )
 
 // hosted is a role of Weir, run in this process.
@@ -16,19 +21,22 @@ type hosted struct {
 	name string
 	// listen is where it serves on this machine, flag what sets it.
 	listen, flag string
-	needs        []string
+	h2c          bool // as in run.ServerConfig
+	needs, uses  []string
 	make         func(env role.Env) role.Service
 	// note adds to what the board says of it; it may be nil.
 	note func() string
 
-	mu     sync.Mutex
-	served *role.Served
+	mu      sync.Mutex
+	served  *role.Served
+	serving chan struct{} // closed once it is reached
 }
 
 func (h *hosted) part() run.Part {
+	h.serving = make(chan struct{})
 	check := h.up.health.Check(h.name, "starting")
 	return run.Part{
-		Name: h.name, Needs: h.needs,
+		Name: h.name, Needs: h.needs, Uses: h.uses,
 		Start: func(ctx context.Context) error { return h.start(ctx, check) },
 		Watch: func(ctx context.Context) error { return h.get().Watch(ctx) },
 		Stop: func(ctx context.Context) error {
@@ -51,7 +59,7 @@ func (h *hosted) start(ctx context.Context, check *run.Check) error {
 	served := &role.Served{
 		Service: h.make(role.Env{Version: h.up.Version, Log: log, Metrics: h.up.metrics, Health: &h.up.health}),
 		Ready:   check,
-		Servers: []run.ServerConfig{{Address: h.listen, Flag: "--" + h.flag, Log: log}},
+		Servers: []run.ServerConfig{{Address: h.listen, Flag: "--" + h.flag, H2C: h.h2c, Log: log}},
 	}
 	h.mu.Lock()
 	h.served = served
@@ -59,6 +67,7 @@ func (h *hosted) start(ctx context.Context, check *run.Check) error {
 	if err := served.Start(ctx); err != nil {
 		return err
 	}
+	close(h.serving)
 	text := h.url()
 	if h.note != nil {
 		if note := h.note(); note != "" {
@@ -92,7 +101,8 @@ func (u *Up) hostConsole(db *database, late *role.Late) *hosted {
 		up: u, name: partConsole, listen: u.Config.ControlListen, flag: role.ControlListen, needs: []string{partPostgres},
 		make: func(env role.Env) role.Service {
 			return role.NewControl(role.ControlDeps{
-				Env: env, DatabaseURL: db.url, Registry: late, Reviewer: late, DataDir: u.Config.DataDir,
+				Env: env, DatabaseURL: db.url, Registry: late, Reviewer: late,
+				Tokens:   []role.TokenFile{role.CLIToken(u.Config.DataDir), role.GatewayToken(u.Config.DataDir)},
 				Password: func(p string) { password = p },
 			})
 		},
@@ -103,4 +113,49 @@ func (u *Up) hostConsole(db *database, late *role.Late) *hosted {
 			return "(user " + role.AdminAccount + ", password " + password + ", shown this once)"
 		},
 	}
+}
+
+// hostGateway is the data plane. It waits for the database only where that is a
+// private one, whose address is not known before.
+func (u *Up) hostGateway(db *database, late *role.Late, roles map[string]*hosted) *hosted {
+	h := &hosted{up: u, name: partGateway, listen: u.Config.GatewayListen, flag: role.GatewayListen, h2c: true, uses: []string{partConsole}}
+	if u.Config.DatabaseURL == "" {
+		h.needs = []string{partPostgres}
+	}
+	h.make = func(env role.Env) role.Service {
+		return role.NewGateway(role.GatewayDeps{
+			Env: env, DatabaseURL: cmp.Or(u.Config.DatabaseURL, db.url), Registry: late, Dir: u.Config.data("gateway"), Node: "up",
+			Kit: sdk.Config{
+				ControlURL: sdk.DefaultControlURL, TracingURL: sdk.DefaultTracingURL,
+				TokenFile: role.GatewayToken(u.Config.DataDir).Path, HTTPClient: within(roles),
+			},
+		})
+	}
+	return h
+}
+
+// within returns a client that reaches the roles of this process by the names
+// that they have in a cluster, wherever they serve.
+func within(roles map[string]*hosted) *http.Client {
+	var dialer net.Dialer
+	return &http.Client{Transport: &http.Transport{
+		IdleConnTimeout: 90 * time.Second,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			host, _, err := net.SplitHostPort(address)
+			if err != nil {
+				return nil, err
+			}
+			name, _, _ := strings.Cut(host, ".")
+			h := roles[name]
+			if h == nil {
+				return nil, fmt.Errorf("there is no %s here", name)
+			}
+			select {
+			case <-h.serving:
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+			return dialer.DialContext(ctx, network, strings.TrimPrefix(h.url(), "http://"))
+		},
+	}}
 }

@@ -34,6 +34,7 @@ type shop struct {
 	kubernetes *kubernetes
 	registrar  *registrar
 	check      *run.Check
+	needs      []string // besides the cluster and the registry
 
 	objects     []*unstructured.Unstructured
 	deployments []*unstructured.Unstructured
@@ -160,7 +161,7 @@ func (s *shop) names() []string {
 
 func (s *shop) part() run.Part {
 	s.check = s.up.health.Check(partShop, "starting")
-	return run.Part{Name: partShop, Needs: []string{partKubernetes, partRegistry}, Start: s.start, Watch: s.watch, Stop: s.stop}
+	return run.Part{Name: partShop, Needs: append([]string{partKubernetes, partRegistry}, s.needs...), Start: s.start, Watch: s.watch, Stop: s.stop}
 }
 
 func (s *shop) start(ctx context.Context) error {

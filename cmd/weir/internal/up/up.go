@@ -61,8 +61,6 @@ type Up struct {
 	noShop  string // why the shop is left out
 	admin   *run.Server
 
-	console *hosted
-
 	hints func() []string
 
 	mu      sync.Mutex
@@ -174,9 +172,21 @@ func (u *Up) assemble(group *run.Group) error {
 	if err != nil {
 		return err
 	}
-	u.console = u.hostConsole(db, late)
-	parts := []run.Part{db.part(), kubernetes.part(), registrar.part(), u.console.part()}
-	names := []string{partPostgres, partKubernetes, partRegistry, partConsole}
+	roles := make(map[string]*hosted) // by the names of their Services
+	roles[role.ControlName] = u.hostConsole(db, late)
+	roles[role.GatewayName] = u.hostGateway(db, late, roles)
+	parts := []run.Part{db.part(), kubernetes.part(), registrar.part(), roles[role.GatewayName].part(), roles[role.ControlName].part()}
+	names := []string{partPostgres, partKubernetes, partRegistry, partGateway, partConsole}
+	if u.own() && u.Config.Node {
+		reach := &reach{up: u, kubernetes: kubernetes, roles: []reached{
+			{role.ControlName, role.ControlPort, roles[role.ControlName]},
+			{role.GatewayName, role.GatewayPort, roles[role.GatewayName]},
+		}}
+		parts = append(parts, reach.part())
+		if shop != nil {
+			shop.needs = append(shop.needs, partReach)
+		}
+	}
 	if shop != nil {
 		shop.kubernetes, shop.registrar = kubernetes, registrar
 		kubernetes.images = shop.images()

@@ -1,0 +1,55 @@
+package role
+
+import (
+	"context"
+	"time"
+
+	"github.com/weirmesh/weir/governance"
+	governanceapi "github.com/weirmesh/weir/governance/api"
+	governancepg "github.com/weirmesh/weir/governance/postgres"
+	"github.com/weirmesh/weir/internal/httpapi"
+	"github.com/weirmesh/weir/internal/run"
+	"github.com/weirmesh/weir/registry"
+)
+
+// knowPatience bounds the question whether an application exists, which a write
+// waits for.
+const knowPatience = 2 * time.Second
+
+// serveGovernance adds policies, switches, history, and the instances' stream.
+func (c *Control) serveGovernance(h *httpapi.API) {
+	d := c.deps
+	store := governancepg.New(c.pool, governancepg.Options{Log: d.Log})
+	cfg := governanceapi.Config{Store: store, Log: d.Log, Metrics: d.Metrics}
+	if d.Registry != nil {
+		cfg.Known = func(ctx context.Context, app governance.App) (bool, error) {
+			ctx, cancel := context.WithTimeout(ctx, knowPatience)
+			defer cancel()
+			s, err := d.Registry.Snapshot(ctx, registry.App{Namespace: app.Namespace, Name: app.Name})
+			return err == nil && (s.Service.Host != "" || len(s.Instances) > 0), err
+		}
+	}
+	api := governanceapi.New(cfg)
+	api.Register(h)
+	c.works = append(c.works, store.Run, api.Run, tellReady(d.Health.Check("policies", "they have not been read yet"), api.Ready))
+}
+
+// tellReady makes a check follow what says whether something is ready.
+func tellReady(check *run.Check, ready func() error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			if err := ready(); err != nil {
+				check.Fail(err.Error())
+			} else {
+				check.OK()
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+}

@@ -1,0 +1,35 @@
+package role
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	gatewaypg "github.com/weirmesh/weir/gateway/postgres"
+	governancepg "github.com/weirmesh/weir/governance/postgres"
+	accesspg "github.com/weirmesh/weir/internal/access/postgres"
+	"github.com/weirmesh/weir/internal/pg"
+)
+
+// schemas are those that the control plane brings up to date: its own, and the
+// gateways', which only read and may come and go.
+var schemas = []struct {
+	name       string
+	migrations func() fs.FS
+}{
+	{accesspg.Schema, accesspg.Migrations},
+	{gatewaypg.Schema, gatewaypg.Migrations},
+	{governancepg.Schema, governancepg.Migrations},
+}
+
+// Migrate brings the database up to date.
+func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
+	for _, s := range schemas {
+		if err := pg.Migrate(ctx, pool, s.name, s.migrations(), log); err != nil {
+			return err
+		}
+	}
+	return nil
+}
