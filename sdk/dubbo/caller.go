@@ -1,0 +1,197 @@
+package dubbo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"dubbo.apache.org/dubbo-go/v3/common/constant"
+	"dubbo.apache.org/dubbo-go/v3/protocol/base"
+	"dubbo.apache.org/dubbo-go/v3/protocol/result"
+	"github.com/openzipkin/zipkin-go"
+
+	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/sdk/breaker"
+	"github.com/weirmesh/weir/sdk/trace"
+)
+
+func now() time.Time { return time.Now() }
+
+// guarded marks an invocation that has its guard: references under several
+// registries nest one cluster in another.
+const guarded = "weir.guarded"
+
+// caller guards calls that are made, around all their attempts.
+type caller struct{}
+
+// Invoke implements cluster.Interceptor.
+func (caller) Invoke(ctx context.Context, next base.Invoker, inv base.Invocation) result.Result {
+	url := next.GetURL()
+	if url != nil && url.SubURL != nil { // under a registry
+		url = url.SubURL
+	}
+	if url == nil || own(url.Interface()) {
+		return next.Invoke(ctx, inv)
+	}
+	g := processes.of(url)
+	if _, done := inv.GetAttribute(guarded); done || g == nil {
+		return next.Invoke(ctx, inv)
+	}
+	inv.SetAttribute(guarded, true)
+	forget(inv)
+	peer := g.peer(url)
+	name := command(url.Interface(), inv.ActualMethodName())
+	span, within := g.kit.Tracer().StartClient(ctx, name, peer)
+	defer span.Finish()
+	trace.Inject(span.Context(), attachments{inv})
+	m := made{
+		g: g, circuit: g.circuit(governance.Caller, url.Interface(), inv.ActualMethodName(), peer),
+		inv: inv, span: span, stream: stream(inv), dubbo: url.Protocol == constant.DubboProtocol,
+	}
+	return m.make(within, next)
+}
+
+// made is one call that is made.
+type made struct {
+	g       *governed
+	circuit *breaker.Circuit
+	inv     base.Invocation
+	span    zipkin.Span
+	stream  bool
+	dubbo   bool // by the Dubbo protocol
+}
+
+func (m *made) make(ctx context.Context, next base.Invoker) result.Result {
+	call, err := m.circuit.Begin(ctx)
+	var refused *breaker.Refused
+	if errors.As(err, &refused) {
+		tellRefusal(m.span, refused)
+		if refused.Reason == breaker.ReasonGone {
+			return &result.RPCResult{Err: refused}
+		}
+		return m.instead(refused.Fallback, &result.RPCResult{Err: refused})
+	}
+	within := call.Context()
+	if m.stream {
+		// The call ends when the stream is open; its context must not end with it.
+		within = ctx
+	}
+	defer call.End(breaker.Failure) // a panic passes by
+	if m.dubbo {
+		setTimeout(within, m.inv)
+	}
+	res := next.Invoke(within, m.inv)
+	err = res.Error()
+	o := m.g.done(call, err)
+	tellOutcome(m.span, o, err)
+	if err == nil {
+		m.keep()
+		return res
+	}
+	switched, _ := Refused(err)
+	if o == breaker.Failure || o == breaker.Timeout || switched == breaker.ReasonSwitched {
+		return m.instead(m.circuit.Fallback(), res)
+	}
+	return res
+}
+
+// instead returns what policy says to answer in place of res, which is an error.
+func (m *made) instead(f *governance.Fallback, res result.Result) result.Result {
+	reply := m.inv.Reply()
+	if f == nil || m.stream {
+		return res
+	}
+	k, keyed := "", false
+	if m.circuit.Keeps() {
+		k, keyed = key(m.inv.Arguments())
+	}
+	a, ok := m.circuit.Answer(f, k, keyed)
+	if !ok {
+		return res
+	}
+	if a.Error != "" {
+		m.span.Annotate(now(), "answered with the policy's error")
+		return &result.RPCResult{Err: &breaker.PolicyError{Message: a.Error, Err: res.Error()}}
+	}
+	err := fill(reply, a.Kept)
+	if a.Value != nil && reply != nil {
+		err = decodeInto(a.Value, reply)
+	}
+	if err != nil {
+		m.circuit.Answered(false)
+		return &result.RPCResult{Err: fmt.Errorf("%w; the policy's fallback is no %T: %w", res.Error(), reply, err)}
+	}
+	m.circuit.Answered(true)
+	m.span.Annotate(now(), "answered by the policy's fallback")
+	return &result.RPCResult{Rest: reply}
+}
+
+// keep remembers a good answer, where a policy may ask for it.
+func (m *made) keep() {
+	if m.stream || !m.circuit.Keeps() {
+		return
+	}
+	if k, ok := key(m.inv.Arguments()); ok {
+		if c := copyOf(m.inv.Reply()); c != nil {
+			m.circuit.Keep(k, c)
+		}
+	}
+}
+
+// stream reports whether an invocation opens a stream.
+func stream(inv base.Invocation) bool {
+	kind, ok := inv.GetAttribute(constant.CallTypeKey)
+	return ok && kind != constant.CallUnary
+}
+
+// attempt is each attempt of a call that is made.
+type attempt struct{}
+
+// Invoke implements filter.Filter.
+func (attempt) Invoke(ctx context.Context, invoker base.Invoker, inv base.Invocation) result.Result {
+	if _, ok := inv.GetAttribute(guarded); !ok {
+		return invoker.Invoke(ctx, inv)
+	}
+	if err := ctx.Err(); err != nil { // no retries for a caller that has given up
+		return &result.RPCResult{Err: err}
+	}
+	if invoker.GetURL().Protocol == constant.DubboProtocol {
+		setTimeout(ctx, inv)
+	}
+	if span := zipkin.SpanFromContext(ctx); span != nil {
+		span.Tag("dubbo.address", invoker.GetURL().Location)
+	}
+	return invoker.Invoke(ctx, inv)
+}
+
+// OnResponse implements filter.Filter.
+func (attempt) OnResponse(_ context.Context, res result.Result, _ base.Invoker, _ base.Invocation) result.Result {
+	return res
+}
+
+// grace is how much longer than its context dubbo-go's client of the Dubbo protocol
+// is let wait: when it gives up, the context has ended, and says why.
+const grace = 5 * time.Millisecond
+
+// setTimeout tells dubbo-go how much time a call has left. Its client of the Dubbo
+// protocol knows no contexts, and after each attempt leaves a number there that it
+// cannot read itself.
+func setTimeout(ctx context.Context, inv base.Invocation) {
+	if at, ok := ctx.Deadline(); ok {
+		left := max(time.Until(at), 0).Truncate(time.Millisecond) + grace
+		inv.SetAttachment(constant.TimeoutKey, left.String())
+	}
+}
+
+// forget drops what dubbo-go hands on from a served call to those made under it
+// though it is about the served one and Triple cannot send it: the addresses of its
+// connection. The guard of served calls has dropped the rest.
+func forget(inv base.Invocation) {
+	all := inv.Attachments()
+	for _, k := range []string{constant.LocalAddr, constant.RemoteAddr} {
+		if _, text := all[k].(string); !text {
+			delete(all, k)
+		}
+	}
+}
