@@ -57,6 +57,7 @@ type Kit struct {
 	control  *http.Transport  // nil when it is the caller's
 	deaf     func()           // stops listening to the breakers
 
+	done     chan struct{} // closed when Close begins
 	end      context.CancelFunc
 	running  sync.WaitGroup
 	closing  sync.Once
@@ -74,7 +75,7 @@ func Start(ctx context.Context, cfg Config) (*Kit, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kit{cfg: r, log: r.log}
+	k := &Kit{cfg: r, log: r.log, done: make(chan struct{})}
 	k.breakers = breaker.NewSet(breaker.Config{App: r.app, Settings: cfg.Settings, MaxCircuits: cfg.MaxCircuits})
 	if err := k.startTracing(cfg); err != nil {
 		return nil, err
@@ -214,6 +215,9 @@ func (k *Kit) Transition(t governance.Transition) {
 	}
 }
 
+// Done is closed when Close begins, for what works as long as the kit does.
+func (k *Kit) Done() <-chan struct{} { return k.done }
+
 // Status is how a kit stands.
 type Status struct {
 	// Alone tells that there is no control plane to obey.
@@ -249,6 +253,7 @@ func (k *Kit) close(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, closeTimeout)
 		defer cancel()
 	}
+	close(k.done)
 	var tracing error
 	var wg sync.WaitGroup
 	wg.Go(func() { tracing = k.tracer.Close(ctx) })
