@@ -38,6 +38,10 @@ func (m *Main) domainCommands() []*cobra.Command {
 		m.tokenCommand(),
 		m.accountCommand(),
 		m.auditCommand(),
+		m.policyCommand(),
+		m.switchCommand(),
+		m.historyCommand(),
+		m.eventsCommand(),
 	}
 }
 
