@@ -31,6 +31,7 @@ func (c *Control) serveGovernance(h *httpapi.API) {
 	}
 	api := governanceapi.New(cfg)
 	api.Register(h)
+	c.ready = append(c.ready, api.Ready)
 	c.works = append(c.works, store.Run, api.Run, tellReady(d.Health.Check("policies", "they have not been read yet"), api.Ready))
 }
 

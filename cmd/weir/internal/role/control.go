@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/pflag"
@@ -106,7 +108,11 @@ type Control struct {
 	access  *accesspg.Store
 	handler http.Handler
 	works   []func(context.Context) error
-	closes  []func(context.Context) error
+	ready   []func() error
+	closes  []func()
+
+	end   context.CancelFunc // of the works
+	ended chan error         // what came of them
 }
 
 // NewControl returns a control plane that is not open yet.
@@ -143,8 +149,32 @@ func (c *Control) Open(ctx context.Context) error {
 	accessapi.Register(api, accessapi.Deps{Store: c.access, Revoked: auth.Forget})
 	c.serveGovernance(api)
 	c.handler = api.Handler()
+	c.begin(ctx)
 	return nil
 }
+
+// begin starts what works in the background, and gives it a moment to read what
+// the first requests ask for: nobody is to come again for that.
+func (c *Control) begin(ctx context.Context) {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	c.end, c.ended = end, make(chan error, 1)
+	go func() { c.ended <- work(life, c.works...) }()
+	patience := time.NewTimer(beginPatience)
+	defer patience.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for slices.ContainsFunc(c.ready, func(ready func() error) bool { return ready() != nil }) {
+		select {
+		case <-tick.C:
+		case <-patience.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+const beginPatience = 5 * time.Second
 
 // TokenFile is a file that holds a token.
 type TokenFile struct {
@@ -202,13 +232,24 @@ func ignoreMissing(err error) error {
 func (c *Control) Handler() http.Handler { return c.handler }
 
 // Run implements Service.
-func (c *Control) Run(ctx context.Context) error { return work(ctx, c.works...) }
+func (c *Control) Run(ctx context.Context) error {
+	select {
+	case err := <-c.ended:
+		c.ended <- err
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
 
 // Close implements Service.
-func (c *Control) Close(ctx context.Context) error {
-	var errs []error
-	for i := len(c.closes) - 1; i >= 0; i-- {
-		errs = append(errs, c.closes[i](ctx))
+func (c *Control) Close(context.Context) error {
+	if c.end != nil {
+		c.end()
+		<-c.ended
+	}
+	for _, f := range slices.Backward(c.closes) {
+		f()
 	}
 	if c.pool != nil {
 		c.pool.Close()
@@ -216,5 +257,5 @@ func (c *Control) Close(ctx context.Context) error {
 	if c.deps.closing != nil {
 		c.deps.closing()
 	}
-	return errors.Join(errs...)
+	return nil
 }

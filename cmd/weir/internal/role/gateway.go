@@ -141,6 +141,7 @@ type Gateway struct {
 	deps     GatewayDeps
 	pool     *pgxpool.Pool
 	kit      *sdk.Kit
+	store    *gatewaypg.Store
 	snapshot *snapshot.Source
 	dubbo    *dubbo.Dubbo
 	proxy    *proxy.Proxy
@@ -174,7 +175,9 @@ func (g *Gateway) Open(ctx context.Context) error {
 	if d.AccessLog {
 		cfg.AccessLog = d.Log.With("log", "access")
 	}
-	g.snapshot = snapshot.New(gatewaypg.New(g.pool, gatewaypg.Options{Log: d.Log}), filepath.Join(d.Dir, "routes.snapshot"), snapshot.Options{Log: d.Log})
+	g.store = gatewaypg.New(g.pool, gatewaypg.Options{Log: d.Log})
+	d.Metrics.MustRegister(g.store.Listener())
+	g.snapshot = snapshot.New(g.store, filepath.Join(d.Dir, "routes.snapshot"), snapshot.Options{Log: d.Log})
 	cfg.Source = g.snapshot
 	if d.Registry != nil {
 		known := declaring{Discoverer: d.Registry, kit: g.kit}
@@ -211,6 +214,7 @@ func (g *Gateway) Close(ctx context.Context) error {
 	}
 	if g.snapshot != nil {
 		errs = append(errs, g.snapshot.Close())
+		g.store.Close()
 	}
 	if g.kit != nil {
 		errs = append(errs, g.kit.Close(ctx))
