@@ -287,3 +287,12 @@ func toApp(name, match, app string, filters ...string) string {
 	}
 	return fmt.Sprintf(`{"name":%q,"match":%s,"filters":[%s],"upstream":{"app":%q}}`, name, match, list, app)
 }
+
+func prefixes(t *testing.T, list ...string) []netip.Prefix {
+	t.Helper()
+	var out []netip.Prefix
+	for _, s := range list {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
