@@ -84,11 +84,13 @@ type client struct {
 	retryAt  time.Time
 	closed   bool
 
-	live atomic.Pointer[conn] // conn, for the calls to find without the lock
+	live  atomic.Pointer[conn] // conn, for the calls to find without the lock
+	calls sync.Pool            // of *call
 }
 
 func newClient(address string, cfg clientConfig) *client {
 	c := &client{cfg: cfg.withDefaults(), address: address}
+	c.calls.New = func() any { return &call{done: make(chan response, 1)} }
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -113,8 +115,6 @@ type call struct {
 	end  int64         // where its frame ends in what the connection was given
 }
 
-var calls = sync.Pool{New: func() any { return &call{done: make(chan response, 1)} }}
-
 // do sends a frame, made by build for an id, and waits for the answer. Its error
 // is a notSent, the context's cause, or says that the connection broke. The
 // caller releases the response.
@@ -126,24 +126,24 @@ func (c *client) do(ctx context.Context, build func(id uint64) []byte) (response
 			return response{}, &notSent{err}
 		}
 	}
-	cl, _ := calls.Get().(*call)
+	cl, _ := c.calls.Get().(*call)
 	id, err := cn.send(cl, build)
 	if err != nil {
-		calls.Put(cl)
+		c.calls.Put(cl)
 		return response{}, &notSent{err}
 	}
 	select {
 	case r := <-cl.done:
-		calls.Put(cl)
+		c.calls.Put(cl)
 		return r, r.err
 	case <-ctx.Done():
 	}
 	if !cn.forget(id) { // the answer is on its way to us
 		r := <-cl.done
-		calls.Put(cl)
+		c.calls.Put(cl)
 		return r, r.err
 	}
-	calls.Put(cl)
+	c.calls.Put(cl)
 	return response{}, context.Cause(ctx)
 }
 
