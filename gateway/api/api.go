@@ -89,13 +89,13 @@ func (s *server) registerReads(a *httpapi.API) {
 	}, s.plan)
 }
 
-// routePath names a route in a path.
-type routePath struct {
+// RoutePath names a route in a path.
+type RoutePath struct {
 	Namespace string `path:"namespace" example:"shop"`
 	Name      string `path:"name" example:"cart"`
 }
 
-func (p routePath) key() gateway.Key { return gateway.Key{Namespace: p.Namespace, Name: p.Name} }
+func (p RoutePath) key() gateway.Key { return gateway.Key{Namespace: p.Namespace, Name: p.Name} }
 
 type listIn struct {
 	Namespace string `query:"namespace" doc:"Only this namespace." example:"shop"`
@@ -139,7 +139,7 @@ func (s *server) list(ctx context.Context, in *listIn) (*listOut, error) {
 }
 
 type getIn struct {
-	routePath
+	RoutePath
 	httpapi.Unmodified
 }
 
@@ -161,7 +161,7 @@ func (s *server) get(ctx context.Context, in *getIn) (*getOut, error) {
 }
 
 type historyIn struct {
-	routePath
+	RoutePath
 	Limit int `query:"limit" minimum:"1" maximum:"1000" doc:"How many at most; 100 when not given."`
 }
 

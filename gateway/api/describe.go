@@ -203,7 +203,11 @@ var nodeFields = map[string]string{
 func describe(schemas huma.Registry) {
 	own := map[string]map[string]string{"GatewayApiGateway": nodeFields}
 	fields := map[string]string{"route": "The route's key."}
-	own["GatewayApiChange"], own["GatewayApiFinding"] = fields, fields
+	own["GatewayApiChange"] = fields
+	own["GatewayApiFinding"] = map[string]string{
+		"kind":    "shadowed: routes that are tried before take every request that this one would. duplicate: another matches the very same requests, and goes first only because of its name.",
+		"message": "One sentence that says it.",
+	}
 	own["GatewayApiField"] = map[string]string{"field": "Where the documents differ."}
 	own["GatewayApiGateways"] = map[string]string{"items": "Sorted by name."}
 	for name, s := range schemas.Map() {

@@ -112,8 +112,8 @@ func (a *analysis) shadowed(alternatives []gateway.Alternative) (Finding, bool) 
 			if !slices.Contains(f.By, by.Route.Key()) {
 				f.By = append(f.By, by.Route.Key())
 			}
-			if len(alternatives) == 1 && covers(alternative, by) && len(by.Route.Match.Method) == len(methods) &&
-				by.Route.Priority == r.Priority && by.Pattern.Compare(alternative.Pattern) == 0 {
+			if len(alternatives) == 1 && len(by.Route.Match.Host) <= 1 && covers(alternative, by) &&
+				len(by.Route.Match.Method) == len(r.Match.Method) && by.Route.Priority == r.Priority && by.Pattern.Compare(alternative.Pattern) == 0 {
 				f.Kind = Duplicate
 			}
 		}

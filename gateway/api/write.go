@@ -47,8 +47,8 @@ func rehearsed(dryRun bool) string {
 	return ""
 }
 
-// how says how a change is to be made.
-type how struct {
+// How says how a change is to be made.
+type How struct {
 	httpapi.Wait
 	DryRun bool `query:"dryRun" doc:"Say what would change, and change nothing."`
 	Strict bool `query:"strict" doc:"Refuse with 422 what would else be a warning, such as an application that is not known."`
@@ -69,9 +69,9 @@ type Result struct {
 }
 
 type putIn struct {
-	routePath
+	RoutePath
 	httpapi.Precondition
-	how
+	How
 	Body routeBody
 }
 
@@ -99,13 +99,13 @@ func (s *server) put(ctx context.Context, in *putIn) (*writeOut, error) {
 	if err := errors.Join(append(errs, route.Validate())...); err != nil {
 		return nil, problem(http.StatusUnprocessableEntity, "body", err)
 	}
-	return s.change(ctx, []gateway.Write{{Route: route, Expect: gateway.Revision(expect)}}, in.how, func(int) string { return "body" })
+	return s.change(ctx, []gateway.Write{{Route: route, Expect: gateway.Revision(expect)}}, in.How, func(int) string { return "body" })
 }
 
 type deleteIn struct {
-	routePath
+	RoutePath
 	httpapi.Precondition
-	how
+	How
 }
 
 func (s *server) remove(ctx context.Context, in *deleteIn) (*writeOut, error) {
@@ -117,7 +117,7 @@ func (s *server) remove(ctx context.Context, in *deleteIn) (*writeOut, error) {
 		return nil, httpapi.BadRequest("header.If-None-Match", "what is not there cannot be deleted")
 	}
 	write := gateway.Write{Route: gateway.Route{Namespace: in.Namespace, Name: in.Name}, Delete: true, Expect: gateway.Revision(expect)}
-	return s.change(ctx, []gateway.Write{write}, in.how, func(int) string { return "path" })
+	return s.change(ctx, []gateway.Write{write}, in.How, func(int) string { return "path" })
 }
 
 // Apply is a change to many routes.
@@ -133,7 +133,7 @@ type Item struct {
 }
 
 type applyIn struct {
-	how
+	How
 	Body applyBody
 }
 
@@ -159,7 +159,7 @@ func (s *server) apply(ctx context.Context, in *applyIn) (*writeOut, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.change(ctx, writes, in.how, itemAt)
+	return s.change(ctx, writes, in.How, itemAt)
 }
 
 func itemAt(i int) string { return fmt.Sprintf("body.items[%d].route", i) }
@@ -224,7 +224,7 @@ func (s *server) plan(ctx context.Context, in *planIn) (*planOut, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.change(ctx, writes, how{DryRun: true, Strict: in.Strict}, itemAt)
+	out, err := s.change(ctx, writes, How{DryRun: true, Strict: in.Strict}, itemAt)
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +233,7 @@ func (s *server) plan(ctx context.Context, in *planIn) (*planOut, error) {
 
 // change makes a change of valid writes, or rehearses it. at names the place of
 // a write's route in the request.
-func (s *server) change(ctx context.Context, writes []gateway.Write, h how, at func(int) string) (*writeOut, error) {
+func (s *server) change(ctx context.Context, writes []gateway.Write, h How, at func(int) string) (*writeOut, error) {
 	wait, err := h.Duration()
 	if err != nil {
 		return nil, err
@@ -344,7 +344,7 @@ func (s *server) rehearse(ctx context.Context, now *view, writes []gateway.Write
 }
 
 // strict turns warnings into a refusal where that was asked for.
-func (s *server) strict(h how, warnings []gateway.Warning, writes []gateway.Write, at func(int) string) error {
+func (s *server) strict(h How, warnings []gateway.Warning, writes []gateway.Write, at func(int) string) error {
 	if !h.Strict || len(warnings) == 0 {
 		return nil
 	}
