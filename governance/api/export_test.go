@@ -1,0 +1,8 @@
+package api
+
+// What tests of the package's outside look into.
+var (
+	ReadReport  = readReport
+	MaxWire     = maxWire
+	MaxInflated = maxInflated
+)
