@@ -22,6 +22,10 @@ func now() time.Time { return time.Now() }
 // registries nest one cluster in another.
 const guarded = "weir.guarded"
 
+// answered holds, on an invocation, an error that was an answer. dubbo-go retries
+// by the Dubbo protocol whatever was thrown.
+const answered = "weir.answered"
+
 // caller guards calls that are made, around all their attempts.
 type caller struct{}
 
@@ -156,13 +160,24 @@ func (attempt) Invoke(ctx context.Context, invoker base.Invoker, inv base.Invoca
 	if err := ctx.Err(); err != nil { // no retries for a caller that has given up
 		return &result.RPCResult{Err: err}
 	}
+	if before, ok := inv.GetAttribute(answered); ok {
+		if err, ok := before.(error); ok {
+			return &result.RPCResult{Err: err}
+		}
+	}
 	if invoker.GetURL().Protocol == constant.DubboProtocol {
 		setTimeout(ctx, inv)
 	}
 	if span := zipkin.SpanFromContext(ctx); span != nil {
 		span.Tag("dubbo.address", invoker.GetURL().Location)
 	}
-	return invoker.Invoke(ctx, inv)
+	res := invoker.Invoke(ctx, inv)
+	if err := res.Error(); err != nil {
+		if g := processes.of(invoker.GetURL()); g != nil && g.answers(err) {
+			inv.SetAttribute(answered, err)
+		}
+	}
+	return res
 }
 
 // OnResponse implements filter.Filter.
@@ -172,7 +187,7 @@ func (attempt) OnResponse(_ context.Context, res result.Result, _ base.Invoker, 
 
 // grace is how much longer than its context dubbo-go's client of the Dubbo protocol
 // is let wait: when it gives up, the context has ended, and says why.
-const grace = 5 * time.Millisecond
+const grace = 20 * time.Millisecond
 
 // setTimeout tells dubbo-go how much time a call has left. Its client of the Dubbo
 // protocol knows no contexts, and after each attempt leaves a number there that it

@@ -22,8 +22,9 @@
 //
 // The guard stands around the whole call with its retries, so that a timeout
 // bounds all of them, a fallback answers after the last, and a breaker counts what
-// the program sees. A caller that has given up makes no further retries. dubbo-go's
-// client of the Dubbo protocol does not heed contexts; it is told how much time is
+// the program sees. A caller that has given up makes no further retries, and an
+// error that is an answer (see below), or says that the provider is switched off, is
+// not retried either. dubbo-go's client of the Dubbo protocol does not heed contexts; it is told how much time is
 // left, so deadlines hold, while a call whose context is canceled still waits for
 // its answer.
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"dubbo.apache.org/dubbo-go/v3/protocol/dubbo/hessian2"
 	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
 	"github.com/apache/dubbo-go-hessian2/java_exception"
 
@@ -69,8 +70,12 @@ func Classify(err error) breaker.Outcome {
 			return breaker.Timeout
 		}
 	}
-	var thrown java_exception.Throwabler
+	var thrown java_exception.Throwabler // as methods return it
 	if errors.As(err, &thrown) && ofService(thrown.JavaClassName()) {
+		return breaker.Ignored
+	}
+	var received *hessian2.GenericException // as callers get it
+	if errors.As(err, &received) && ofService(received.ExceptionClass) {
 		return breaker.Ignored
 	}
 	return breaker.Failure
@@ -87,7 +92,14 @@ func ofService(class string) bool {
 	return class != ""
 }
 
-// outcome ends a guarded call that was made to another application.
+// answers reports whether an error is a word that another instance would only
+// repeat: an ignored one, or that the provider is switched off.
+func (g *governed) answers(err error) bool {
+	reason, ok := Refused(err)
+	return ok && reason == breaker.ReasonSwitched || !ok && g.classify(err) == breaker.Ignored
+}
+
+// done ends a guarded call that was made to another application.
 func (g *governed) done(call *breaker.Call, err error) breaker.Outcome {
 	if reason, ok := Refused(err); ok && reason == breaker.ReasonSwitched {
 		call.End(breaker.Ignored)
