@@ -1,0 +1,658 @@
+package dubbo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/openzipkin/zipkin-go/reporter/recorder"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weirmesh/weir/gateway"
+	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/registry/memory"
+	"github.com/weirmesh/weir/sdk/breaker"
+	"github.com/weirmesh/weir/sdk/trace"
+)
+
+// provider speaks the Dubbo protocol over TCP, and answers what it is told to.
+type provider struct {
+	t    testing.TB
+	name string
+	l    net.Listener
+	wg   sync.WaitGroup
+
+	mu     sync.Mutex
+	calls  int
+	last   []byte // the body of the last request
+	conns  map[net.Conn]bool
+	answer func(w *wire, h header, body []byte)
+}
+
+func startProvider(t testing.TB, name string, answer func(w *wire, h header, body []byte)) *provider {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &provider{t: t, name: name, l: l, conns: map[net.Conn]bool{}, answer: answer}
+	if answer == nil {
+		p.answer = func(w *wire, h header, _ []byte) { w.answer(h.id, name) }
+	}
+	p.wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p.mu.Lock()
+			p.conns[c] = true
+			p.mu.Unlock()
+			p.wg.Go(func() { p.serve(&wire{t, c}) })
+		}
+	})
+	t.Cleanup(p.close)
+	return p
+}
+
+func (p *provider) serve(w *wire) {
+	defer w.conn.Close()
+	for {
+		h, body, err := w.next()
+		if err != nil {
+			return
+		}
+		if h.event() {
+			continue
+		}
+		p.mu.Lock()
+		p.calls++
+		p.last = body
+		answer := p.answer
+		p.mu.Unlock()
+		answer(w, h, body)
+	}
+}
+
+func (p *provider) close() {
+	p.l.Close()
+	p.mu.Lock()
+	for c := range p.conns {
+		c.Close()
+	}
+	p.mu.Unlock()
+	p.wg.Wait()
+}
+
+func (p *provider) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls
+}
+
+func (p *provider) port() int {
+	_, port, _ := net.SplitHostPort(p.l.Addr().String())
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return n
+}
+
+// shop is a registry with providers of shop/stock, and a gateway on it.
+type shop struct {
+	t   testing.TB
+	reg *memory.Registry
+	app registry.App
+	d   *Dubbo
+}
+
+func openShop(t testing.TB, cfg Config, providers ...*provider) *shop {
+	t.Helper()
+	s := &shop{t: t, reg: memory.New(), app: registry.App{Namespace: "shop", Name: "stock"}}
+	c := s.reg.Join(memory.Config{})
+	t.Cleanup(c.Close)
+	for _, p := range providers {
+		s.put(p, registry.Details{})
+	}
+	if len(providers) == 0 {
+		s.reg.PutService(s.app, registry.Service{})
+	}
+	cfg.Discoverer = c
+	d, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	s.d = d
+	return s
+}
+
+func (s *shop) put(p *provider, details registry.Details) {
+	s.reg.PutInstance(s.app, registry.Instance{
+		ID: p.name, Name: p.name, Host: netip.MustParseAddr("127.0.0.1"), Health: registry.Ready, Details: details,
+		Metadata:  map[string]string{registry.KeyEndpoints: fmt.Sprintf(`[{"port":%d,"protocol":"dubbo"}]`, p.port())},
+		Endpoints: []registry.Endpoint{{Protocol: "dubbo", Port: uint16(p.port())}},
+	})
+}
+
+// disconnected waits until the gateway has seen that a provider hung up.
+func (s *shop) disconnected(p *provider) {
+	s.t.Helper()
+	a := s.d.apps[s.app]
+	waitFor(s.t, func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.have["dubbo "+p.l.Addr().String()].client.live.Load() == nil
+	})
+}
+
+func (s *shop) route(filters ...gateway.Filter) gateway.Route {
+	return gateway.Route{
+		Namespace: "shop", Name: "count", Match: gateway.Match{Path: "/stock/{sku}"}, Filters: filters,
+		Upstream: gateway.Upstream{Dubbo: &gateway.Dubbo{
+			App: "shop/stock", Interface: "org.example.StockService", Method: "count",
+			Args:        []gateway.Arg{{Type: "java.lang.String", From: "path.sku"}},
+			Attachments: map[string]string{registry.KeyTag: "header.X-Tag", "tenant": "header.X-Tenant"},
+		}},
+	}
+}
+
+func (s *shop) compile(filters ...gateway.Filter) http.Handler {
+	s.t.Helper()
+	h, err := s.d.Compile(s.route(filters...))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return h
+}
+
+func ask(h http.Handler, method string, headers ...string) *httptest.ResponseRecorder {
+	return askIn(context.Background(), h, method, headers...)
+}
+
+func askIn(ctx context.Context, h http.Handler, method string, headers ...string) *httptest.ResponseRecorder {
+	ctx = gateway.WithVars(ctx, gateway.Vars{{Name: "sku", Value: "book"}})
+	r := httptest.NewRequestWithContext(ctx, method, "/stock/book", nil)
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func want(t testing.TB, w *httptest.ResponseRecorder, status int, words ...string) {
+	t.Helper()
+	if w.Code != status {
+		t.Errorf("status %d, want %d: %s", w.Code, status, w.Body)
+	}
+	for _, s := range words {
+		if !strings.Contains(w.Body.String(), s) {
+			t.Errorf("no %q in %s", s, w.Body)
+		}
+	}
+}
+
+func refuse(w *wire, h header, _ []byte) {
+	w.write(hessian2, statusThreadPoolIsEmpty, h.id, appendString(nil, "Thread pool is EXHAUSTED!")...)
+}
+
+func hangUp(w *wire, _ header, _ []byte) { w.conn.Close() }
+
+func TestRetriesWhatDidNotRun(t *testing.T) {
+	full := startProvider(t, "full", refuse)
+	good := startProvider(t, "good", nil)
+	s := openShop(t, Config{}, full, good)
+	h := s.compile()
+	for range 20 {
+		want(t, ask(h, http.MethodPost), http.StatusOK, `"good"`)
+	}
+	if full.count() == 0 {
+		t.Error("the full provider was never asked, so this proves nothing")
+	}
+	// A port that nobody listens at.
+	full.close()
+	s.disconnected(full)
+	for range 20 {
+		want(t, ask(h, http.MethodPost), http.StatusOK, `"good"`)
+	}
+	good.close()
+	s.disconnected(good)
+	want(t, ask(h, http.MethodPost), http.StatusServiceUnavailable, "cannot be reached")
+}
+
+func TestRepeatsNothingThatMayHaveRun(t *testing.T) {
+	bad := startProvider(t, "bad", hangUp)
+	good := startProvider(t, "good", nil)
+	s := openShop(t, Config{}, bad, good)
+	h := s.compile()
+	broken := 0
+	for range 40 {
+		if w := ask(h, http.MethodPost); w.Code == http.StatusBadGateway {
+			want(t, w, http.StatusBadGateway, "may have run")
+			broken++
+		}
+	}
+	if broken == 0 || broken != bad.count() {
+		t.Errorf("%d calls broke, %d were made", broken, bad.count())
+	}
+	// Unless the route says so.
+	again := s.compile(gateway.Filter{Retry: &gateway.Retry{Attempts: 2, On: []string{"reset"}, Methods: []string{"POST"}, Budget: 100}})
+	for range 20 {
+		want(t, ask(again, http.MethodPost), http.StatusOK, `"good"`)
+	}
+	reads := s.compile(gateway.Filter{Retry: &gateway.Retry{Attempts: 2, On: []string{"reset"}, Budget: 100}})
+	for range 20 {
+		want(t, ask(reads, http.MethodGet), http.StatusOK, `"good"`)
+	}
+}
+
+func TestRetryBudget(t *testing.T) {
+	bad := startProvider(t, "bad", hangUp)
+	worse := startProvider(t, "worse", hangUp)
+	s := openShop(t, Config{}, bad, worse)
+	h := s.compile(gateway.Filter{Retry: &gateway.Retry{Attempts: 2, On: []string{"reset"}, Budget: 10}})
+	for range 100 {
+		want(t, ask(h, http.MethodGet), http.StatusBadGateway)
+	}
+	if n := bad.count() + worse.count(); n < 110 || n > 121 {
+		t.Errorf("%d calls for 100 requests, of which 10 %% and ten at once may be repeated", n)
+	}
+}
+
+func TestNoProvider(t *testing.T) {
+	s := openShop(t, Config{})
+	h := s.compile()
+	want(t, ask(h, http.MethodPost), http.StatusServiceUnavailable, "shop/stock has no instances")
+	p := startProvider(t, "a", nil)
+	s.put(p, registry.Details{})
+	waitFor(t, func() bool { return ask(h, http.MethodPost).Code == http.StatusOK })
+	s.reg.SetHealth(s.app, "a", registry.NotReady)
+	waitFor(t, func() bool {
+		return strings.Contains(ask(h, http.MethodPost).Body.String(), "none of the 1 instances of shop/stock takes calls")
+	})
+	message := s.route()
+	message.Upstream.Dubbo.Args, message.Upstream.Dubbo.Message = nil, &gateway.Message{Fields: map[string]string{"sku": "path.sku"}}
+	m, err := s.d.Compile(message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.reg.SetHealth(s.app, "a", registry.Ready)
+	waitFor(t, func() bool { return strings.Contains(ask(m, http.MethodPost).Body.String(), "offers Triple") })
+	s.d.Close()
+	want(t, ask(h, http.MethodPost), http.StatusServiceUnavailable)
+	if _, err := s.d.Compile(s.route()); gateway.CodeOf(err) != gateway.Unavailable {
+		t.Errorf("%v", err)
+	}
+}
+
+func waitFor(t testing.TB, f func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !f() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("not within 30 s")
+		}
+	}
+}
+
+func TestTags(t *testing.T) {
+	gray, plain := startProvider(t, "gray", nil), startProvider(t, "plain", nil)
+	s := openShop(t, Config{}, plain)
+	s.put(gray, registry.Details{Tag: "gray"})
+	h := s.compile()
+	waitFor(t, func() bool { return strings.Contains(ask(h, http.MethodPost, "X-Tag", "gray").Body.String(), "gray") })
+	for range 20 {
+		want(t, ask(h, http.MethodPost, "X-Tag", "gray"), http.StatusOK, `"gray"`)
+		want(t, ask(h, http.MethodPost), http.StatusOK, `"plain"`)
+		want(t, ask(h, http.MethodPost, "X-Tag", "unknown"), http.StatusOK, `"plain"`)
+	}
+	if !strings.Contains(string(gray.last), "\x09dubbo.tag\x04gray") {
+		t.Errorf("the tag does not travel on: %q", gray.last)
+	}
+}
+
+func TestBreaker(t *testing.T) {
+	p := startProvider(t, "a", hangUp)
+	set := breaker.NewSet(breaker.Config{
+		App:      governance.App{Namespace: "weir-system", Name: "gateway"},
+		Settings: governance.Rules{Breaker: &governance.Breaker{MinCalls: 5, ErrorPercent: 50, OpenFor: governance.Duration(time.Hour)}},
+	})
+	defer set.Close()
+	s := openShop(t, Config{Breakers: set}, p)
+	h := s.compile()
+	for range 5 {
+		want(t, ask(h, http.MethodPost), http.StatusBadGateway)
+	}
+	calls := p.count()
+	want(t, ask(h, http.MethodPost), http.StatusServiceUnavailable, "its circuit is open")
+	if p.count() != calls {
+		t.Error("an open circuit let a call through")
+	}
+	status := set.Status()
+	if len(status) != 1 || status[0].Series != (governance.Series{
+		Command: "StockService.count", At: governance.Caller, Peer: governance.App{Namespace: "shop", Name: "stock"},
+	}) {
+		t.Errorf("%+v", status)
+	}
+	err := set.Apply([]governance.Version{{Version: 1, Policy: governance.Policy{
+		Target: governance.Target{App: governance.App{Namespace: "shop", Name: "stock"}, Command: "StockService.count", At: governance.Caller},
+		Rules:  governance.Rules{Fallback: &governance.Fallback{Value: json.RawMessage(`{"left":0}`)}},
+	}}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, ask(h, http.MethodPost), http.StatusOK, `{"left":0}`)
+}
+
+func TestBreakerTakesNoOffenceAtExceptions(t *testing.T) {
+	p := startProvider(t, "a", func(w *wire, h header, _ []byte) {
+		var e encoder
+		e.b = appendInt(e.b, answerException)
+		e.object("org.example.UnknownSku", "detailMessage")
+		e.b = appendString(e.b, "no such article")
+		w.write(hessian2, statusOK, h.id, e.b...)
+	})
+	set := breaker.NewSet(breaker.Config{Settings: governance.Rules{Breaker: &governance.Breaker{MinCalls: 5, ErrorPercent: 1}}})
+	defer set.Close()
+	h := openShop(t, Config{Breakers: set}, p).compile()
+	for range 30 {
+		want(t, ask(h, http.MethodPost), http.StatusUnprocessableEntity, "org.example.UnknownSku", "no such article")
+	}
+}
+
+func TestTrace(t *testing.T) {
+	p := startProvider(t, "a", nil)
+	rec := recorder.NewReporter()
+	defer rec.Close()
+	tracer, err := trace.New(trace.Config{App: governance.App{Namespace: "weir-system", Name: "gateway"}, Reporter: rec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := openShop(t, Config{Tracer: tracer}, p).compile()
+	span, ctx := tracer.StartServer(t.Context(), "POST", trace.Strings{})
+	want(t, askIn(ctx, h, http.MethodPost, "Traceparent", "00-11111111111111111111111111111111-2222222222222222-01"), http.StatusOK)
+	span.Finish()
+	spans := rec.Flush()
+	if len(spans) != 2 || spans[0].Name != "StockService.count" || spans[0].RemoteEndpoint.ServiceName != "stock" ||
+		spans[0].TraceID != spans[1].TraceID || *spans[0].ParentID != spans[1].ID {
+		t.Fatalf("%+v", spans)
+	}
+	id := spans[0].TraceID.String()
+	for _, key := range []string{"traceparent", "b3", "X-B3-TraceId"} {
+		if !strings.Contains(string(p.last), key) {
+			t.Errorf("no %s in %q", key, p.last)
+		}
+	}
+	if !strings.Contains(string(p.last), id) || strings.Contains(string(p.last), "1111111111111111") {
+		t.Errorf("another trace than %s goes on: %q", id, p.last)
+	}
+}
+
+func TestDrainsByAnswer(t *testing.T) {
+	leaving := startProvider(t, "leaving", func(w *wire, h header, _ []byte) {
+		b := appendString(appendInt(nil, answerValueAttached), "leaving")
+		b = appendAttachment(append(b, tagMapUntyped), "closing", "true")
+		w.write(hessian2, statusOK, h.id, append(b, tagEnd)...)
+	})
+	good := startProvider(t, "good", nil)
+	s := openShop(t, Config{}, leaving, good)
+	h := s.compile()
+	for range 40 {
+		want(t, ask(h, http.MethodPost), http.StatusOK)
+	}
+	if n := leaving.count(); n != 1 {
+		t.Errorf("%d calls went to a provider that leaves, the first told so", n)
+	}
+	// With no other it is still better than none.
+	s.reg.RemoveInstance(s.app, "good")
+	waitFor(t, func() bool { return strings.Contains(ask(h, http.MethodPost).Body.String(), "leaving") })
+}
+
+func TestDeadline(t *testing.T) {
+	release := make(chan struct{})
+	p := startProvider(t, "a", func(w *wire, h header, _ []byte) {
+		go func() {
+			<-release
+			w.answer(h.id, "late")
+		}()
+	})
+	s := openShop(t, Config{}, p)
+	total := s.compile(gateway.Filter{Timeout: &gateway.Timeout{Total: gateway.Duration(20 * time.Millisecond)}})
+	want(t, ask(total, http.MethodPost), http.StatusGatewayTimeout)
+	if !strings.Contains(string(p.last), "\x07timeout\x02") {
+		t.Errorf("the time left does not travel on: %q", p.last)
+	}
+	cause, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, errors.New("the route's time is over"))
+	defer cancel()
+	want(t, askIn(cause, s.compile(), http.MethodPost), http.StatusGatewayTimeout)
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	want(t, askIn(gone, s.compile(), http.MethodPost), 499)
+	close(release)
+}
+
+// Endpoints that come and go leave nothing behind.
+func TestChurn(t *testing.T) {
+	p := startProvider(t, "a", nil)
+	s := openShop(t, Config{}, p)
+	h := s.compile()
+	for i := range 200 {
+		q := &provider{t: t, name: "other" + strconv.Itoa(i%7), l: p.l}
+		host := netip.AddrFrom4([4]byte{127, 0, byte(i % 5), byte(i%11 + 1)})
+		s.reg.PutInstance(s.app, registry.Instance{
+			ID: q.name, Name: q.name, Host: host, Health: registry.Ready,
+			Endpoints: []registry.Endpoint{{Protocol: "dubbo", Port: uint16(p.port())}, {Protocol: "tri", Port: uint16(p.port() + 1)}},
+			Metadata:  map[string]string{registry.KeyEndpoints: fmt.Sprintf(`[{"port":%d,"protocol":"dubbo"},{"port":%d,"protocol":"tri"}]`, p.port(), p.port()+1)},
+		})
+		ask(h, http.MethodPost)
+		if i%3 == 0 {
+			s.reg.RemoveInstance(s.app, q.name)
+		}
+	}
+	for i := range 7 {
+		s.reg.RemoveInstance(s.app, "other"+strconv.Itoa(i))
+	}
+	a := s.d.apps[s.app]
+	waitFor(t, func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.have) == 1
+	})
+	want(t, ask(h, http.MethodPost), http.StatusOK)
+	// A call under way outlives its endpoint's place in the registry.
+	asked, release := make(chan struct{}), make(chan struct{})
+	p.mu.Lock()
+	p.answer = func(w *wire, h header, _ []byte) {
+		close(asked)
+		<-release
+		w.answer(h.id, "done")
+	}
+	p.mu.Unlock()
+	result := make(chan *httptest.ResponseRecorder)
+	go func() { result <- ask(h, http.MethodPost) }()
+	<-asked
+	s.reg.RemoveInstance(s.app, "a")
+	waitFor(t, func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.have) == 0
+	})
+	close(release)
+	want(t, <-result, http.StatusOK, "done")
+	waitFor(t, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for c := range p.conns {
+			if _, err := c.Write(nil); err == nil {
+				one := make([]byte, 1)
+				_ = c.SetReadDeadline(time.Now()) // closed conns say so in another way
+				if _, err := c.Read(one); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+func TestHandlersLetGo(t *testing.T) {
+	s := openShop(t, Config{}, startProvider(t, "a", nil))
+	first, second := s.compile(), s.compile()
+	follows := func() bool {
+		s.d.mu.Lock()
+		defer s.d.mu.Unlock()
+		return s.d.apps[s.app] != nil
+	}
+	for range 2 {
+		if err := first.(io.Closer).Close(); err != nil { //nolint:forcetypeassert // promised
+			t.Fatal(err)
+		}
+	}
+	if !follows() {
+		t.Error("the application was let go of while a handler needs it")
+	}
+	want(t, ask(second, http.MethodPost), http.StatusOK)
+	second = nil
+	waitFor(t, func() bool {
+		runtime.GC()
+		return !follows()
+	})
+	if second != nil {
+		t.Error("kept")
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	s := openShop(t, Config{Metrics: reg}, startProvider(t, "a", nil))
+	h := s.compile()
+	want(t, ask(h, http.MethodPost), http.StatusOK)
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range families {
+		names = append(names, f.GetName())
+	}
+	for _, name := range []string{"weir_gateway_dubbo_requests_total", "weir_gateway_dubbo_request_seconds", "weir_gateway_dubbo_calls_pending", "weir_gateway_dubbo_endpoints"} {
+		if !slices.Contains(names, name) {
+			t.Errorf("no %s in %v", name, names)
+		}
+	}
+}
+
+func TestCompileRefuses(t *testing.T) {
+	s := openShop(t, Config{})
+	for field, change := range map[string]func(*gateway.Route){
+		"upstream.dubbo":                      func(r *gateway.Route) { r.Upstream.Dubbo = nil },
+		"upstream.dubbo.app":                  func(r *gateway.Route) { r.Upstream.Dubbo.App = "Stock" },
+		"upstream.dubbo.interface":            func(r *gateway.Route) { r.Upstream.Dubbo.Interface = "a b" },
+		"upstream.dubbo.method":               func(r *gateway.Route) { r.Upstream.Dubbo.Method = "$invoke" },
+		"upstream.dubbo.args[0].from":         func(r *gateway.Route) { r.Match.Path = "/stock/{id}" },
+		"match.path":                          func(r *gateway.Route) { r.Match.Path = "stock" },
+		"upstream.dubbo.attachments.generic":  func(r *gateway.Route) { r.Upstream.Dubbo.Attachments = map[string]string{"generic": "header.G"} },
+		"upstream.dubbo.attachments.tenant":   func(r *gateway.Route) { r.Upstream.Dubbo.Attachments = map[string]string{"tenant": "query.t"} },
+		"upstream.dubbo.attachments.a b":      func(r *gateway.Route) { r.Upstream.Dubbo.Attachments = map[string]string{"a b": "header.T"} },
+		"upstream.dubbo.attachments.sub.path": func(r *gateway.Route) { r.Upstream.Dubbo.Attachments = map[string]string{"sub.path": "nonsense"} },
+	} {
+		r := s.route()
+		change(&r)
+		_, err := s.d.Compile(r)
+		var e *gateway.Error
+		if !errors.As(err, &e) || e.Code != gateway.Invalid || e.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	if len(s.d.apps) != 0 {
+		t.Error("a route that was refused follows its application")
+	}
+}
+
+func TestCheck(t *testing.T) {
+	ctx := t.Context()
+	reg := memory.New()
+	c := reg.Join(memory.Config{})
+	defer c.Close()
+	app := registry.App{Namespace: "shop", Name: "stock"}
+	route := (&shop{}).route()
+	checker := Checker{c, c}
+	check := func(words ...string) {
+		t.Helper()
+		got := checker.Check(ctx, []gateway.Route{{Namespace: "x", Name: "http"}, route})
+		if len(got) != len(words)/2 {
+			t.Fatalf("%q, want %q", got, words)
+		}
+		for i, w := range got {
+			if w.Key != route.Key() || w.Field != words[2*i] || !strings.Contains(w.Message, words[2*i+1]) {
+				t.Errorf("%+v, want %q", w, words[2*i:])
+			}
+		}
+	}
+	reg.PutService(app, registry.Service{})
+	check("upstream.dubbo.app", "has no instances")
+	put := func(protocol, revision, document string) {
+		reg.PutInstance(app, registry.Instance{
+			ID: "a", Name: "a", Host: netip.MustParseAddr("127.0.0.1"), Health: registry.Ready, Revision: revision,
+			Endpoints: []registry.Endpoint{{Protocol: protocol, Port: 1}},
+			Metadata:  map[string]string{registry.KeyEndpoints: fmt.Sprintf(`[{"port":1,"protocol":%q}]`, protocol), registry.KeyRevision: revision},
+		})
+		if document != "" {
+			if err := c.PutMetadata(ctx, app, revision, []byte(document)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waitFor(t, func() bool {
+			s, err := c.Snapshot(ctx, app)
+			return err == nil && len(s.Instances) == 1 && s.Instances[0].Revision == revision
+		})
+	}
+	put("rest", "r0", "")
+	check("upstream.dubbo.app", "offers Dubbo or Triple")
+	put("dubbo", "r1", `{"services":{"org.example.StockService:dubbo":{"name":"org.example.StockService","params":{"methods":"Count,count"}}}}`)
+	check()
+	put("dubbo", "r2", `{"services":{"org.example.StockService:dubbo":{"name":"org.example.StockService","params":{"methods":"sum,Sum"}}}}`)
+	check("upstream.dubbo.method", "revision r2 of shop/stock (1 instances) has no method count in org.example.StockService; it has Sum, sum")
+	put("dubbo", "r3", `{"services":{"blue/org.example.StockService:dubbo":{"name":"org.example.StockService","group":"blue"}}}`)
+	check("upstream.dubbo.interface", "does not offer org.example.StockService, but blue/org.example.StockService")
+	put("dubbo", "r4", `{"services":{"x":{"name":"org.example.StockService","methods":[{"name":"count","parameterTypes":["java.lang.String"]},{"name":"count","parameterTypes":["int"]}]}}}`)
+	check()
+	put("dubbo", "r5", `{"services":{"x":{"name":"org.example.StockService","methods":[{"name":"count","parameterTypes":["java.util.List<java.lang.String>"]}]}}}`)
+	check("upstream.dubbo.args", "has count(java.util.List<java.lang.String>), and not count(java.lang.String)")
+	put("dubbo", "r6", `nonsense`)
+	check("upstream.dubbo.app", "cannot be read")
+	route.Upstream.Dubbo.Args[0].Type = "nonsense"
+	check("upstream.dubbo.args[0].type", "no gateway will serve the route")
+}
+
+func FuzzCheckDocument(f *testing.F) {
+	f.Add([]byte(`{"services":{"x":{"name":"org.example.StockService","methods":[{"name":"count","parameterTypes":["a<b>"]}]}}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, w := range checkDocument(b, (&shop{}).route().Upstream.Dubbo, []string{"int"}) {
+			if w.field == "" || w.says == "" {
+				t.Fatal("an empty doubt")
+			}
+		}
+	})
+}
