@@ -296,3 +296,6 @@ func prefixes(t *testing.T, list ...string) []netip.Prefix {
 	}
 	return out
 }
+
+// quiet is for servers whose clients misbehave on purpose.
+var quiet = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)

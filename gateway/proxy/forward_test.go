@@ -230,7 +230,7 @@ func TestResetIsTriedAgain(t *testing.T) {
 	f := start(t, nil)
 	var good atomic.Int64
 	servers := f.instances("cart", func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }, answering(&good, 200, "ok"))
-	servers[0].Config.ErrorLog = nil
+	servers[0].Config.ErrorLog = quiet
 	f.routes(toApp("cart", every, "shop/cart", `{"retry":{"attempts":2,"on":["reset"],"budgetPercent":100}}`))
 	for range 20 {
 		if r := f.get("/x"); r.status != 200 {
