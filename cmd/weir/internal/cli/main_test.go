@@ -99,16 +99,27 @@ func (w *weir) wait(t *testing.T) {
 // says waits until standard output holds text.
 func (w *weir) says(t *testing.T, text string) {
 	t.Helper()
+	w.waitFor(t, w.out, text)
+}
+
+// complains waits until standard error holds text.
+func (w *weir) complains(t *testing.T, text string) {
+	t.Helper()
+	w.waitFor(t, w.errs, text)
+}
+
+func (w *weir) waitFor(t *testing.T, on *output, text string) {
+	t.Helper()
 	deadline := time.After(testkube.Deadline)
 	for {
-		have, more := w.out.state()
+		have, more := on.state()
 		if strings.Contains(have, text) {
 			return
 		}
 		select {
 		case <-more:
 		case <-w.done:
-			if !strings.Contains(w.out.String(), text) {
+			if !strings.Contains(on.String(), text) {
 				t.Fatalf("weir ended without saying %q; it wrote\n%s%s", text, w.out, w.errs)
 			}
 			return

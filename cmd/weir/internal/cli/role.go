@@ -45,6 +45,17 @@ last routes that it read, which it keeps in its data directory.
 			Example: `  weir gateway --database-url postgres://weir@db/weir
   weir gateway --database-url postgres://weir@db/weir --trusted-peers 10.0.0.0/8 --access-log`,
 		}),
+		m.roleCommand(role.TracingDefaults(), &cobra.Command{
+			Use:   role.TracingName,
+			Short: "Run a trace collector alone",
+			Long: `Tracing runs the collector: it takes spans in as Zipkin does, and answers
+Zipkin's queries. Spans are in PostgreSQL, or on the disk while that is away,
+before they are acknowledged. Zipkin's own UI and clients work with it.
+
+` + exitCodes,
+			Example: `  weir tracing --database-url postgres://weir@db/weir
+  weir tracing --database-url postgres://weir@db/weir --span-retention 72h`,
+		}),
 	}
 }
 
@@ -78,6 +89,7 @@ func hostSettings() []settings {
 	for name, defaults := range map[string]func() hostConfig{
 		role.ControlName: func() hostConfig { return role.ControlDefaults() },
 		role.GatewayName: func() hostConfig { return role.GatewayDefaults() },
+		role.TracingName: func() hostConfig { return role.TracingDefaults() },
 	} {
 		out = append(out, settings{name, func(fs *pflag.FlagSet) func() error {
 			c := defaults()

@@ -4,6 +4,9 @@ import (
 	"context"
 	"time"
 
+	gatewayapi "github.com/weirmesh/weir/gateway/api"
+	gatewaypg "github.com/weirmesh/weir/gateway/postgres"
+	"github.com/weirmesh/weir/gateway/proxy"
 	"github.com/weirmesh/weir/governance"
 	governanceapi "github.com/weirmesh/weir/governance/api"
 	governancepg "github.com/weirmesh/weir/governance/postgres"
@@ -15,6 +18,15 @@ import (
 // knowPatience bounds the question whether an application exists, which a write
 // waits for.
 const knowPatience = 2 * time.Second
+
+// serveRoutes adds the API of routes. Explanations come from the table that
+// gateways serve by.
+func (c *Control) serveRoutes(h *httpapi.API) {
+	store := gatewaypg.New(c.pool, gatewaypg.Options{Log: c.deps.Log})
+	roleMetrics(c.deps.Env, ControlName).MustRegister(store.Listener())
+	c.closes = append(c.closes, store.Close)
+	gatewayapi.Register(h, store, gatewayapi.Options{Explainer: proxy.NewExplainer(c.deps.Registry)})
+}
 
 // serveGovernance adds policies, switches, history, and the instances' stream.
 func (c *Control) serveGovernance(h *httpapi.API) {

@@ -5,16 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/pflag"
 
-	"github.com/weirmesh/weir/cmd/weir/internal/client"
 	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
 	"github.com/weirmesh/weir/internal/access"
 	accessapi "github.com/weirmesh/weir/internal/access/api"
@@ -93,9 +88,6 @@ type ControlDeps struct {
 	Reviewer access.TokenReviewer
 	// Password is told the admin's password when the account was made just now.
 	Password func(password string)
-	// Tokens are files that get a token each, unless they hold one that counts:
-	// for those on this machine who need no login.
-	Tokens []TokenFile
 
 	closing func()
 }
@@ -103,16 +95,12 @@ type ControlDeps struct {
 // Control is the role that serves every write API, the console, and the stream
 // of the SDK.
 type Control struct {
+	background
 	deps    ControlDeps
 	pool    *pgxpool.Pool
 	access  *accesspg.Store
 	handler http.Handler
-	works   []func(context.Context) error
-	ready   []func() error
 	closes  []func()
-
-	end   context.CancelFunc // of the works
-	ended chan error         // what came of them
 }
 
 // NewControl returns a control plane that is not open yet.
@@ -139,115 +127,25 @@ func (c *Control) Open(ctx context.Context) error {
 	if password != "" && d.Password != nil {
 		d.Password(password)
 	}
-	for _, t := range d.Tokens {
-		if err := c.keepToken(ctx, t); err != nil {
-			return err
-		}
-	}
 	auth := access.NewAuth(c.access, d.Reviewer, nil)
 	api := httpapi.New(http.NewServeMux(), httpapi.Config{Title: "Weir", Version: d.Version, Auth: auth, Audit: c.access, Log: d.Log})
 	accessapi.Register(api, accessapi.Deps{Store: c.access, Revoked: auth.Forget})
+	c.serveRoutes(api)
 	c.serveGovernance(api)
 	c.handler = api.Handler()
 	c.begin(ctx)
 	return nil
 }
 
-// begin starts what works in the background, and gives it a moment to read what
-// the first requests ask for: nobody is to come again for that.
-func (c *Control) begin(ctx context.Context) {
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	c.end, c.ended = end, make(chan error, 1)
-	go func() { c.ended <- work(life, c.works...) }()
-	patience := time.NewTimer(beginPatience)
-	defer patience.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for slices.ContainsFunc(c.ready, func(ready func() error) bool { return ready() != nil }) {
-		select {
-		case <-tick.C:
-		case <-patience.C:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-const beginPatience = 5 * time.Second
-
-// TokenFile is a file that holds a token.
-type TokenFile struct {
-	Path  string
-	Token access.Token
-}
-
-// CLIToken is the token of the command line on the machine of a `weir up`.
-func CLIToken(dataDir string) TokenFile {
-	return TokenFile{Path: client.TokenFile(dataDir), Token: access.Token{Name: "cli", Kind: access.KindToken, Role: access.Admin, CreatedBy: "weir up"}}
-}
-
-// GatewayToken is the token of the gateway within a `weir up`.
-func GatewayToken(dataDir string) TokenFile {
-	return TokenFile{Path: filepath.Join(dataDir, "access", "gateway.token"), Token: access.Token{
-		Name: "gateway", Kind: access.KindInstance, Namespaces: []string{SystemNamespace}, CreatedBy: "weir up",
-	}}
-}
-
-// keepToken makes sure that a file holds a token that counts.
-func (c *Control) keepToken(ctx context.Context, t TokenFile) error {
-	raw, err := os.ReadFile(t.Path)
-	if err == nil {
-		_, err := c.access.TokenOf(ctx, access.HashSecret(strings.TrimSpace(string(raw))))
-		if err == nil {
-			return nil
-		}
-		if access.CodeOf(err) != access.NotFound {
-			return err
-		}
-	}
-	secret, _, err := c.access.RotateToken(ctx, t.Token)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(t.Path), 0o700); err != nil {
-		return fmt.Errorf("keep the token %s: %w", t.Token.Name, err)
-	}
-	// Whole or not at all, and readable by nobody else.
-	next := t.Path + ".new"
-	if err := errors.Join(ignoreMissing(os.Remove(next)), os.WriteFile(next, []byte(secret+"\n"), 0o600), os.Rename(next, t.Path)); err != nil {
-		return fmt.Errorf("keep the token %s: %w", t.Token.Name, err)
-	}
-	return nil
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
 // Handler implements Service.
 func (c *Control) Handler() http.Handler { return c.handler }
 
 // Run implements Service.
-func (c *Control) Run(ctx context.Context) error {
-	select {
-	case err := <-c.ended:
-		c.ended <- err
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
+func (c *Control) Run(ctx context.Context) error { return c.watch(ctx) }
 
 // Close implements Service.
 func (c *Control) Close(context.Context) error {
-	if c.end != nil {
-		c.end()
-		<-c.ended
-	}
+	c.stop()
 	for _, f := range slices.Backward(c.closes) {
 		f()
 	}

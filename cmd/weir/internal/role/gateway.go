@@ -138,6 +138,7 @@ type GatewayDeps struct {
 // Gateway is the data plane. It starts and serves without the database, by the
 // last routes that it read.
 type Gateway struct {
+	background
 	deps     GatewayDeps
 	pool     *pgxpool.Pool
 	kit      *sdk.Kit
@@ -145,7 +146,6 @@ type Gateway struct {
 	snapshot *snapshot.Source
 	dubbo    *dubbo.Dubbo
 	proxy    *proxy.Proxy
-	works    []func(context.Context) error
 }
 
 // NewGateway returns a gateway that is not open yet.
@@ -176,7 +176,7 @@ func (g *Gateway) Open(ctx context.Context) error {
 		cfg.AccessLog = d.Log.With("log", "access")
 	}
 	g.store = gatewaypg.New(g.pool, gatewaypg.Options{Log: d.Log})
-	d.Metrics.MustRegister(g.store.Listener())
+	roleMetrics(d.Env, GatewayName).MustRegister(g.store.Listener())
 	g.snapshot = snapshot.New(g.store, filepath.Join(d.Dir, "routes.snapshot"), snapshot.Options{Log: d.Log})
 	cfg.Source = g.snapshot
 	if d.Registry != nil {
@@ -194,6 +194,7 @@ func (g *Gateway) Open(ctx context.Context) error {
 		return err
 	}
 	g.works = append(g.works, g.proxy.Run, tellReady(d.Health.Check("routes", "they have not been read yet"), g.proxy.Ready))
+	g.begin(ctx)
 	return nil
 }
 
@@ -201,11 +202,12 @@ func (g *Gateway) Open(ctx context.Context) error {
 func (g *Gateway) Handler() http.Handler { return g.proxy }
 
 // Run implements Service.
-func (g *Gateway) Run(ctx context.Context) error { return work(ctx, g.works...) }
+func (g *Gateway) Run(ctx context.Context) error { return g.watch(ctx) }
 
 // Close implements Service.
 func (g *Gateway) Close(ctx context.Context) error {
 	var errs []error
+	g.stop()
 	if g.proxy != nil {
 		errs = append(errs, g.proxy.Shutdown(ctx))
 	}

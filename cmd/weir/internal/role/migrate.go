@@ -11,10 +11,12 @@ import (
 	governancepg "github.com/weirmesh/weir/governance/postgres"
 	accesspg "github.com/weirmesh/weir/internal/access/postgres"
 	"github.com/weirmesh/weir/internal/pg"
+	tracingpg "github.com/weirmesh/weir/tracing/postgres"
 )
 
-// schemas are those that the control plane brings up to date: its own, and the
-// gateways', which only read and may come and go.
+// schemas are those that the control plane brings up to date: its own, the
+// gateways', which only read and may come and go, and the collectors', who do so
+// themselves where there is no control plane.
 var schemas = []struct {
 	name       string
 	migrations func() fs.FS
@@ -22,6 +24,7 @@ var schemas = []struct {
 	{accesspg.Schema, accesspg.Migrations},
 	{gatewaypg.Schema, gatewaypg.Migrations},
 	{governancepg.Schema, governancepg.Migrations},
+	{tracingpg.Schema, tracingpg.Migrations},
 }
 
 // Migrate brings the database up to date.

@@ -233,7 +233,7 @@ func (h *Host) Run(ctx context.Context) error {
 		Servers: []run.ServerConfig{{
 			Address: h.Listen, Flag: "--" + h.Flag, Delay: h.Base.DrainDelay, H2C: h.H2C, Log: env.Log,
 			OnListen: func(ctx context.Context, addr net.Addr) error {
-				env.Log.InfoContext(ctx, "serving", "role", h.Name, "address", addr.String(), "version", h.Version)
+				env.Log.InfoContext(ctx, "serving", "address", addr.String(), "version", h.Version)
 				return nil
 			},
 		}},
@@ -369,4 +369,9 @@ func work(ctx context.Context, functions ...func(context.Context) error) error {
 // poolOptions are those of a role's pool.
 func poolOptions(env Env, name string, lazy bool) pg.Options {
 	return pg.Options{Name: "weir " + name, Log: env.Log, Lazy: lazy}
+}
+
+// roleMetrics are for what several roles of one process have each of their own.
+func roleMetrics(env Env, name string) prometheus.Registerer {
+	return prometheus.WrapRegistererWith(prometheus.Labels{"role": name}, env.Metrics)
 }

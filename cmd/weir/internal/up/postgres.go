@@ -64,6 +64,9 @@ func (d *database) start(ctx context.Context) error {
 	if err := role.Migrate(ctx, pool, d.up.log.With("part", partPostgres)); err != nil {
 		return err
 	}
+	if err := role.KeepTokens(ctx, pool, role.CLIToken(cfg.DataDir), role.GatewayToken(cfg.DataDir)); err != nil {
+		return err
+	}
 	d.check.OK()
 	d.up.ready(partPostgres, where)
 	return nil

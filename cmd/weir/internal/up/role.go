@@ -102,7 +102,6 @@ func (u *Up) hostConsole(db *database, late *role.Late) *hosted {
 		make: func(env role.Env) role.Service {
 			return role.NewControl(role.ControlDeps{
 				Env: env, DatabaseURL: db.url, Registry: late, Reviewer: late,
-				Tokens:   []role.TokenFile{role.CLIToken(u.Config.DataDir), role.GatewayToken(u.Config.DataDir)},
 				Password: func(p string) { password = p },
 			})
 		},
@@ -118,7 +117,7 @@ func (u *Up) hostConsole(db *database, late *role.Late) *hosted {
 // hostGateway is the data plane. It waits for the database only where that is a
 // private one, whose address is not known before.
 func (u *Up) hostGateway(db *database, late *role.Late, roles map[string]*hosted) *hosted {
-	h := &hosted{up: u, name: partGateway, listen: u.Config.GatewayListen, flag: role.GatewayListen, h2c: true, uses: []string{partConsole}}
+	h := &hosted{up: u, name: partGateway, listen: u.Config.GatewayListen, flag: role.GatewayListen, h2c: true, uses: []string{partConsole, partTracing}}
 	if u.Config.DatabaseURL == "" {
 		h.needs = []string{partPostgres}
 	}
@@ -129,6 +128,21 @@ func (u *Up) hostGateway(db *database, late *role.Late, roles map[string]*hosted
 				ControlURL: sdk.DefaultControlURL, TracingURL: sdk.DefaultTracingURL,
 				TokenFile: role.GatewayToken(u.Config.DataDir).Path, HTTPClient: within(roles),
 			},
+		})
+	}
+	return h
+}
+
+// hostTracing is the collector. It waits for the database as the gateway does.
+func (u *Up) hostTracing(db *database) *hosted {
+	h := &hosted{up: u, name: partTracing, listen: u.Config.TracingListen, flag: role.TracingListen}
+	if u.Config.DatabaseURL == "" {
+		h.needs = []string{partPostgres}
+	}
+	h.make = func(env role.Env) role.Service {
+		return role.NewTracing(role.TracingDeps{
+			Env: env, DatabaseURL: cmp.Or(u.Config.DatabaseURL, db.url), Dir: u.Config.data("tracing"),
+			SpoolMB: role.DefaultSpoolMB, Retention: role.DefaultSpanRetention,
 		})
 	}
 	return h

@@ -175,12 +175,17 @@ func (u *Up) assemble(group *run.Group) error {
 	roles := make(map[string]*hosted) // by the names of their Services
 	roles[role.ControlName] = u.hostConsole(db, late)
 	roles[role.GatewayName] = u.hostGateway(db, late, roles)
-	parts := []run.Part{db.part(), kubernetes.part(), registrar.part(), roles[role.GatewayName].part(), roles[role.ControlName].part()}
-	names := []string{partPostgres, partKubernetes, partRegistry, partGateway, partConsole}
+	roles[role.TracingName] = u.hostTracing(db)
+	parts := []run.Part{
+		db.part(), kubernetes.part(), registrar.part(),
+		roles[role.GatewayName].part(), roles[role.ControlName].part(), roles[role.TracingName].part(),
+	}
+	names := []string{partPostgres, partKubernetes, partRegistry, partGateway, partConsole, partTracing}
 	if u.own() && u.Config.Node {
 		reach := &reach{up: u, kubernetes: kubernetes, roles: []reached{
 			{role.ControlName, role.ControlPort, roles[role.ControlName]},
 			{role.GatewayName, role.GatewayPort, roles[role.GatewayName]},
+			{role.TracingName, role.TracingPort, roles[role.TracingName]},
 		}}
 		parts = append(parts, reach.part())
 		if shop != nil {

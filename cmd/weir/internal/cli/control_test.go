@@ -1,0 +1,222 @@
+package cli_test
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/weirmesh/weir/internal/pg"
+)
+
+var (
+	servingLine  = regexp.MustCompile(`msg=serving role=(\w+) address=(\S+)`)
+	passwordLine = regexp.MustCompile(`password=(\S+)`)
+	consoleLine  = regexp.MustCompile(`console +ready +(http://[0-9.:]+) +\(user admin, password (\S+), shown this once\)`)
+)
+
+// database is a PostgreSQL of the test's own.
+func database(t *testing.T) *pg.Server {
+	t.Helper()
+	server, err := pg.StartServer(t.Context(), pg.ServerConfig{Dir: dataDir(t), NoFsync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close(context.Background()) })
+	return server
+}
+
+// serving waits until a role says where it serves.
+func (w *weir) serving(t *testing.T) string {
+	t.Helper()
+	w.complains(t, "msg=serving")
+	found := servingLine.FindStringSubmatch(w.errs.String())
+	if found == nil {
+		t.Fatalf("no address in\n%s", w.errs)
+	}
+	return "http://" + found[2]
+}
+
+func TestControlAlone(t *testing.T) {
+	db := database(t)
+	args := []string{"control", "--database-url", db.URL(), "--control-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}
+	w := start(t, nil, args...)
+	server := w.serving(t)
+	password := passwordLine.FindStringSubmatch(w.errs.String())
+	if password == nil {
+		t.Fatalf("no password was told:\n%s", w.errs)
+	}
+
+	// The password opens a session, whose cookie makes a token for the command line.
+	body, err := json.Marshal(map[string]string{"user": "admin", "password": password[1]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Post(server+"/api/v1/login", "application/json", strings.NewReader(string(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || len(resp.Cookies()) != 1 {
+		t.Fatalf("login: %s", resp.Status)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server+"/api/v1/tokens", strings.NewReader(`{"name":"cli","role":"admin"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.AddCookie(resp.Cookies()[0])
+	req.Header.Set("Weir-Reason", "test")
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	if resp, err = http.DefaultClient.Do(req); err != nil {
+		t.Fatal(err)
+	}
+	var made struct{ Secret string }
+	err = json.NewDecoder(resp.Body).Decode(&made)
+	resp.Body.Close()
+	if err != nil || made.Secret == "" {
+		t.Fatalf("%s: %v", resp.Status, err)
+	}
+
+	env := map[string]string{"WEIR_SERVER": server, "WEIR_TOKEN": made.Secret}
+	code, out, errs := do(t, env, "token", "create", "ci", "--role", "operator", "--namespaces", "shop", "--reason", "für die Kette")
+	if code != 0 || !strings.HasPrefix(out, "weir_") || !strings.Contains(errs, "shown this once") {
+		t.Fatalf("%d %s %s", code, out, errs)
+	}
+	operator := strings.TrimSpace(out)
+	if code, out, errs := do(t, env, "token", "list"); code != 0 || !strings.Contains(out, "ci     operator   shop         token:cli") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	if code, out, errs := do(t, env, "audit", "--object", "token ci"); code != 0 || !strings.Contains(out, "für die Kette") || !strings.Contains(out, "ok") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	if code, out, errs := do(t, env, "audit", "--limit", "1", "-o", "json"); code != 0 || !strings.Contains(out, `"action": "create-token"`) || strings.Contains(out, operator) {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	code, out, errs = do(t, env, "account", "reset-password", "admin", "--reason", "lost")
+	if code != 0 || len(strings.TrimSpace(out)) != 23 {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	if code, out, errs := do(t, env, "token", "revoke", "ci", "--reason", "gone"); code != 0 || out != "revoked token ci\n" {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+
+	// What goes wrong is one sentence, with an exit code that tells whose fault it is.
+	for want, c := range map[string]struct {
+		code int
+		env  map[string]string
+		args []string
+	}{
+		"a write needs a reason: say why with --reason":                {2, env, []string{"token", "revoke", "x"}},
+		"--server ftp://x is no address":                               {2, env, []string{"token", "list", "--server", "ftp://x"}},
+		"there is no token x; `weir token list` shows those there are": {1, env, []string{"token", "revoke", "x", "--reason", "test"}},
+		"name: a token's name is 1 to":                                 {1, env, []string{"token", "create", "Not A Name", "--reason", "test"}},
+		"it was revoked, has expired":                                  {1, map[string]string{"WEIR_SERVER": server, "WEIR_TOKEN": operator}, []string{"token", "list"}},
+		"there is no token in":                                         {3, map[string]string{"WEIR_SERVER": server}, []string{"token", "list", "--data-dir", t.TempDir()}},
+		"nothing listens there":                                        {3, map[string]string{"WEIR_TOKEN": "weir_x", "WEIR_SERVER": "http://127.0.0.1:1"}, []string{"audit"}},
+		"its name is not known":                                        {3, map[string]string{"WEIR_TOKEN": "weir_x", "WEIR_SERVER": "http://nowhere.invalid:1"}, []string{"audit"}},
+		"--since -1h0m0s is no range":                                  {2, env, []string{"audit", "--since=-1h"}},
+		"--timeout 0s leaves no time":                                  {2, env, []string{"audit", "--timeout", "0s"}},
+		"is it the control plane of W":                                 {1, map[string]string{"WEIR_TOKEN": "weir_x", "WEIR_SERVER": plain(t)}, []string{"audit"}},
+	} {
+		code, out, errs := do(t, c.env, c.args...)
+		if code != c.code || out != "" || !strings.Contains(errs, want) || strings.Count(errs, "\n") != 1 {
+			t.Errorf("weir %s: %d %s%s; want %d and %q", strings.Join(c.args, " "), code, out, errs, c.code, want)
+		}
+	}
+
+	w.cancel()
+	w.wait(t)
+	if w.code != 0 {
+		t.Errorf("ended with %d: %s", w.code, w.errs)
+	}
+	w = start(t, nil, args...)
+	env["WEIR_SERVER"] = w.serving(t)
+	if passwordLine.MatchString(w.errs.String()) {
+		t.Errorf("a password is told again:\n%s", w.errs)
+	}
+	if code, _, errs := do(t, env, "token", "list"); code != 0 {
+		t.Errorf("after a restart: %d %s", code, errs)
+	}
+}
+
+// plain is a server of something else.
+func plain(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.NotFoundHandler()} //nolint:gosec // for one request of this test
+	go srv.Serve(l)
+	t.Cleanup(func() { srv.Close() })
+	return "http://" + l.Addr().String()
+}
+
+func TestRolesSayWhatTheyLack(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	taken := l.Addr().String()
+	db := database(t)
+	for want, c := range map[string]struct {
+		code int
+		args []string
+	}{
+		"no database is named":                            {2, []string{"control"}},
+		"--control-listen \"9000\" is no host:port":       {2, []string{"control", "--database-url", "postgres://x", "--control-listen", "9000"}},
+		"choose another address with --control-listen":    {3, []string{"control", "--database-url", db.URL(), "--control-listen", taken, "--admin-listen", ""}},
+		"choose another address with --admin-listen":      {3, []string{"control", "--database-url", db.URL(), "--control-listen", "127.0.0.1:0", "--admin-listen", taken}},
+		"choose another address with --gateway-listen":    {3, []string{"gateway", "--database-url", db.URL(), "--gateway-listen", taken, "--admin-listen", "", "--data-dir", t.TempDir()}},
+		"--trusted-peers \"10.0.0.1\" is no network":      {2, []string{"gateway", "--database-url", db.URL(), "--trusted-peers", "10.0.0.1"}},
+		"names a file that does not exist":                {3, []string{"gateway", "--database-url", db.URL(), "--kubeconfig", filepath.Join(t.TempDir(), "none"), "--admin-listen", ""}},
+		"cannot understand the database URL":              {3, []string{"gateway", "--database-url", "postgres://a b", "--admin-listen", "", "--gateway-listen", "127.0.0.1:0", "--data-dir", t.TempDir()}},
+		"--drain-delay 1m0s does not fit into --stop-tim": {2, []string{"control", "--database-url", db.URL(), "--drain-delay", "1m"}},
+	} {
+		code, out, errs := do(t, nil, c.args...)
+		if code != c.code || out != "" || !strings.Contains(errs, want) {
+			t.Errorf("weir %s: %d %s%s; want %d and %q", strings.Join(c.args, " "), code, out, errs, c.code, want)
+		}
+	}
+}
+
+func TestUpServesTheControlPlane(t *testing.T) {
+	dir := dataDir(t)
+	w := start(t, nil, upArgs(dir, "--node=false")...)
+	w.says(t, "Try:  ")
+	found := consoleLine.FindStringSubmatch(w.out.String())
+	if found == nil {
+		t.Fatalf("no console in\n%s", w.out)
+	}
+	info, err := os.Stat(filepath.Join(dir, "access", "cli.token"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v", info, err)
+	}
+	// Whoever may read the data directory needs no login.
+	if code, out, errs := do(t, nil, "token", "list", "--server", found[1], "--data-dir", dir); code != 0 || !strings.Contains(out, "gateway   instances   weir-system") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	w.cancel()
+	w.wait(t)
+	// The data outlive it, and so does the token.
+	w = start(t, nil, upArgs(dir, "--node=false")...)
+	w.says(t, "Try:  ")
+	again := regexp.MustCompile(`console +ready +(http://[0-9.:]+) +\(user admin\)`).FindStringSubmatch(w.out.String())
+	if again == nil {
+		t.Fatalf("the password is told twice:\n%s", w.out)
+	}
+	if code, _, errs := do(t, nil, "audit", "--server", again[1], "--data-dir", dir); code != 0 {
+		t.Errorf("%d %s", code, errs)
+	}
+	// A taken port is said by its flag.
+	code, _, errs := do(t, nil, upArgs(dataDir(t), "--node=false", "--control-listen", strings.TrimPrefix(again[1], "http://"))...)
+	if code != 3 || !strings.Contains(errs, "choose another address with --control-listen") {
+		t.Errorf("%d %s", code, errs)
+	}
+}
