@@ -136,7 +136,7 @@ func (f *forward) send() (*http.Response, *problem) {
 				e.release()
 				return nil, failed
 			}
-			f.using = e
+			f.using, f.endpoint = e, e.address
 			return response, nil
 		}
 		f.p.metrics.retry(f.route)

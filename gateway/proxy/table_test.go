@@ -165,7 +165,9 @@ func (d dice) route(tb testing.TB, name string) gateway.Version {
 	tb.Helper()
 	m := gateway.Match{}
 	for range d.IntN(3) {
-		m.Host = append(m.Host, d.pick("a.example", "b.a.example", "*.example", "*.a.example"))
+		if h := d.pick("a.example", "b.a.example", "*.example", "*.a.example"); !slices.Contains(m.Host, h) {
+			m.Host = append(m.Host, h)
+		}
 	}
 	for i := range d.IntN(5) {
 		m.Path += "/" + d.pick("a", "b", "a%2Fb", fmt.Sprintf("{v%d}", i), fmt.Sprintf("{v%d}", i))
