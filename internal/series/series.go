@@ -81,7 +81,8 @@ func (m *Merger) Add(instance string, s governance.Sample) {
 		p.last, p.inFlight = map[string]seen{}, map[int64]int{}
 	}
 	p.counts = p.counts.Add(s.Counts)
-	p.lossy = p.lossy || s.Lossy || !p.merge(s.Latency)
+	merged := p.merge(s.Latency)
+	p.lossy = p.lossy || s.Lossy || !merged
 	p.inFlight[s.Second] += s.InFlight
 	if l, ok := p.last[instance]; !ok || s.Second >= l.second {
 		p.last[instance] = seen{s.Second, s.State}
@@ -95,7 +96,8 @@ func (m *Merger) AddBucket(b Bucket) {
 		return
 	}
 	p.counts = p.counts.Add(b.Counts)
-	p.lossy = p.lossy || b.Lossy || !p.merge(b.Latency)
+	merged := p.merge(b.Latency)
+	p.lossy = p.lossy || b.Lossy || !merged
 	p.most = max(p.most, b.InFlight)
 	p.instances = max(p.instances, b.Instances)
 	if p.states == nil || b.Start >= p.statesAt {
