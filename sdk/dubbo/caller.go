@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
@@ -173,6 +174,11 @@ func (attempt) Invoke(ctx context.Context, invoker base.Invoker, inv base.Invoca
 	}
 	res := invoker.Invoke(ctx, inv)
 	if err := res.Error(); err != nil {
+		if _, ok := ctx.Deadline(); ok && strings.Contains(err.Error(), readTimeout) {
+			// It was told to wait for longer than the context lasts, but its timers go
+			// by a clock that may run ahead. What is missing is not worth a retry.
+			<-ctx.Done()
+		}
 		if g := processes.of(invoker.GetURL()); g != nil && g.answers(err) {
 			inv.SetAttribute(answered, err)
 		}
@@ -184,6 +190,10 @@ func (attempt) Invoke(ctx context.Context, invoker base.Invoker, inv base.Invoca
 func (attempt) OnResponse(_ context.Context, res result.Result, _ base.Invoker, _ base.Invocation) result.Result {
 	return res
 }
+
+// readTimeout is what dubbo-go's client of the Dubbo protocol says when no answer
+// came in time.
+const readTimeout = "maybe the client read timeout"
 
 // grace is how much longer than its context dubbo-go's client of the Dubbo protocol
 // is let wait: when it gives up, the context has ended, and says why.

@@ -1,6 +1,7 @@
 package dubbo
 
 import (
+	"context"
 	"strings"
 	"sync"
 
@@ -13,6 +14,7 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/global"
 	"dubbo.apache.org/dubbo-go/v3/protocol/base"
 	"dubbo.apache.org/dubbo-go/v3/protocol/protocolwrapper"
+	"dubbo.apache.org/dubbo-go/v3/protocol/result"
 
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/sdk/breaker"
@@ -103,15 +105,26 @@ func (f *filters) Export(invoker base.Invoker) base.Exporter {
 
 // Refer implements base.Protocol.
 func (f *filters) Refer(url *common.URL) base.Invoker {
-	if g := processes.of(url); g != nil && !own(url.Interface()) {
-		g.learn(url)
-		if list := url.GetParam(constant.ReferenceFilterKey, ""); list != withFilter(list, CallerFilter) {
-			// The URL is kept and compared with later ones; the filter is not its.
-			url = url.Clone()
-			url.SetParam(constant.ReferenceFilterKey, withFilter(list, CallerFilter))
-		}
+	invoker := f.Protocol.Refer(url)
+	g := processes.of(url)
+	if g == nil || own(url.Interface()) {
+		return invoker
 	}
-	return f.Protocol.Refer(url)
+	g.learn(url)
+	if list := url.GetParam(constant.ReferenceFilterKey, ""); invoker != nil && list != withFilter(list, CallerFilter) {
+		// Not by the list in the URL: that is compared with later URLs of the same
+		// provider, which would be referred to again.
+		return attempted{invoker}
+	}
+	return invoker
+}
+
+// attempted is an invoker with the filter of attempts before it.
+type attempted struct{ base.Invoker }
+
+// Invoke implements base.Invoker.
+func (a attempted) Invoke(ctx context.Context, inv base.Invocation) result.Result {
+	return attempt{}.Invoke(ctx, a.Invoker, inv)
 }
 
 // withFilter appends a name to a list that lacks it.

@@ -71,7 +71,7 @@ type Stock struct {
 func (*Stock) JavaClassName() string { return "org.example.shop.Stock" }
 
 // UnknownSku is a business exception.
-type UnknownSku struct {
+type UnknownSku struct { //nolint:errname // bears the name that Java gives it
 	SerialVersionUID     int64
 	DetailMessage        string
 	StackTrace           []java_exception.StackTraceElement
@@ -162,6 +162,21 @@ func counterInfo() *common.ServiceInfo {
 					return nil, err
 				}
 				return triple_protocol.NewResponse(resp), nil
+			},
+		}, {
+			Name: "Watch", Type: constant.CallServerStream, ReqInitFunc: func() any { return new(wrapperspb.StringValue) },
+			StreamInitFunc: func(stream any) any { return stream },
+			MethodFunc: func(ctx context.Context, args []any, handler any) (any, error) {
+				stream := args[1].(*triple_protocol.ServerStream)
+				for n := range 3 {
+					if err := handler.(*Orders).behaviour.step(ctx); err != nil {
+						return nil, err
+					}
+					if err := stream.Send(wrapperspb.Int64(int64(n))); err != nil {
+						return nil, err
+					}
+				}
+				return nil, nil
 			},
 		}},
 	}
@@ -301,7 +316,7 @@ func start() (*mesh, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.counter, err = cli.DialWithInfo(ordersInterface, &client.ClientInfo{InterfaceName: ordersInterface, MethodNames: []string{"Count"}},
+	m.counter, err = cli.DialWithInfo(ordersInterface, &client.ClientInfo{InterfaceName: ordersInterface, MethodNames: []string{"Count", "Watch"}},
 		client.WithURL("tri://"+ordersAddress), client.WithProvidedBy("orders"))
 	return m, err
 }
@@ -345,6 +360,20 @@ func (m *mesh) ask(ctx context.Context, sku string, opts ...client.CallOption) (
 	s := new(Stock)
 	err := m.stock.CallUnary(ctx, []any{sku}, s, "stock", opts...)
 	return *s, err
+}
+
+// watch reads a stream of orders to its end.
+func (m *mesh) watch(ctx context.Context) (n int, err error) {
+	opened, err := m.counter.CallServerStream(ctx, wrapperspb.String("apple"), "Watch")
+	if err != nil {
+		return 0, err
+	}
+	stream := opened.(*triple_protocol.ServerStreamForClient)
+	defer stream.Close()
+	for stream.Receive(new(wrapperspb.Int64Value)) {
+		n++
+	}
+	return n, stream.Err()
 }
 
 // apply makes policies hold for a kit.

@@ -46,7 +46,10 @@ func (provider) Invoke(ctx context.Context, invoker base.Invoker, inv base.Invoc
 	name := command(url.Interface(), m.name)
 	span, ctx := g.kit.Tracer().StartServer(ctx, name, attachments{inv})
 	defer span.Finish()
-	s := served{circuit: g.circuit(governance.Provider, url.Interface(), m.name, governance.App{}), method: m, args: inv.Arguments(), span: span}
+	s := served{
+		circuit: g.circuit(governance.Provider, url.Interface(), m.name, governance.App{}), classify: g.classify,
+		method: m, args: inv.Arguments(), span: span,
+	}
 	return s.serve(ctx, invoker, inv)
 }
 
@@ -57,10 +60,11 @@ func (provider) OnResponse(_ context.Context, res result.Result, _ base.Invoker,
 
 // served is one served call.
 type served struct {
-	circuit *breaker.Circuit
-	method  method
-	args    []any
-	span    zipkin.Span
+	circuit  *breaker.Circuit
+	classify func(error) breaker.Outcome
+	method   method
+	args     []any
+	span     zipkin.Span
 }
 
 func (s *served) serve(ctx context.Context, invoker base.Invoker, inv base.Invocation) result.Result {
@@ -85,7 +89,7 @@ func (s *served) serve(ctx context.Context, invoker base.Invoker, inv base.Invoc
 	err = res.Error()
 	var o breaker.Outcome
 	if s.method.stream {
-		o = s.streamed(call, err, ctx)
+		o = s.streamed(ctx, call, err)
 	} else {
 		o = call.Done(err)
 	}
@@ -103,14 +107,14 @@ func (s *served) serve(ctx context.Context, invoker base.Invoker, inv base.Invoc
 }
 
 // streamed ends a stream's call, which its policy's timeout does not bound.
-func (s *served) streamed(call *breaker.Call, err error, ctx context.Context) breaker.Outcome { //nolint:revive // the order of the call's life
+func (s *served) streamed(ctx context.Context, call *breaker.Call, err error) breaker.Outcome {
 	o := breaker.Success
 	switch {
 	case err == nil:
 	case gone(ctx):
 		o = breaker.Canceled
 	default:
-		o = Classify(err)
+		o = s.classify(err)
 	}
 	call.End(o)
 	return o
