@@ -89,7 +89,8 @@ build-weir: ## Build bin/weir
 build-shop: ## Build the example shop into bin/shop/
 	@echo "building bin/shop"
 	@mkdir -p $(BIN)/shop
-	@cd examples/shop && go build -ldflags '-s -w' -o $(BIN)/shop/ ./cmd/...
+	@cd examples/shop && go build -ldflags '-s -w' -o $(BIN)/shop/ ./cmd/... && \
+		go build -ldflags '-s -w' -tags samefunctions -o $(BIN)/shop/pricing-same ./cmd/pricing
 
 .PHONY: build-devcluster
 build-devcluster: ## Build bin/devcluster, a whole Kubernetes (minutes the first time, seconds later)

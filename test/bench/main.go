@@ -16,9 +16,11 @@ import (
 
 	"github.com/weirmesh/weir/internal/run"
 	"github.com/weirmesh/weir/test/bench/breaker"
+	"github.com/weirmesh/weir/test/bench/bridge"
 	"github.com/weirmesh/weir/test/bench/child"
 	"github.com/weirmesh/weir/test/bench/consumer"
 	"github.com/weirmesh/weir/test/bench/discovery"
+	"github.com/weirmesh/weir/test/bench/load"
 	"github.com/weirmesh/weir/test/bench/proxy"
 	"github.com/weirmesh/weir/test/bench/push"
 	"github.com/weirmesh/weir/test/bench/zookeeper"
@@ -38,10 +40,16 @@ func bench(args []string) error {
 		return consumer.Run()
 	case zookeeper.Role:
 		return zookeeper.RunProviders()
+	case bridge.RoleProvider:
+		return bridge.RunProvider()
+	case bridge.RoleGateway:
+		return bridge.RunGateway()
+	case bridge.RoleGeneric:
+		return bridge.RunGeneric()
 	case proxy.RoleBackend:
 		return proxy.RunBackend()
-	case proxy.RoleLoad:
-		return proxy.RunLoad()
+	case load.Role:
+		return load.Run()
 	case proxy.RoleGateway:
 		return proxy.RunGateway()
 	case push.RoleControl:
@@ -93,6 +101,7 @@ var benchmarks = []benchmark{
 	of("discovery", "how consumers learn of instances: Kubernetes through Weir beside dubbo-go's own registry on ZooKeeper", discovery.ParseOptions, discovery.Run),
 	of("breaker", "a guarded call beside hystrix-go and gobreaker", breaker.ParseOptions, breaker.Run),
 	of("proxy", "a request through the gateway beside nginx and Caddy", proxy.ParseOptions, proxy.Run),
+	of("dubbo", "a request to a Dubbo method beside dubbo-go's generic client", bridge.ParseOptions, bridge.Run),
 	of("push", "a policy to 1,000 and 10,000 streams, confirmed by each", push.ParseOptions, push.Run),
 }
 

@@ -3,7 +3,6 @@
 package proxy
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,21 +12,14 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/test/bench/child"
+	"github.com/weirmesh/weir/test/bench/turns"
 )
 
 // Roles of this program.
 const (
 	RoleBackend = "proxy-backend"
-	RoleLoad    = "proxy-load"
 	RoleGateway = "proxy-gateway"
 )
-
-// subject is a proxy under test, started and ready.
-type subject struct {
-	name    string
-	address string
-	process *child.Process
-}
 
 // serveBackend answers every request with the same bytes.
 func serveBackend(size int) (address string, err error) {
@@ -86,7 +78,7 @@ http {
 }
 `
 
-func startNginx(dir, backend string) (*subject, error) {
+func startNginx(dir, backend string) (*turns.Subject, error) {
 	program, err := find("nginx")
 	if err != nil {
 		return nil, err
@@ -104,7 +96,7 @@ func startNginx(dir, backend string) (*subject, error) {
 		return nil, err
 	}
 	p, err := child.Launch("nginx", dir, program, "-p", dir, "-c", config, "-e", "stderr")
-	return &subject{"nginx", address, p}, err
+	return &turns.Subject{Name: "nginx", Address: address, Process: p}, err
 }
 
 const caddyConfig = `{
@@ -124,7 +116,7 @@ http://%s {
 }
 `
 
-func startCaddy(dir, backend string) (*subject, error) {
+func startCaddy(dir, backend string) (*turns.Subject, error) {
 	program, err := find("caddy")
 	if err != nil {
 		return nil, err
@@ -146,7 +138,7 @@ func startCaddy(dir, backend string) (*subject, error) {
 		return nil, err
 	}
 	p, err := child.Launch("caddy", dir, "env", "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir, program, "run", "--config", config, "--adapter", "caddyfile")
-	return &subject{"Caddy", address, p}, err
+	return &turns.Subject{Name: "Caddy", Address: address, Process: p}, err
 }
 
 func find(program string) (string, error) {
@@ -156,24 +148,4 @@ func find(program string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%s is missing: make bench in the repository's root installs it", program)
-}
-
-// answers waits until the subject passes a request on.
-func (s *subject) answers(ctx context.Context, path string) error {
-	for {
-		o, err := drive(work{Address: s.address, Path: path, Connections: 1, For: 50 * time.Millisecond})
-		if err == nil && o.Failed == 0 {
-			return nil
-		}
-		timer := time.NewTimer(50 * time.Millisecond)
-		select {
-		case <-timer.C:
-		case <-s.process.Done():
-			timer.Stop()
-			return s.process.Died()
-		case <-ctx.Done():
-			timer.Stop()
-			return fmt.Errorf("%s never answered: %s", s.name, o.Error)
-		}
-	}
 }

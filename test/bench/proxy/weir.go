@@ -19,15 +19,16 @@ import (
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/sdk/breaker"
 	"github.com/weirmesh/weir/test/bench/child"
+	"github.com/weirmesh/weir/test/bench/turns"
 )
 
-func startGateway(ctx context.Context, dir string, args gatewayArgs) (*subject, error) {
+func startGateway(ctx context.Context, dir string, args gatewayArgs) (*turns.Subject, error) {
 	p, err := child.Start(RoleGateway, dir)
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{name: "Weir", process: p}
-	return s, p.Call(ctx, "serve", args, &s.address)
+	s := &turns.Subject{Name: "Weir", Process: p}
+	return s, p.Call(ctx, "serve", args, &s.Address)
 }
 
 // serveGateway serves as weir gateway does, with its metrics and circuits, and

@@ -12,6 +12,7 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/server"
 
 	"shop.example/api/inventory"
+	"shop.example/internal/knob"
 	"shop.example/internal/process"
 	"shop.example/internal/rpc"
 	"shop.example/internal/warehouse"
@@ -26,10 +27,9 @@ func main() {
 			hold := fs.Duration("hold", time.Minute, "`how long` a reservation lasts before its pieces go back")
 			work := fs.Duration("work", 5*time.Millisecond, "`how long` a reservation takes, as if a database were behind it")
 			return func(ctx context.Context, p *process.Process) error {
-				ins, err := rpc.New(rpc.Config{
-					App: p.App, Registry: p.Registry, Log: p.Log, LogLevel: p.LogLevelDubbo, Observer: p.Observer, Metrics: p.Metrics,
-					Protocol: constant.DubboProtocol, Listen: *listen, ProbePort: *probe, Drain: p.Drain, Finish: p.Finish,
-				})
+				cfg := p.RPC()
+				cfg.Protocol, cfg.Listen, cfg.ProbePort = constant.DubboProtocol, *listen, *probe
+				ins, err := rpc.New(cfg)
 				if err != nil {
 					return err
 				}
@@ -41,7 +41,9 @@ func main() {
 				for _, article := range []string{"book", "lamp", "mug", "pen"} {
 					stock[article] = int32(*pieces)
 				}
+				p.Knobs = knob.NewBoard(time.Now, inventory.MethodReserve, inventory.MethodStock)
 				service := &Service{
+					knobs:    p.Knobs,
 					instance: p.Instance,
 					work:     *work,
 					stock:    warehouse.New(p.Instance, stock, *hold, time.Now),
@@ -59,12 +61,16 @@ func main() {
 // finds them by reflection; callers know them as reserve and stock.
 type Service struct {
 	instance string
+	knobs    *knob.Board
 	work     time.Duration
 	stock    *warehouse.Warehouse
 }
 
 // Reserve takes pieces of an article off the shelf for a buyer.
 func (s *Service) Reserve(ctx context.Context, sku string, count int32, buyer *inventory.Buyer) (*inventory.Reservation, error) {
+	if err := s.knobs.Feel(ctx, inventory.MethodReserve); err != nil {
+		return nil, err
+	}
 	if s.work > 0 {
 		timer := time.NewTimer(s.work)
 		defer timer.Stop()
@@ -85,7 +91,10 @@ func (s *Service) Reserve(ctx context.Context, sku string, count int32, buyer *i
 }
 
 // Stock tells how much there is of an article.
-func (s *Service) Stock(_ context.Context, sku string) (*inventory.Stock, error) {
+func (s *Service) Stock(ctx context.Context, sku string) (*inventory.Stock, error) {
+	if err := s.knobs.Feel(ctx, inventory.MethodStock); err != nil {
+		return nil, err
+	}
 	available, reserved, err := s.stock.Stock(sku)
 	if err != nil {
 		return nil, exception(sku, err)

@@ -7,7 +7,9 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"dubbo.apache.org/dubbo-go/v3/client"
@@ -27,12 +29,14 @@ func main() {
 			rate := fs.Float64("rate", 20, "orders per `second`")
 			concurrency := fs.Int("concurrency", 200, "the `most` orders under way; one that is due beyond them is not placed, and counted as shed")
 			timeout := fs.Duration("timeout", 10*time.Second, "`how long` an order may take in all")
+			front := fs.String("storefront", "", "`address` of the storefront, perhaps behind a gateway, such as http://127.0.0.1:8080/shop; empty to place orders only")
+			browse := fs.Float64("browse-rate", 5, "carts looked at per `second`, if there is a storefront")
 			report := fs.Duration("report", 5*time.Second, "`how often` to print a line")
 			return func(ctx context.Context, p *process.Process) error {
-				if *rate <= 0 || *concurrency < 1 {
-					return errors.New("-rate and -concurrency must be above 0")
+				if *rate <= 0 || *browse <= 0 || *concurrency < 1 {
+					return errors.New("-rate, -browse-rate and -concurrency must be above 0")
 				}
-				ins, err := rpc.New(rpc.Config{App: p.App, Registry: p.Registry, Log: p.Log, LogLevel: p.LogLevelDubbo, Observer: p.Observer, Metrics: p.Metrics})
+				ins, err := rpc.New(p.RPC())
 				if err != nil {
 					return err
 				}
@@ -52,8 +56,18 @@ func main() {
 				l := &load{process: p, orders: shop, timeout: *timeout, pace: &pace.Pace{PerSecond: *rate, Concurrency: *concurrency}}
 				p.Show(l.show)
 				p.ReadyWhen(func(context.Context) error { return nil })
+				var browsing sync.WaitGroup
+				if *front != "" {
+					l.browser = &browser{
+						base: *front, pace: &pace.Pace{PerSecond: *browse, Concurrency: *concurrency}, log: p.Log,
+						http:  &http.Client{Timeout: *timeout, Transport: &http.Transport{MaxIdleConnsPerHost: *concurrency}},
+						calls: tally.NewCalls(time.Now, nil),
+					}
+					browsing.Go(func() { l.browser.pace.Run(ctx, l.browser.look) })
+				}
 				go l.report(ctx, *report)
 				l.pace.Run(ctx, l.order)
+				browsing.Wait()
 				l.line()
 				return nil
 			}
@@ -65,6 +79,7 @@ type load struct {
 	orders  *orders.Client
 	timeout time.Duration
 	pace    *pace.Pace
+	browser *browser // nil without a storefront
 }
 
 var articles = []string{"book", "lamp", "mug", "pen"}
@@ -130,7 +145,7 @@ func (l *load) line() {
 func (l *load) show() map[string]any {
 	now := time.Now()
 	s := l.process.Made.Stats()
-	return map[string]any{"load": map[string]any{
+	shown := map[string]any{"load": map[string]any{
 		"target":  l.pace.PerSecond,
 		"rate":    s.Rate(now, 5),
 		"started": l.pace.Started(),
@@ -138,4 +153,8 @@ func (l *load) show() map[string]any {
 		"ok":      s.OK,
 		"failed":  s.Failed,
 	}}
+	if l.browser != nil {
+		shown["browse"] = l.browser.show()
+	}
+	return shown
 }

@@ -27,11 +27,9 @@ func main() {
 			timeout := fs.Duration("inventory-timeout", 2*time.Second, "`how long` one call to inventory may take")
 			patience := fs.Duration("inventory-patience", 4*time.Second, "`how long` to look for an inventory that can be reached")
 			return func(ctx context.Context, p *process.Process) error {
-				ins, err := rpc.New(rpc.Config{
-					App: p.App, Registry: p.Registry, Log: p.Log, LogLevel: p.LogLevelDubbo, Observer: p.Observer, Metrics: p.Metrics,
-					Protocol: constant.TriProtocol, Listen: *listen, ProbePort: *probe,
-					Drain: p.Drain, Finish: p.Finish,
-				})
+				cfg := p.RPC()
+				cfg.Protocol, cfg.Listen, cfg.ProbePort = constant.TriProtocol, *listen, *probe
+				ins, err := rpc.New(cfg)
 				if err != nil {
 					return err
 				}

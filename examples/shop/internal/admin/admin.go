@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Config says what to serve. All fields are required.
+// Config says what to serve. All fields but Knobs are required.
 type Config struct {
 	Address string
 	Log     *slog.Logger
@@ -25,6 +25,8 @@ type Config struct {
 	Ready func(context.Context) error
 	// Stats returns what /stats shows as JSON.
 	Stats func() any
+	// Knobs serves /knobs; nil for none.
+	Knobs http.Handler
 }
 
 // Server is a running admin listener.
@@ -73,6 +75,9 @@ func handler(c Config) http.Handler {
 		}
 		fmt.Fprintln(w, "ok")
 	})
+	if c.Knobs != nil {
+		mux.Handle("/knobs", c.Knobs)
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(c.Metrics, promhttp.HandlerOpts{Registry: c.Metrics}))
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
 		body, err := json.MarshalIndent(c.Stats(), "", "  ")

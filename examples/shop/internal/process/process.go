@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/http"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -19,10 +20,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/weirmesh/weir/sdk"
+	"github.com/weirmesh/weir/sdk/httpmw"
+
 	"shop.example/internal/admin"
+	"shop.example/internal/knob"
 	"shop.example/internal/rpc"
 	"shop.example/internal/setting"
 	"shop.example/internal/tally"
+	"shop.example/internal/web"
 )
 
 // Process is one running program of the shop.
@@ -33,6 +39,11 @@ type Process struct {
 	Log      *slog.Logger
 	Metrics  *prometheus.Registry
 	Observer *rpc.Observer
+	// Kit is the process's part in the mesh: its circuits, policies and spans.
+	Kit *sdk.Kit
+	// Knobs make the process slow or faulty on request; nil for a program
+	// without any. It is set before the process turns ready.
+	Knobs *knob.Board
 	// Made counts the calls this process makes, repeats of a call not apart.
 	Made *tally.Calls
 	// Drain and Finish bound the two halves of leaving: calls still taken, and
@@ -104,12 +115,17 @@ func run(app, summary string, define func(*flag.FlagSet) func(context.Context, *
 // down after it, so that the end can be watched.
 func (p *Process) live(ctx context.Context, adminAddress string, work func(context.Context, *Process) error) error {
 	srv, err := admin.Start(admin.Config{
-		Address: adminAddress, Log: p.Log, Metrics: p.Metrics, Ready: p.readiness, Stats: p.stats,
+		Address: adminAddress, Log: p.Log, Metrics: p.Metrics, Ready: p.readiness, Stats: p.stats, Knobs: http.HandlerFunc(p.turn),
 	})
 	if err != nil {
 		return err
 	}
 	p.Log.Info("started", "admin", srv.Addr().String(), "registry", p.Registry)
+	kit, err := sdk.Start(ctx, sdk.Config{App: p.App, Logger: p.Log.With("part", "weir")})
+	if err != nil {
+		return errors.Join(err, srv.Close(ctx))
+	}
+	p.Kit = kit
 	unhook := context.AfterFunc(ctx, func() {
 		p.leaving.Store(true)
 		p.Log.Info("told to end: not ready any more, leaving in order")
@@ -121,10 +137,37 @@ func (p *Process) live(ctx context.Context, adminAddress string, work func(conte
 	}
 	closing, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
+	if cerr := kit.Close(closing); cerr != nil {
+		p.Log.Warn("the last counts and spans may not have been told", "error", cerr)
+	}
 	if cerr := srv.Close(closing); cerr != nil {
 		p.Log.Warn("admin port did not close in time", "error", cerr)
 	}
 	return err
+}
+
+// RPC returns what every program of the shop gives rpc.New; servers add what
+// they serve.
+func (p *Process) RPC() rpc.Config {
+	return rpc.Config{
+		App: p.App, Registry: p.Registry, Log: p.Log, LogLevel: p.LogLevelDubbo,
+		Observer: p.Observer, Metrics: p.Metrics, Kit: p.Kit, Drain: p.Drain, Finish: p.Finish,
+	}
+}
+
+// ServeHTTP serves an HTTP program until ctx ends and all requests are answered.
+func (p *Process) ServeHTTP(ctx context.Context, listen string, mux *http.ServeMux) error {
+	s := &web.Server{Listen: listen, Handler: httpmw.Server(p.Kit)(mux), Log: p.Log, Drain: p.Drain, Finish: p.Finish}
+	return s.Serve(ctx, func() { p.ReadyWhen(func(context.Context) error { return nil }) })
+}
+
+// turn serves the process's knobs, once it has some.
+func (p *Process) turn(w http.ResponseWriter, r *http.Request) {
+	if p.Knobs == nil || p.ready.Load() == nil {
+		http.Error(w, p.App+" has no knobs, or is starting", http.StatusNotFound)
+		return
+	}
+	p.Knobs.Handler().ServeHTTP(w, r)
 }
 
 // ReadyWhen gives the check behind /readyz; before it is given the process is

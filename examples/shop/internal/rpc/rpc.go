@@ -23,6 +23,9 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/protocol"
 	"dubbo.apache.org/dubbo-go/v3/server"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weirmesh/weir/sdk"
+	weirdubbo "github.com/weirmesh/weir/sdk/dubbo"
 )
 
 // Registries that a process can find others by.
@@ -40,6 +43,7 @@ type Config struct {
 	LogLevel slog.Level // of dubbo-go's own messages
 	Observer *Observer
 	Metrics  prometheus.Registerer // of the registry
+	Kit      *sdk.Kit
 
 	// Protocol is the protocol served, "dubbo" or "tri", at Listen, host:port.
 	Protocol, Listen string
@@ -78,6 +82,9 @@ func New(c Config) (*dubbo.Instance, error) {
 			dubbo.WithProtocol(protocol.WithProtocol(c.Protocol), protocol.WithIp(host), protocol.WithPort(port)),
 			dubbo.WithMetrics(metrics.WithProbeEnabled(), metrics.WithProbePort(c.ProbePort)),
 		)
+	}
+	if c.Kit != nil {
+		opts = append(opts, weirdubbo.WithGovernance(c.Kit))
 	}
 	switch c.Registry {
 	case Kubernetes:

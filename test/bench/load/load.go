@@ -1,6 +1,8 @@
 //go:build linux
 
-package proxy
+// Package load sends requests at a steady rate over kept connections, from a
+// process of its own.
+package load
 
 import (
 	"bufio"
@@ -13,11 +15,23 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weirmesh/weir/test/bench/child"
 	"github.com/weirmesh/weir/test/bench/sample"
 )
 
-// work is one measured stretch of load.
-type work struct {
+// Role is that of the process that sends.
+const Role = "load"
+
+// Run sends requests when told to, until the benchmark ends.
+func Run() error {
+	return child.Serve(map[string]child.Handler{"drive": child.Handle(Drive)})
+}
+
+// Start starts a process that sends.
+func Start(dir string) (*child.Process, error) { return child.Start(Role, dir) }
+
+// Work is one stretch of load.
+type Work struct {
 	Address     string        `json:"address"`
 	Path        string        `json:"path"`
 	Connections int           `json:"connections"`
@@ -25,9 +39,9 @@ type work struct {
 	For         time.Duration `json:"for"`
 }
 
-// outcome is what came of it. Latencies are in nanoseconds, from when a request
+// Outcome is what came of it. Latencies are in nanoseconds, from when a request
 // was due to its answer's last byte: waiting counts.
-type outcome struct {
+type Outcome struct {
 	Requests int64         `json:"requests"`
 	Failed   int64         `json:"failed"`
 	Error    string        `json:"error,omitempty"` // the first
@@ -37,24 +51,24 @@ type outcome struct {
 	Max      float64       `json:"max"`
 }
 
-// drive sends requests over a fixed number of kept connections, each on a
+// Drive sends requests over a fixed number of kept connections, each on a
 // schedule of its own, and waits for the answers.
-func drive(w work) (outcome, error) {
+func Drive(w Work) (Outcome, error) {
 	if w.Connections < 1 {
-		return outcome{}, errors.New("no connections to send by")
+		return Outcome{}, errors.New("no connections to send by")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), w.For)
 	defer cancel()
 	var (
 		wg    sync.WaitGroup
 		mu    sync.Mutex
-		o     outcome
+		o     Outcome
 		times sample.Set
 	)
 	began := time.Now()
 	for i := range w.Connections {
 		wg.Go(func() {
-			c := &connection{work: w}
+			c := &connection{Work: w}
 			err := c.run(ctx, began, i)
 			mu.Lock()
 			defer mu.Unlock()
@@ -76,7 +90,7 @@ func drive(w work) (outcome, error) {
 }
 
 type connection struct {
-	work
+	Work
 	times  []float64
 	failed int64
 }
