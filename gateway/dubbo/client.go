@@ -53,26 +53,26 @@ func (c clientConfig) withDefaults() clientConfig {
 	return c
 }
 
-// Errors of the client. Those wrapped in notSent say that the method did not run.
+// Errors of the client. Those wrapped in unsentError say that the method did not run.
 var (
 	errClosed   = errors.New("the connection is closed")
 	errPending  = errors.New("too many calls are under way")
 	errTooLarge = errors.New("the answer is too large")
 )
 
-// notSent marks an error of a call of which the provider got nothing it could
+// unsentError marks an error of a call of which the provider got nothing it could
 // have run.
-type notSent struct{ err error }
+type unsentError struct{ err error }
 
-func (e *notSent) Error() string { return e.err.Error() }
-func (e *notSent) Unwrap() error { return e.err }
+func (e *unsentError) Error() string { return e.err.Error() }
+func (e *unsentError) Unwrap() error { return e.err }
 
 // client is one endpoint of the Dubbo protocol: one multiplexed connection, made
 // when it is first needed and again when it broke. It is safe for concurrent use.
 type client struct {
 	cfg     clientConfig
 	address string
-	ctx     context.Context // the client's own lifetime: ends with Close
+	ctx     context.Context //nolint:containedctx // the client's own lifetime, which ends with Close
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 
@@ -116,21 +116,21 @@ type call struct {
 }
 
 // do sends a frame, made by build for an id, and waits for the answer. Its error
-// is a notSent, the context's cause, or says that the connection broke. The
+// is a unsentError, the context's cause, or says that the connection broke. The
 // caller releases the response.
 func (c *client) do(ctx context.Context, build func(id uint64) []byte) (response, error) {
 	cn := c.live.Load()
 	if cn == nil {
 		var err error
 		if cn, err = c.connect(ctx); err != nil {
-			return response{}, &notSent{err}
+			return response{}, &unsentError{err}
 		}
 	}
 	cl, _ := c.calls.Get().(*call)
 	id, err := cn.send(cl, build)
 	if err != nil {
 		c.calls.Put(cl)
-		return response{}, &notSent{err}
+		return response{}, &unsentError{err}
 	}
 	select {
 	case r := <-cl.done:
@@ -508,7 +508,7 @@ func (cn *conn) failAfter(taken int64, err error) {
 	cn.poke()
 	for _, cl := range pending {
 		if cl.end > taken {
-			cl.finish(response{err: &notSent{err}})
+			cl.finish(response{err: &unsentError{err}})
 			continue
 		}
 		cl.finish(response{err: fmt.Errorf("the connection broke while the call was under way: %w", err)})
@@ -521,7 +521,7 @@ type bufferPool struct{ pool sync.Pool }
 // maxKept is the largest buffer that is kept.
 const maxKept = 256 << 10
 
-var bodies, frames, outputs bufferPool
+var bodies bufferPool
 
 // get returns a buffer of length n, whose content is arbitrary.
 func (p *bufferPool) get(n int) *[]byte {

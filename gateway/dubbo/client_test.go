@@ -171,7 +171,7 @@ func TestClientHeartbeats(t *testing.T) {
 		for range deadAfter {
 			w.mustNext()
 		}
-		if err := <-ended; err == nil || errors.As(err, new(*notSent)) {
+		if err := <-ended; err == nil || errors.As(err, new(*unsentError)) {
 			t.Errorf("a call at a dead provider: %v", err)
 		}
 	})
@@ -236,7 +236,7 @@ func TestClientBreaks(t *testing.T) {
 			if r.err == nil {
 				t.Fatalf("%s: answered", r.body)
 			}
-			unsent := errors.As(r.err, new(*notSent))
+			unsent := errors.As(r.err, new(*unsentError))
 			switch r.body {
 			case "taken":
 				if unsent {
@@ -275,7 +275,7 @@ func TestClientBackoff(t *testing.T) {
 		asked := 0
 		for time.Since(began) < time.Minute {
 			asked++
-			if _, err := c.ask(t.Context(), "x"); !errors.As(err, new(*notSent)) {
+			if _, err := c.ask(t.Context(), "x"); !errors.As(err, new(*unsentError)) {
 				t.Fatal(err)
 			}
 			<-time.After(10 * time.Millisecond)
@@ -305,7 +305,7 @@ func TestClientBounds(t *testing.T) {
 		w := <-wires
 		first, _ := w.mustNext()
 		second, _ := w.mustNext()
-		if _, err := c.ask(t.Context(), "x"); !errors.Is(err, errPending) || !errors.As(err, new(*notSent)) {
+		if _, err := c.ask(t.Context(), "x"); !errors.Is(err, errPending) || !errors.As(err, new(*unsentError)) {
 			t.Errorf("%v", err)
 		}
 		w.write(hessian2, statusOK, first.id, bytes.Repeat([]byte{'N'}, 101)...)
@@ -332,7 +332,7 @@ func TestClientRefusesOtherProtocols(t *testing.T) {
 		w.mustNext()
 		_, _ = w.conn.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) // its end does not read it all
 	}()
-	if _, err := c.ask(t.Context(), "x"); err == nil || errors.As(err, new(*notSent)) {
+	if _, err := c.ask(t.Context(), "x"); err == nil || errors.As(err, new(*unsentError)) {
 		t.Errorf("%v", err)
 	}
 }
@@ -346,7 +346,7 @@ func TestClientGivesUpConnecting(t *testing.T) {
 		defer c.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := c.ask(ctx, "x"); !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, new(*notSent)) {
+		if _, err := c.ask(ctx, "x"); !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, new(*unsentError)) {
 			t.Errorf("%v", err)
 		}
 	})

@@ -160,7 +160,7 @@ type answer struct {
 }
 
 // readAnswer reads the body of a response.
-func readAnswer(r *reader, h header, body []byte, bigAsStrings bool) (answer, *Problem) {
+func readAnswer(r *reader, h header, body []byte, bigAsStrings bool) (answer, *callError) {
 	if h.flags&serialMask != hessian2 {
 		return answer{}, badAnswer("the provider answers in serialization %d; Weir speaks hessian2", h.flags&serialMask)
 	}
@@ -182,7 +182,7 @@ func readAnswer(r *reader, h header, body []byte, bigAsStrings bool) (answer, *P
 		return answer{}, badAnswer("the answer does not say what it is")
 	}
 	var a answer
-	var thrown *Problem
+	var thrown *callError
 	switch kind {
 	case answerException, answerExceptionAttached:
 		class, message, err := r.exception()
@@ -212,7 +212,7 @@ func readAnswer(r *reader, h header, body []byte, bigAsStrings bool) (answer, *P
 func (r *reader) closing() bool {
 	tag, err := r.byte()
 	if err == nil && tag == tagMap {
-		_, err = r.typeName()
+		err = r.typeName()
 	}
 	if err != nil || tag != tagMap && tag != tagMapUntyped {
 		return false
@@ -236,7 +236,7 @@ func (r *reader) closing() bool {
 	}
 }
 
-func badAnswer(format string, args ...any) *Problem {
+func badAnswer(format string, args ...any) *callError {
 	p := problem(http.StatusBadGateway, kindBadAnswer, format, args...)
 	p.ran = true
 	return p
@@ -244,7 +244,7 @@ func badAnswer(format string, args ...any) *Problem {
 
 // statusProblem maps the status of a response, with the message that came along,
 // which may hold a stack and addresses and is therefore not passed on.
-func statusProblem(status byte, message string) *Problem {
+func statusProblem(status byte, message string) *callError {
 	p := problem(http.StatusBadGateway, kindProviderError, "the provider answers with the error status %d", status)
 	switch status {
 	case statusClientTimeout, statusServerTimeout:
@@ -270,11 +270,11 @@ func statusProblem(status byte, message string) *Problem {
 	return p
 }
 
-func notFound(format string, args ...any) *Problem {
-	return problem(http.StatusNotFound, kindNotFound, format, args...)
+func notFound(detail string) *callError {
+	return problem(http.StatusNotFound, kindNotFound, "%s", detail)
 }
 
-func refusedProblem(detail string) *Problem {
+func refusedProblem(detail string) *callError {
 	p := problem(http.StatusServiceUnavailable, kindOverloaded, "%s", detail)
 	p.notRun = true
 	return p
@@ -282,7 +282,7 @@ func refusedProblem(detail string) *Problem {
 
 // providerMessage knows by their words the refusals that Dubbo itself makes, for
 // which neither Java nor Go has codes. It returns nil for any other message.
-func providerMessage(message string) *Problem {
+func providerMessage(message string) *callError {
 	has := func(parts ...string) bool {
 		for _, part := range parts {
 			if !strings.Contains(message, part) {
@@ -317,9 +317,9 @@ func providerMessage(message string) *Problem {
 }
 
 // exceptionProblem maps an exception that came as the answer.
-func exceptionProblem(class, message string) *Problem {
+func exceptionProblem(class, message string) *callError {
 	// What was thrown by Dubbo's own filters comes without a class of its own.
-	var p *Problem
+	var p *callError
 	if dubboOwn(class) {
 		p = providerMessage(message)
 	}

@@ -102,8 +102,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 var jsonType = []string{"application/json"}
 
 // serve maps the request and makes the call.
-func (h *handler) serve(x *exchange, r *http.Request) ([]byte, *Problem) {
-	var p *Problem
+func (h *handler) serve(x *exchange, r *http.Request) ([]byte, *callError) {
+	var p *callError
 	x.body, p = h.mapping.readBody(r, x.body[:0])
 	if p != nil {
 		return nil, p
@@ -127,7 +127,7 @@ func (h *handler) serve(x *exchange, r *http.Request) ([]byte, *Problem) {
 }
 
 // guarded makes the call under the method's circuit.
-func (h *handler) guarded(ctx context.Context, x *exchange, r *http.Request) ([]byte, *Problem) {
+func (h *handler) guarded(ctx context.Context, x *exchange, r *http.Request) ([]byte, *callError) {
 	if h.d.cfg.Breakers == nil {
 		return h.traced(ctx, x, r)
 	}
@@ -169,7 +169,7 @@ func (h *handler) guarded(ctx context.Context, x *exchange, r *http.Request) ([]
 // classify says what a problem tells of the provider: that a caller's request is
 // wrong, or that the method threw, tells nothing.
 func classify(err error) breaker.Outcome {
-	var p *Problem
+	var p *callError
 	if !errors.As(err, &p) {
 		return breaker.Failure
 	}
@@ -184,7 +184,7 @@ func classify(err error) breaker.Outcome {
 	return breaker.Failure
 }
 
-func refusal(err error) *Problem {
+func refusal(err error) *callError {
 	p := problem(http.StatusServiceUnavailable, kindOpen, "the method fails too often at present: its circuit is open")
 	p.notRun = true
 	var refused *breaker.Refused
@@ -204,7 +204,7 @@ func refusal(err error) *Problem {
 }
 
 // fallback answers by what policy says, or with the problem.
-func (h *handler) fallback(c *breaker.Circuit, p *Problem, key string, keyed bool) ([]byte, *Problem) {
+func (h *handler) fallback(c *breaker.Circuit, p *callError, key string, keyed bool) ([]byte, *callError) {
 	a, ok := c.Answer(c.Fallback(), key, keyed)
 	if !ok {
 		return nil, p
@@ -249,7 +249,7 @@ func (h *handler) cacheKey(x *exchange, r *http.Request) string {
 }
 
 // traced makes the call within a client span.
-func (h *handler) traced(ctx context.Context, x *exchange, r *http.Request) ([]byte, *Problem) {
+func (h *handler) traced(ctx context.Context, x *exchange, r *http.Request) ([]byte, *callError) {
 	if h.d.cfg.Tracer == nil {
 		return h.call(ctx, x, r, nil)
 	}
@@ -263,9 +263,9 @@ func (h *handler) traced(ctx context.Context, x *exchange, r *http.Request) ([]b
 }
 
 // call tries endpoints until one answers.
-func (h *handler) call(ctx context.Context, x *exchange, r *http.Request, span zipkin.Span) ([]byte, *Problem) {
+func (h *handler) call(ctx context.Context, x *exchange, r *http.Request, span zipkin.Span) ([]byte, *callError) {
 	h.budget.earn()
-	var last *Problem
+	var last *callError
 	for attempt := range h.attempts {
 		e, p := h.choose(ctx, x, r)
 		if p != nil {
@@ -294,7 +294,7 @@ func (h *handler) call(ctx context.Context, x *exchange, r *http.Request, span z
 }
 
 // again reports whether a call that failed may be made again.
-func (h *handler) again(p *Problem, method string) bool {
+func (h *handler) again(p *callError, method string) bool {
 	if p.notRun && p.Kind != kindNotFound {
 		return true
 	}
@@ -315,7 +315,7 @@ func repeatable(method string) bool {
 }
 
 // choose returns the endpoint to try next.
-func (h *handler) choose(ctx context.Context, x *exchange, r *http.Request) (*endpoint, *Problem) {
+func (h *handler) choose(ctx context.Context, x *exchange, r *http.Request) (*endpoint, *callError) {
 	s := h.following.now.Load()
 	if s == nil {
 		wait, cancel := context.WithTimeout(ctx, knowWithin)
@@ -345,7 +345,7 @@ func (h *handler) choose(ctx context.Context, x *exchange, r *http.Request) (*en
 	return nil, h.noProvider("no instance of %s offers Dubbo or Triple", h.app)
 }
 
-func (h *handler) noProvider(format string, args ...any) *Problem {
+func (h *handler) noProvider(format string, args ...any) *callError {
 	p := problem(http.StatusServiceUnavailable, kindNoProvider, format, args...)
 	p.notRun = true
 	return p
@@ -362,7 +362,7 @@ func (h *handler) tag(r *http.Request) string {
 }
 
 // try makes one attempt.
-func (h *handler) try(ctx context.Context, e *endpoint, x *exchange, r *http.Request, span zipkin.Span) ([]byte, *Problem) {
+func (h *handler) try(ctx context.Context, e *endpoint, x *exchange, r *http.Request, span zipkin.Span) ([]byte, *callError) {
 	defer e.release()
 	if h.perTry > 0 {
 		var cancel context.CancelFunc
@@ -373,7 +373,7 @@ func (h *handler) try(ctx context.Context, e *endpoint, x *exchange, r *http.Req
 		return nil, ended(context.Cause(ctx))
 	}
 	var a answer
-	var p *Problem
+	var p *callError
 	var err error
 	switch {
 	case e.triple == nil:
@@ -399,7 +399,7 @@ func (h *handler) try(ctx context.Context, e *endpoint, x *exchange, r *http.Req
 	return a.json, nil
 }
 
-func (h *handler) tryDubbo(ctx context.Context, e *endpoint, x *exchange, r *http.Request, span zipkin.Span) (answer, *Problem, error) {
+func (h *handler) tryDubbo(ctx context.Context, e *endpoint, x *exchange, r *http.Request, span zipkin.Span) (answer, *callError, error) {
 	left, _ := timeLeft(ctx)
 	x.attach = append(x.attach[:0], h.attached...)
 	for _, a := range h.attachments {
@@ -427,13 +427,13 @@ func (h *handler) tryDubbo(ctx context.Context, e *endpoint, x *exchange, r *htt
 type wireAttachments []byte
 
 // Each implements trace.Carrier: nothing of a trace is there before.
-func (wireAttachments) Each(func(key, value string)) {}
+func (*wireAttachments) Each(func(key, value string)) {}
 
 // Set implements trace.Carrier.
 func (w *wireAttachments) Set(key, value string) { *w = appendAttachment(*w, key, value) }
 
 // Delete implements trace.Carrier.
-func (wireAttachments) Delete(string) {}
+func (*wireAttachments) Delete(string) {}
 
 func (h *handler) attachHeaders(header http.Header, r *http.Request, span zipkin.Span) {
 	for _, a := range h.attachments {
@@ -447,8 +447,8 @@ func (h *handler) attachHeaders(header http.Header, r *http.Request, span zipkin
 }
 
 // failed maps what went wrong on the way.
-func (h *handler) failed(ctx context.Context, e *endpoint, err error) *Problem {
-	var unsent *notSent
+func (h *handler) failed(ctx context.Context, e *endpoint, err error) *callError {
+	var unsent *unsentError
 	switch {
 	case errors.As(err, &unsent) && ctx.Err() == nil:
 		h.d.cfg.Log.DebugContext(ctx, "a Dubbo call could not be sent", "app", h.app.String(), "address", e.address, "error", err)
@@ -470,7 +470,7 @@ func (h *handler) failed(ctx context.Context, e *endpoint, err error) *Problem {
 }
 
 // ended maps the end of a context: a deadline, or a client that went away.
-func ended(cause error) *Problem {
+func ended(cause error) *callError {
 	if errors.Is(cause, context.Canceled) {
 		return problem(499, kindCanceled, "the client went away")
 	}
@@ -494,7 +494,7 @@ func (b *budget) earn() {
 
 // spend takes what one more call costs. Calls of which nothing was sent cost
 // nothing: they put no load on anybody.
-func (b *budget) spend(p *Problem) bool {
+func (b *budget) spend(p *callError) bool {
 	if p.Kind == kindUnreachable {
 		return true
 	}

@@ -54,7 +54,7 @@ func TestHessianBothWays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if have := read(t, b); have != string(text) && len(text) < 100 && !strings.ContainsAny(string(text), "<>&") {
+		if have := read(t, b); have != string(text) && len(text) < 100 && !bytes.ContainsAny(text, "<>&") {
 			t.Errorf("%x: %s, want %s", b, have, text)
 		}
 	}
@@ -235,9 +235,9 @@ func FuzzUnwrap(f *testing.F) {
 }
 
 func TestExceptions(t *testing.T) {
-	thrown := func(class, message string) *Problem { return exceptionProblem(class, message) }
+	thrown := exceptionProblem
 	for _, c := range []struct {
-		p      *Problem
+		p      *callError
 		status int
 		notRun bool
 	}{

@@ -156,16 +156,15 @@ func appendDateJSON(b []byte, millis int64) []byte {
 func (r *reader) stringJSON(tag byte) error {
 	r.out = append(r.out, '"')
 	from := len(r.out)
-	out, err := r.stringTag(r.out, tag)
-	if err != nil {
+	var err error
+	if r.out, err = r.stringTag(r.out, tag); err != nil {
 		return err
 	}
-	if !needsEscape(out[from:]) {
-		r.out = append(out, '"')
-		return nil
+	if needsEscape(r.out[from:]) {
+		raw := string(r.out[from:])
+		r.out = appendEscaped(r.out[:from], raw)
 	}
-	raw := string(out[from:])
-	r.out = append(appendEscaped(out[:from], raw), '"')
+	r.out = append(r.out, '"')
 	return nil
 }
 
@@ -255,15 +254,15 @@ func (r *reader) listJSON(tag byte) error {
 		n = int(tag - tagListDirectRaw)
 	case tag >= tagListDirect && tag < tagListDirectRaw:
 		n = int(tag - tagListDirect)
-		_, err = r.typeName()
+		err = r.typeName()
 	case tag == tagListFixed:
-		if _, err = r.typeName(); err == nil {
+		if err = r.typeName(); err == nil {
 			n, err = r.length("the length of a list")
 		}
 	case tag == tagListFixedRaw:
 		n, err = r.length("the length of a list")
 	case tag == tagListVar:
-		_, err = r.typeName()
+		err = r.typeName()
 	}
 	if err != nil {
 		return err
@@ -297,7 +296,7 @@ var comma = []byte{','}
 
 func (r *reader) mapJSON(tag byte) error {
 	if tag == tagMap {
-		if _, err := r.typeName(); err != nil {
+		if err := r.typeName(); err != nil {
 			return err
 		}
 	}

@@ -46,7 +46,7 @@ type reader struct {
 	depth   int
 	out     []byte
 	classes []class
-	types   []string
+	types   int // how many were named
 	refs    []reference
 	// bigAsStrings writes integers beyond 2^53 and decimals as strings.
 	bigAsStrings bool
@@ -56,7 +56,7 @@ type reader struct {
 }
 
 func (r *reader) reset(in []byte) {
-	*r = reader{in: in, out: r.out[:0], classes: r.classes[:0], types: r.types[:0], refs: r.refs[:0]}
+	*r = reader{in: in, out: r.out[:0], classes: r.classes[:0], refs: r.refs[:0]}
 }
 
 func (r *reader) byte() (byte, error) {
@@ -167,7 +167,7 @@ func (r *reader) longTag(tag byte) (int64, bool, error) {
 }
 
 func (r *reader) doubleTag(tag byte) (float64, bool, error) {
-	size := 0
+	var size int
 	switch tag {
 	case tagDoubleZero:
 		return 0, true, nil
@@ -211,7 +211,7 @@ func isBinaryTag(tag byte) bool {
 func (r *reader) stringTag(b []byte, tag byte) ([]byte, error) {
 	var high rune // the first unit of a pair, which chunks may part
 	for {
-		n := 0
+		var n int
 		switch {
 		case tag <= 0x1f:
 			n = int(tag)
@@ -266,7 +266,8 @@ func (r *reader) units(b []byte, high rune, n int) ([]byte, rune, error) {
 			n--
 			continue
 		}
-		size, unit := 0, rune(0)
+		var size int
+		var unit rune
 		switch {
 		case c&0xe0 == 0xc0:
 			size, unit = 2, rune(c&0x1f)
@@ -325,7 +326,7 @@ func (r *reader) text(what string) (string, error) {
 // binaryTag appends the bytes of a binary value to b.
 func (r *reader) binaryTag(b []byte, tag byte) ([]byte, error) {
 	for {
-		n := 0
+		var n int
 		switch {
 		case tag >= 0x20 && tag <= 0x2f:
 			n = int(tag - 0x20)
@@ -358,16 +359,14 @@ func (r *reader) binaryTag(b []byte, tag byte) ([]byte, error) {
 	}
 }
 
-// typeName reads the type of a list or map: its name, or the number of one that
-// was named before.
-func (r *reader) typeName() (string, error) {
+// typeName passes by the type of a list or map, which JSON does not say: its
+// name, or the number of one that was named before.
+func (r *reader) typeName() error {
 	tag, ok := r.peek()
 	if ok && isStringTag(tag) {
-		name, err := r.text("a type")
-		if err == nil {
-			r.types = append(r.types, name)
-		}
-		return name, err
+		_, err := r.text("a type")
+		r.types++
+		return err
 	}
 	r.pos++
 	n, isInt, err := int32(0), false, errShort
@@ -375,12 +374,12 @@ func (r *reader) typeName() (string, error) {
 		n, isInt, err = r.intTag(tag)
 	}
 	if err != nil {
-		return "", err
+		return err
 	}
-	if !isInt || n < 0 || int(n) >= len(r.types) {
-		return "", badTag(tag, "a type")
+	if !isInt || n < 0 || int(n) >= r.types {
+		return badTag(tag, "a type")
 	}
-	return r.types[n], nil
+	return nil
 }
 
 // define reads a class definition.

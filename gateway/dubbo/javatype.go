@@ -190,12 +190,12 @@ func (p *typeParser) named(name string, enum bool) (*javaType, error) {
 		t.name = name
 		return &t, nil
 	}
-	any := func() *javaType { return &javaType{kind: kindObject, name: "java.lang.Object"} }
+	object := func() *javaType { return &javaType{kind: kindObject, name: "java.lang.Object"} }
 	switch {
 	case listTypes[name]:
-		return &javaType{kind: kindList, name: name, elem: any()}, nil
+		return &javaType{kind: kindList, name: name, elem: object()}, nil
 	case mapTypes[name]:
-		return &javaType{kind: kindMap, name: name, key: any(), elem: any()}, nil
+		return &javaType{kind: kindMap, name: name, key: object(), elem: object()}, nil
 	}
 	parts := strings.Split(name, ".")
 	for _, part := range parts {

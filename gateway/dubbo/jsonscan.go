@@ -1,6 +1,7 @@
 package dubbo
 
 import (
+	"bytes"
 	"errors"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -150,12 +151,7 @@ func isName(key []byte, name string) bool {
 	if len(key) == len(name)+2 && string(key[1:len(key)-1]) == name {
 		return true
 	}
-	for _, c := range key {
-		if c == '\\' {
-			return string(unquote(nil, key)) == name
-		}
-	}
-	return false
+	return bytes.IndexByte(key, '\\') >= 0 && string(unquote(nil, key)) == name
 }
 
 // plain returns the content of a quoted string if it needs no rewriting.
@@ -164,12 +160,7 @@ func plain(quoted []byte) ([]byte, bool) {
 		return nil, false
 	}
 	s := quoted[1 : len(quoted)-1]
-	for _, c := range s {
-		if c == '\\' {
-			return nil, false
-		}
-	}
-	return s, true
+	return s, bytes.IndexByte(s, '\\') < 0
 }
 
 // unquote appends what a quoted string means.

@@ -243,7 +243,7 @@ func (r *request) values(s *source) ([]string, error) {
 }
 
 // readBody reads the request's JSON into b.
-func (m *mapping) readBody(r *http.Request, b []byte) ([]byte, *Problem) {
+func (m *mapping) readBody(r *http.Request, b []byte) ([]byte, *callError) {
 	if !m.needBody || r.Body == nil || r.Body == http.NoBody {
 		return b, nil
 	}
@@ -290,7 +290,7 @@ func (m *mapping) readBody(r *http.Request, b []byte) ([]byte, *Problem) {
 }
 
 // encode appends the call's arguments, as Hessian's Object[], to e.
-func (m *mapping) encode(e *transcoder, r *request) *Problem {
+func (m *mapping) encode(e *transcoder, r *request) *callError {
 	e.b = appendListHeader(e.b, "[object", len(m.args))
 	for i := range m.args {
 		if p := m.args[i].encode(e, r, i); p != nil {
@@ -300,7 +300,7 @@ func (m *mapping) encode(e *transcoder, r *request) *Problem {
 	return nil
 }
 
-func (a *argument) encode(e *transcoder, r *request, i int) *Problem {
+func (a *argument) encode(e *transcoder, r *request, i int) *callError {
 	var bad *mismatch
 	if a.source.place == fromBody {
 		raw := lookup(r.body, a.source.path)
@@ -311,7 +311,7 @@ func (a *argument) encode(e *transcoder, r *request, i int) *Problem {
 	} else {
 		values, err := r.values(&a.source)
 		if err != nil {
-			var p *Problem
+			var p *callError
 			if errors.As(err, &p) {
 				return p
 			}
@@ -340,7 +340,7 @@ func (a *argument) encode(e *transcoder, r *request, i int) *Problem {
 	return nil
 }
 
-func (a *argument) absent(e *transcoder, i int) *Problem {
+func (a *argument) absent(e *transcoder, i int) *callError {
 	switch {
 	case a.def != nil:
 		if bad := e.json(a.typ, a.def); bad != nil {
@@ -354,14 +354,14 @@ func (a *argument) absent(e *transcoder, i int) *Problem {
 	return nil
 }
 
-func (a *argument) problem(i int, bad *mismatch) *Problem {
-	p := badRequest("argument %d (%s) from %s: %s", i+1, a.typ.name, a.source.text+bad.at, bad.Error())
-	p.Errors = []ProblemError{{Location: a.source.text + bad.at, Message: bad.Error()}}
+func (a *argument) problem(i int, bad *mismatch) *callError {
+	p := badRequest("argument %d (%s) from %s: %s", i+1, a.typ.name, a.source.text+bad.at, bad.says())
+	p.Errors = []wrongPart{{Location: a.source.text + bad.at, Message: bad.says()}}
 	return p
 }
 
 // encodeMessage appends the JSON of a message to b.
-func (m *mapping) encodeMessage(b []byte, r *request) ([]byte, *Problem) {
+func (m *mapping) encodeMessage(b []byte, r *request) ([]byte, *callError) {
 	body := r.body
 	if m.body && len(body) > 0 && body[0] != '{' {
 		return b, badRequest("the body has to be a JSON object, got %s", describe(body))

@@ -1,6 +1,7 @@
 package dubbo
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -14,13 +15,13 @@ import (
 )
 
 // arguments maps a request and reads back what would be sent.
-func arguments(t testing.TB, args []gateway.Arg, r *http.Request, vars gateway.Vars) (string, *Problem) {
+func arguments(t testing.TB, args []gateway.Arg, r *http.Request, vars gateway.Vars) (string, *callError) {
 	t.Helper()
-	pattern := ""
+	var pattern strings.Builder
 	for _, v := range vars {
-		pattern += "/{" + v.Name + "}"
+		pattern.WriteString("/{" + v.Name + "}")
 	}
-	m, err := newMapping(&gateway.Dubbo{Args: args}, pattern, defaultBodyLimit)
+	m, err := newMapping(&gateway.Dubbo{Args: args}, pattern.String(), defaultBodyLimit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +258,7 @@ func FuzzMapping(f *testing.F) {
 			}
 			a, _ := json.Marshal(want) // what was unmarshalled can be marshalled
 			b, _ := json.Marshal(got)
-			if string(a) != string(b) {
+			if !bytes.Equal(a, b) {
 				t.Fatalf("%s becomes %s", a, b)
 			}
 		}

@@ -85,19 +85,19 @@ type counts struct {
 	seconds prometheus.Observer
 
 	mu   sync.Mutex
-	kind map[Kind]prometheus.Counter
+	kind map[failureKind]prometheus.Counter
 }
 
 func (m *metrics) of(key gateway.Key, command string, app registry.App) *counts {
 	labels := prometheus.Labels{"namespace": key.Namespace, "route": key.Name, "command": command, "peer": app.String()}
-	c := &counts{vec: m.requests.MustCurryWith(labels), kind: map[Kind]prometheus.Counter{}}
+	c := &counts{vec: m.requests.MustCurryWith(labels), kind: map[failureKind]prometheus.Counter{}}
 	c.ok = c.vec.WithLabelValues("ok")
 	c.retries = m.attempts.With(labels)
 	c.seconds = m.seconds.With(labels)
 	return c
 }
 
-func (c *counts) failed(k Kind) {
+func (c *counts) failed(k failureKind) {
 	c.mu.Lock()
 	counter := c.kind[k]
 	if counter == nil {

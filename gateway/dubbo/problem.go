@@ -7,45 +7,45 @@ import (
 	"strconv"
 )
 
-// Kind says what went wrong with a call, for fallbacks, retries and metrics.
-type Kind string
+// failureKind says what went wrong with a call, for fallbacks, retries and metrics.
+type failureKind string
 
 // Kinds of problems.
 const (
-	kindBadArgument   Kind = "bad_argument"
-	kindNotFound      Kind = "not_found" // no such method or interface
-	kindException     Kind = "exception" // the provider's method threw
-	kindTimeout       Kind = "timeout"
-	kindNoProvider    Kind = "no_provider"
-	kindUnreachable   Kind = "unreachable" // nothing was sent
-	kindBroken        Kind = "broken"      // the connection broke while the call ran
-	kindOverloaded    Kind = "overloaded"  // the provider refused to run it
-	kindOpen          Kind = "open"        // by the circuit breaker
-	kindBadAnswer     Kind = "bad_answer"
-	kindProviderError Kind = "provider_error"
-	kindCanceled      Kind = "canceled"
+	kindBadArgument   failureKind = "bad_argument"
+	kindNotFound      failureKind = "not_found" // no such method or interface
+	kindException     failureKind = "exception" // the provider's method threw
+	kindTimeout       failureKind = "timeout"
+	kindNoProvider    failureKind = "no_provider"
+	kindUnreachable   failureKind = "unreachable" // nothing was sent
+	kindBroken        failureKind = "broken"      // the connection broke while the call ran
+	kindOverloaded    failureKind = "overloaded"  // the provider refused to run it
+	kindOpen          failureKind = "open"        // by the circuit breaker
+	kindBadAnswer     failureKind = "bad_answer"
+	kindProviderError failureKind = "provider_error"
+	kindCanceled      failureKind = "canceled"
 )
 
-// ProblemError is one wrong part of a request.
-type ProblemError struct {
+// wrongPart is one wrong part of a request.
+type wrongPart struct {
 	Location string `json:"location"`
 	Message  string `json:"message"`
 }
 
-// Problem is an RFC 9457 problem document, and an error. It never holds the
+// callError is an RFC 9457 problem document, and an error. It never holds the
 // provider's stack or address.
-type Problem struct {
+type callError struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
 	// Exception is the class of the exception that the provider's method threw,
 	// where it is known, and its message.
-	Exception string         `json:"exception,omitempty"`
-	Message   string         `json:"message,omitempty"`
-	Errors    []ProblemError `json:"errors,omitempty"`
+	Exception string      `json:"exception,omitempty"`
+	Message   string      `json:"message,omitempty"`
+	Errors    []wrongPart `json:"errors,omitempty"`
 
-	Kind Kind `json:"-"`
+	Kind failureKind `json:"-"`
 	// notRun says that the method provably did not run.
 	notRun bool
 	// ran says that an answer came, so that the provider is alive and reachable.
@@ -53,28 +53,25 @@ type Problem struct {
 }
 
 // Error returns the detail.
-func (p *Problem) Error() string { return p.Detail }
+func (p *callError) Error() string { return p.Detail }
 
-// NotRun reports whether the method provably did not run.
-func (p *Problem) NotRun() bool { return p.notRun }
-
-func problem(status int, kind Kind, format string, args ...any) *Problem {
-	return &Problem{
+func problem(status int, kind failureKind, format string, args ...any) *callError {
+	return &callError{
 		Type: "about:blank", Title: http.StatusText(status), Status: status, Kind: kind,
 		Detail: fmt.Sprintf(format, args...),
 	}
 }
 
-func badRequest(format string, args ...any) *Problem {
+func badRequest(format string, args ...any) *callError {
 	return problem(http.StatusBadRequest, kindBadArgument, format, args...)
 }
 
-func tooLarge(limit int64) *Problem {
+func tooLarge(limit int64) *callError {
 	return problem(http.StatusRequestEntityTooLarge, kindBadArgument, "the body is larger than the %d bytes this route takes", limit)
 }
 
 // write answers a request with the problem.
-func (p *Problem) write(w http.ResponseWriter) {
+func (p *callError) write(w http.ResponseWriter) {
 	b, err := json.Marshal(p)
 	if err != nil {
 		http.Error(w, p.Title, p.Status)

@@ -25,12 +25,9 @@ type mismatch struct {
 	got  string
 }
 
-func (m *mismatch) Error() string { return "expected " + m.want + ", got " + m.got }
+func (m *mismatch) says() string { return "expected " + m.want + ", got " + m.got }
 
-func (m *mismatch) below(step string) *mismatch {
-	m.at = step + m.at
-	return m
-}
+func (m *mismatch) below(step string) { m.at = step + m.at }
 
 // transcoder turns JSON into Hessian by declared types.
 type transcoder struct {

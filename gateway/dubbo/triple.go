@@ -36,7 +36,7 @@ func newTripleClient(address string, cfg clientConfig) *tripleClient {
 				defer cancel()
 				c, err := cfg.dial(ctx, addr)
 				if err != nil {
-					return nil, &notSent{fmt.Errorf("connect: %w", err)}
+					return nil, &unsentError{fmt.Errorf("connect: %w", err)}
 				}
 				return c, nil
 			},
@@ -48,7 +48,7 @@ func newTripleClient(address string, cfg clientConfig) *tripleClient {
 
 func (c *tripleClient) Close() { c.transport.CloseIdleConnections() }
 
-// post sends one request. Its error is a notSent, the context's cause, or says
+// post sends one request. Its error is a unsentError, the context's cause, or says
 // that the connection broke.
 func (c *tripleClient) post(ctx context.Context, path string, h http.Header, body []byte) (*http.Response, error) {
 	req := (&http.Request{
@@ -64,7 +64,7 @@ func (c *tripleClient) post(ctx context.Context, path string, h http.Header, bod
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	var unsent *notSent
+	var unsent *unsentError
 	if errors.As(err, &unsent) {
 		return nil, unsent
 	}
@@ -86,7 +86,7 @@ func (t *target) headers(contentType string) http.Header {
 
 // callHessian makes a generic call in Hessian, wrapped as Triple does for
 // methods without an IDL, in a gRPC frame. args is Hessian's Object[].
-func (c *tripleClient) callHessian(ctx context.Context, t *target, h http.Header, args []byte, r *reader, bigAsStrings bool) (answer, *Problem, error) {
+func (c *tripleClient) callHessian(ctx context.Context, t *target, h http.Header, args []byte, r *reader, bigAsStrings bool) (answer, *callError, error) {
 	// Not from a pool: the transport may read it after the answer.
 	frame := t.appendWrapped(make([]byte, 0, len(args)+256), args)
 	h["Te"] = []string{"trailers"}
@@ -138,7 +138,7 @@ func (c *tripleClient) callHessian(ctx context.Context, t *target, h http.Header
 }
 
 // callJSON calls a method that has an IDL by its message's JSON.
-func (c *tripleClient) callJSON(ctx context.Context, t *target, h http.Header, message []byte) (answer, *Problem, error) {
+func (c *tripleClient) callJSON(ctx context.Context, t *target, h http.Header, message []byte) (answer, *callError, error) {
 	if left, ok := timeLeft(ctx); ok {
 		ms := strconv.FormatInt(max(1, left.Milliseconds()), 10)
 		h["Triple-Timeout-Ms"] = []string{ms}      // dubbo-go
@@ -307,14 +307,14 @@ var codeNames = map[string]int{
 }
 
 // grpcProblem maps a status that the provider, or Triple in it, answered.
-func grpcProblem(code int, message string) *Problem {
+func grpcProblem(code int, message string) *callError {
 	if p := providerMessage(message); p != nil && (code == codeUnknown || code == codeInternal ||
 		code == codeBusiness || code == codeUnavailable || code == codeUnimplemented || code == codeNotFound) {
 		p.ran = true
 		return p
 	}
-	var p *Problem
-	said := func(status int, kind Kind, detail string) {
+	var p *callError
+	said := func(status int, kind failureKind, detail string) {
 		p = problem(status, kind, "%s", detail)
 		p.Message = publicMessage(message)
 	}
@@ -348,7 +348,7 @@ func grpcProblem(code int, message string) *Problem {
 }
 
 // httpProblem maps an answer of Triple over HTTP that is no 200.
-func httpProblem(status int, body []byte) *Problem {
+func httpProblem(status int, body []byte) *callError {
 	var wire struct {
 		Code    any    `json:"code"`
 		Message string `json:"message"`

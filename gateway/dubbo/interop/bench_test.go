@@ -73,7 +73,7 @@ var genericOnce sync.Map
 
 func genericClient(b *testing.B, port int) *generic.GenericService {
 	if s, ok := genericOnce.Load(port); ok {
-		return s.(*generic.GenericService) //nolint:errcheck,forcetypeassert // nothing else is put there
+		return s.(*generic.GenericService) //nolint:forcetypeassert // nothing else is put there
 	}
 	cli, err := client.NewClient()
 	if err != nil {

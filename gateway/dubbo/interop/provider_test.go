@@ -146,8 +146,7 @@ func (p *Probe) Slow(_ context.Context, ms int64) (string, error) {
 
 // Attached tells an attachment that came along.
 func (p *Probe) Attached(ctx context.Context, key string) (string, error) {
-	switch m := ctx.Value(constant.AttachmentKey).(type) {
-	case map[string]any:
+	if m, ok := ctx.Value(constant.AttachmentKey).(map[string]any); ok {
 		for k, v := range m {
 			if strings.EqualFold(k, key) {
 				return fmt.Sprint(v), nil
@@ -173,7 +172,8 @@ func (p *Probe) Big(_ context.Context, n int32) (string, error) {
 // Nothing answers nothing.
 func (p *Probe) Nothing(context.Context) error { return nil }
 
-func init() {
+// registerClasses tells Hessian the classes of the tests.
+func registerClasses() {
 	hessian.RegisterPOJO(&Person{})
 	hessian.RegisterPOJO(&Address{})
 	hessian.RegisterJavaEnum(Red)
@@ -195,6 +195,7 @@ func provide(text string) int {
 }
 
 func serve(cfg processConfig) error {
+	registerClasses()
 	p := protocol.WithDubbo()
 	if cfg.Protocol == constant.TriProtocol {
 		p = protocol.WithTriple()
@@ -215,7 +216,7 @@ func serve(cfg processConfig) error {
 	opts := []server.ServiceOption{server.WithInterface(probe), server.WithSerialization(constant.Hessian2Serialization)}
 	var info *common.ServiceInfo
 	if cfg.Protocol == constant.TriProtocol {
-		opts = append(opts, server.WithIDLMode(constant.NONIDL))
+		opts = append(opts, server.WithIDLMode(constant.NONIDL)) //nolint:staticcheck // without it dubbo-go v3.3.2 serves no method
 	}
 	if err := srv.Register(&Probe{name: cfg.Name}, info, opts...); err != nil {
 		return err
