@@ -24,7 +24,8 @@ type tries struct {
 }
 
 // NewLimiter allows burst tries at once and then one for each time every, for
-// each key. It remembers at most most keys; now is the clock, time.Now when nil.
+// each key, of which it remembers as many as most says; now is the clock,
+// time.Now when nil.
 func NewLimiter(burst int, every time.Duration, most int, now func() time.Time) *Limiter {
 	if now == nil {
 		now = time.Now

@@ -93,8 +93,8 @@ func (a *API) Alias(t, as reflect.Type) {
 
 // describe serves the OpenAPI document, made when it is first asked for.
 func (a *API) describe() {
-	serve := func(pattern, contentType string, make func() ([]byte, error)) {
-		once := sync.OnceValues(make)
+	serve := func(pattern, contentType string, write func() ([]byte, error)) {
+		once := sync.OnceValues(write)
 		a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			raw, err := once()
 			if err != nil {

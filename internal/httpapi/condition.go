@@ -46,11 +46,10 @@ func (p Precondition) Expect() (int64, error) {
 
 func parseETag(tag string) (int64, error) {
 	tag = strings.TrimSpace(tag)
-	text, ok := strings.CutPrefix(tag, `"`)
-	if text, ok = strings.CutSuffix(text, `"`); !ok || len(tag) < 3 {
+	if len(tag) < 3 || tag[0] != '"' || tag[len(tag)-1] != '"' {
 		return 0, fmt.Errorf("%q is no ETag", tag)
 	}
-	version, err := strconv.ParseUint(text, 10, 63)
+	version, err := strconv.ParseUint(tag[1:len(tag)-1], 10, 63)
 	return int64(version), err
 }
 
@@ -90,7 +89,7 @@ func (w Wait) Duration() (time.Duration, error) {
 }
 
 // Duration is a duration in a query, such as 5s or 1h30m.
-type Duration struct{ time.Duration }
+type Duration struct{ time.Duration } //nolint:recvcheck // it is read into, and otherwise a value
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *Duration) UnmarshalText(text []byte) error {

@@ -20,7 +20,7 @@ import (
 
 // Problem is an error as clients see it, a problem document of RFC 9457. It is
 // also an error that handlers may return.
-type Problem struct {
+type Problem struct { //nolint:errname // RFC 9457's word for it
 	huma.ErrorModel
 	header http.Header
 }
@@ -136,7 +136,7 @@ func (a *API) problem(ctx context.Context, err error) *Problem {
 // problem is nil for what the client must not see.
 func (c coded) problem(r *http.Request) *Problem {
 	detail := c.message
-	status := 0
+	var status int
 	switch c.code {
 	case "invalid":
 		status = http.StatusUnprocessableEntity
@@ -174,7 +174,7 @@ func (c coded) problem(r *http.Request) *Problem {
 	p := NewProblem(status, detail, errs...)
 	p.Type = typePrefix + c.code
 	if status == http.StatusServiceUnavailable {
-		p.WithHeader("Retry-After", "1")
+		return p.WithHeader("Retry-After", "1")
 	}
 	return p
 }
@@ -252,6 +252,6 @@ func (a *API) WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(p.Status)
 	if r.Method != http.MethodHead {
-		_ = json.NewEncoder(w).Encode(p) // the client went away
+		_ = json.NewEncoder(w).Encode(p) //nolint:errchkjson // strings and numbers; the client went away
 	}
 }

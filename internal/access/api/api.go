@@ -171,7 +171,7 @@ func (s *service) registerSessions(a *httpapi.API) {
 					return nil, err
 				}
 			}
-			c := cookie(ctx, "")
+			c := cookie(ctx, "") //nolint:gosec // cookie sets what it asks for
 			c.MaxAge = -1
 			return &logoutOut{SetCookie: c}, nil
 		})
@@ -212,7 +212,9 @@ func cookie(ctx context.Context, secret string) http.Cookie {
 	if r := httpapi.Request(ctx); r != nil {
 		secure = r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 	}
-	return http.Cookie{Name: access.SessionCookie, Value: secret, Path: "/", HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode}
+	return http.Cookie{ //nolint:gosec // Secure where there is TLS: on a laptop there is none
+		Name: access.SessionCookie, Value: secret, Path: "/", HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode,
+	}
 }
 
 // allow bounds the tries of one peer, with one name and with any.

@@ -129,7 +129,7 @@ func (s *Store) Session(ctx context.Context, hash []byte) (access.Account, error
 	}
 	if slid.Sub(expires) >= slideEvery {
 		// A session that cannot be made longer is still one.
-		_, _ = s.pool.Exec(ctx, `UPDATE access.session SET expires = $2 WHERE hash = $1`, hash, slid) //nolint:errcheck // as above
+		_, _ = s.pool.Exec(ctx, `UPDATE access.session SET expires = $2 WHERE hash = $1`, hash, slid)
 	}
 	return a, nil
 }

@@ -140,7 +140,7 @@ func (s *Store) TokenOf(ctx context.Context, hash []byte) (access.Token, error) 
 	}
 	if now.Sub(t.LastUsed) >= useEvery {
 		// When it was last used is for people to look at: a failure harms nobody.
-		_, _ = s.pool.Exec(ctx, `UPDATE access.token SET last_used = $2 WHERE hash = $1 AND (last_used IS NULL OR last_used < $2)`, hash, now) //nolint:errcheck // as above
+		_, _ = s.pool.Exec(ctx, `UPDATE access.token SET last_used = $2 WHERE hash = $1 AND (last_used IS NULL OR last_used < $2)`, hash, now)
 	}
 	return t, nil
 }

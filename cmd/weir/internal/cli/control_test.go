@@ -151,7 +151,7 @@ func plain(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: http.NotFoundHandler()} //nolint:gosec // for one request of this test
+	srv := &http.Server{Handler: http.NotFoundHandler()}
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
 	return "http://" + l.Addr().String()

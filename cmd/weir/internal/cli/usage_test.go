@@ -46,7 +46,7 @@ func TestWrongUsageIsOneSentenceAndExitCode2(t *testing.T) {
 		"--timeout 0s leaves no time for an answer":                             {"registry", "list", "--timeout", "0"},
 		"weir.yaml:1: unknown setting \"data-dri\"; did you mean \"data-dir\"":  {"up", "--config", file},
 		"configuration file: open /nonexistent":                                 {"registry", "list", "--config", "/nonexistent"},
-		"invalid argument \"gatway\" for \"weir config\"":                      {"config", "gatway"},
+		"invalid argument \"gatway\" for \"weir config\"":                       {"config", "gatway"},
 	} {
 		code, out, errs := do(t, nil, args...)
 		if code != 2 || out != "" || !strings.Contains(errs, want) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"strconv"
@@ -103,9 +104,7 @@ func object(version, kind, namespace, name string, more map[string]any) *unstruc
 		metadata["namespace"] = namespace
 	}
 	o := map[string]any{"apiVersion": version, "kind": kind, "metadata": metadata}
-	for key, value := range more {
-		o[key] = value
-	}
+	maps.Copy(o, more)
 	return &unstructured.Unstructured{Object: o}
 }
 
