@@ -38,6 +38,7 @@ func (m *Main) domainCommands() []*cobra.Command {
 		m.tokenCommand(),
 		m.accountCommand(),
 		m.auditCommand(),
+		m.routeCommand(),
 		m.policyCommand(),
 		m.switchCommand(),
 		m.historyCommand(),
