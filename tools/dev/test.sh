@@ -63,7 +63,7 @@ step_devcluster() { make build-devcluster; }
 step_build() { make build-weir build-shop; }
 step_unit() { CGO_ENABLED=1 go test -race -timeout 10m $run $(unit_packages); }
 # dubbo-go races with itself, so its processes run in binaries without the detector.
-step_dubbo() { go test -timeout 10m $run ./registry/dubbo/... ./sdk/dubbo/...; }
+step_dubbo() { go test -timeout 10m $run ./registry/dubbo/... ./sdk/dubbo/... ./gateway/dubbo/...; }
 step_kube() { CGO_ENABLED=1 go test -race -timeout 20m $run $(kube_packages); }
 step_shop() { cd examples/shop && CGO_ENABLED=1 go test -race -timeout 10m $run ./...; }
 step_bench() { cd test/bench && go test -timeout 10m $run ./...; }
