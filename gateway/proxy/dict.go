@@ -36,6 +36,7 @@ type slot struct {
 const (
 	hashBits = 64
 	dictBits = 5 // of the hash for each level
+	few      = 4
 )
 
 var hashSeed = maphash.MakeSeed()
@@ -46,6 +47,19 @@ func hashOf(key string) uint64 { return maphash.String(hashSeed, key) }
 func (d *dict) get(key string) *node {
 	if d == nil {
 		return nil
+	}
+	if len(d.slots) <= few { // most places have few ways on: looking is cheaper than hashing
+		deeper := false
+		for i := range d.slots {
+			if s := &d.slots[i]; s.sub != nil {
+				deeper = true
+			} else if s.key == key {
+				return s.value
+			}
+		}
+		if !deeper {
+			return nil
+		}
 	}
 	return d.find(key, hashOf(key), 0)
 }

@@ -250,9 +250,12 @@ func noEndpoint(p *pool) *problem {
 
 // attempt sends the request to one endpoint.
 func (f *forward) attempt(pool *pool, e *endpoint) (*http.Response, *problem) {
-	ctx, cancel := context.WithCancelCause(f.ctx)
-	f.stop = func() { cancel(errTried) }
-	if f.action.perTry > 0 {
+	ctx := f.ctx
+	f.stop = func() {}
+	if f.action.perTry > 0 { // the attempt needs an end of its own
+		var cancel context.CancelCauseFunc
+		ctx, cancel = context.WithCancelCause(ctx)
+		f.stop = func() { cancel(errTried) }
 		timer := time.AfterFunc(f.action.perTry, func() { cancel(errPerTry) })
 		defer timer.Stop()
 	}
