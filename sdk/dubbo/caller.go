@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"dubbo.apache.org/dubbo-go/v3/common"
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
 	"dubbo.apache.org/dubbo-go/v3/protocol/base"
 	"dubbo.apache.org/dubbo-go/v3/protocol/result"
@@ -84,7 +85,12 @@ func (m *made) make(ctx context.Context, next base.Invoker) result.Result {
 	}
 	defer call.End(breaker.Failure) // a panic passes by
 	if m.dubbo {
-		setTimeout(within, m.inv)
+		ruled := rule{byPolicy: within != ctx}
+		if t, ok := m.inv.GetAttachment(constant.TimeoutKey); ok {
+			ruled.option, _ = time.ParseDuration(t)
+		}
+		m.inv.SetAttribute(ruling, ruled)
+		setTimeout(within, next.GetURL(), m.inv)
 	}
 	res := next.Invoke(within, m.inv)
 	err = res.Error()
@@ -166,15 +172,13 @@ func (attempt) Invoke(ctx context.Context, invoker base.Invoker, inv base.Invoca
 			return &result.RPCResult{Err: err}
 		}
 	}
-	if invoker.GetURL().Protocol == constant.DubboProtocol {
-		setTimeout(ctx, inv)
-	}
+	untilTheEnd := invoker.GetURL().Protocol == constant.DubboProtocol && setTimeout(ctx, invoker.GetURL(), inv)
 	if span := zipkin.SpanFromContext(ctx); span != nil {
 		span.Tag("dubbo.address", invoker.GetURL().Location)
 	}
 	res := invoker.Invoke(ctx, inv)
 	if err := res.Error(); err != nil {
-		if _, ok := ctx.Deadline(); ok && strings.Contains(err.Error(), readTimeout) {
+		if untilTheEnd && strings.Contains(err.Error(), readTimeout) {
 			// It was told to wait for longer than the context lasts, but its timers go
 			// by a clock that may run ahead. What is missing is not worth a retry.
 			<-ctx.Done()
@@ -199,14 +203,47 @@ const readTimeout = "maybe the client read timeout"
 // is let wait: when it gives up, the context has ended, and says why.
 const grace = 20 * time.Millisecond
 
-// setTimeout tells dubbo-go how much time a call has left. Its client of the Dubbo
-// protocol knows no contexts, and after each attempt leaves a number there that it
+// ruling holds, on an invocation by the Dubbo protocol, a rule.
+const ruling = "weir.timeout"
+
+// rule is what a call's time goes by beside its context.
+type rule struct {
+	byPolicy bool          // the context's deadline is a policy's, which beats what the program configured
+	option   time.Duration // what the program gave the one call; 0 for nothing
+}
+
+// setTimeout tells dubbo-go's client of the Dubbo protocol, which knows no contexts,
+// how much time a call has left, and reports whether that is all that its context
+// leaves: a shorter time that the program configured holds, unless a policy says
+// otherwise. It has to be told at each attempt, as it leaves a number there that it
 // cannot read itself.
-func setTimeout(ctx context.Context, inv base.Invocation) {
-	if at, ok := ctx.Deadline(); ok {
-		left := max(time.Until(at), 0).Truncate(time.Millisecond) + grace
-		inv.SetAttachment(constant.TimeoutKey, left.String())
+func setTimeout(ctx context.Context, url *common.URL, inv base.Invocation) bool {
+	at, ok := ctx.Deadline()
+	if !ok {
+		return false
 	}
+	var ruled rule
+	if raw, ok := inv.GetAttribute(ruling); ok {
+		ruled, _ = raw.(rule)
+	}
+	left := max(time.Until(at), 0).Truncate(time.Millisecond) + grace
+	if own := configured(url, inv.ActualMethodName(), ruled.option); !ruled.byPolicy && own < left {
+		inv.SetAttachment(constant.TimeoutKey, own.String())
+		return false
+	}
+	inv.SetAttachment(constant.TimeoutKey, left.String())
+	return true
+}
+
+// configured is how long a call may take by what the program said of it.
+func configured(url *common.URL, method string, option time.Duration) time.Duration {
+	if option > 0 {
+		return option
+	}
+	if d, err := time.ParseDuration(url.GetParam("methods."+method+"."+constant.TimeoutKey, "")); err == nil && d > 0 {
+		return d
+	}
+	return url.GetParamDuration(constant.TimeoutKey, "3s")
 }
 
 // forget drops what dubbo-go hands on from a served call to those made under it

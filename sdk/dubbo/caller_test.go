@@ -6,8 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"dubbo.apache.org/dubbo-go/v3/common/constant"
+	"dubbo.apache.org/dubbo-go/v3/protocol/invocation"
 	"github.com/openzipkin/zipkin-go/model"
 
 	"github.com/weirmesh/weir/governance"
@@ -120,6 +123,40 @@ func TestTheTimeoutOfTheCaller(t *testing.T) {
 			if got := kit.counts(governance.Caller, command); got != (governance.Counts{Timeout: 1}) {
 				t.Errorf("%+v", got)
 			}
+		})
+	}
+}
+
+// What the program configured for the Dubbo protocol holds beside its own deadline
+// and gives way to a policy's.
+func TestConfiguredTimeouts(t *testing.T) {
+	url := found("org.example.A", "inventory", "orders", constant.TimeoutKey, "2s", "methods.slow.timeout", "8s")
+	for name, test := range map[string]struct {
+		method string
+		left   time.Duration
+		rule   rule
+		want   time.Duration
+		whole  bool
+	}{
+		"the reference's":   {"stock", time.Minute, rule{}, 2 * time.Second, false},
+		"the method's":      {"slow", time.Minute, rule{}, 8 * time.Second, false},
+		"the call's":        {"slow", time.Minute, rule{option: 3 * time.Second}, 3 * time.Second, false},
+		"the context's":     {"slow", time.Second, rule{}, time.Second + grace, true},
+		"a policy's":        {"stock", 4 * time.Second, rule{byPolicy: true}, 4*time.Second + grace, true},
+		"over the option's": {"stock", 4 * time.Second, rule{byPolicy: true, option: time.Second}, 4*time.Second + grace, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), test.left)
+				defer cancel()
+				inv := invocation.NewRPCInvocation(test.method, nil, nil)
+				inv.SetAttribute(ruling, test.rule)
+				whole := setTimeout(ctx, url, inv)
+				got, _ := inv.GetAttachment(constant.TimeoutKey)
+				if got != test.want.String() || whole != test.whole {
+					t.Errorf("%s, %v; want %s, %v", got, whole, test.want, test.whole)
+				}
+			})
 		})
 	}
 }

@@ -23,10 +23,13 @@
 // The guard stands around the whole call with its retries, so that a timeout
 // bounds all of them, a fallback answers after the last, and a breaker counts what
 // the program sees. A caller that has given up makes no further retries, and an
-// error that is an answer (see below), or says that the provider is switched off, is
-// not retried either. dubbo-go's client of the Dubbo protocol does not heed contexts; it is told how much time is
-// left, so deadlines hold, while a call whose context is canceled still waits for
-// its answer.
+// error that is an answer (see below), or says that the provider is switched off,
+// is not retried either.
+//
+// dubbo-go's client of the Dubbo protocol does not heed contexts. It is told how
+// much time is left, so that deadlines hold: a shorter time that the program
+// configured holds beside its own deadline, and gives way to a policy's timeout. A
+// call whose context is canceled still waits for its answer.
 //
 // The peer is known by the registry. A reference with a direct URL names it by
 // client.WithProvidedBy("inventory") or by the option WithPeer; without, its calls
