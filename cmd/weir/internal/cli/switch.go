@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -90,10 +91,14 @@ It waits for the instances to confirm. One that is pulled already is pulled anew
 	c.Flags().DurationVar(&lasts, "for", 0, "release by itself after this long (default: stay until released)")
 	c.Flags().StringVar(&until, "until", "", "release by itself at this time, such as 2026-11-20T15:00:00Z")
 	c.Flags().BoolVar(&strict, "strict", false, "refuse if nothing is known of the application")
-	c.MarkFlagsMutuallyExclusive("value", "empty", "error")
-	c.MarkFlagsMutuallyExclusive("for", "until")
 	format := output(c, view.Formats...)
 	ask.check = append(ask.check, func() error {
+		if value != "" && (body.Empty || body.Error != "") || body.Empty && body.Error != "" {
+			return errors.New("callers get one thing: give one of --value, --empty and --error")
+		}
+		if lasts != 0 && until != "" {
+			return errors.New("--for and --until say the same thing: give one")
+		}
 		if value != "" && !json.Valid([]byte(value)) {
 			return fmt.Errorf("--value %s is no JSON: text stands in double quotes, as in --value '\"closed\"'", value)
 		}
