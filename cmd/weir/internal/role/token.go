@@ -21,9 +21,12 @@ type TokenFile struct {
 	Token access.Token
 }
 
+// CLITokenName is the name of the token of the command line.
+const CLITokenName = "cli"
+
 // CLIToken is the token of the command line on the machine of a `weir up`.
 func CLIToken(dataDir string) TokenFile {
-	return TokenFile{Path: client.TokenFile(dataDir), Token: access.Token{Name: "cli", Kind: access.KindToken, Role: access.Admin, CreatedBy: "weir up"}}
+	return TokenFile{Path: client.TokenFile(dataDir), Token: access.Token{Name: CLITokenName, Kind: access.KindToken, Role: access.Admin, CreatedBy: "weir up"}}
 }
 
 // GatewayToken is the token of the gateway within a `weir up`.

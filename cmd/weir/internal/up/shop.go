@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
+	"github.com/weirmesh/weir/cmd/weir/internal/routefile"
 	"github.com/weirmesh/weir/internal/run"
 	"github.com/weirmesh/weir/registry"
 )
@@ -34,7 +35,9 @@ type shop struct {
 	kubernetes *kubernetes
 	registrar  *registrar
 	check      *run.Check
-	needs      []string // besides the cluster and the registry
+	console    *hosted
+	needs      []string // besides the cluster, the registry and the console
+	routes     []routefile.Route
 
 	objects     []*unstructured.Unstructured
 	deployments []*unstructured.Unstructured
@@ -69,6 +72,9 @@ func (u *Up) findShop() (*shop, error) {
 			return nil, fmt.Errorf("the shop's manifests: %w", err)
 		}
 		s.objects = append(s.objects, objects...)
+	}
+	if s.routes, err = findRoutes(filepath.Dir(manifests[0])); err != nil {
+		return nil, err
 	}
 	slices.SortStableFunc(s.objects, func(a, b *unstructured.Unstructured) int { return rank(a) - rank(b) })
 	for _, o := range s.objects {
@@ -161,10 +167,14 @@ func (s *shop) names() []string {
 
 func (s *shop) part() run.Part {
 	s.check = s.up.health.Check(partShop, "starting")
-	return run.Part{Name: partShop, Needs: append([]string{partKubernetes, partRegistry}, s.needs...), Start: s.start, Watch: s.watch, Stop: s.stop}
+	return run.Part{Name: partShop, Needs: append([]string{partKubernetes, partRegistry, partConsole}, s.needs...), Start: s.start, Watch: s.watch, Stop: s.stop}
 }
 
 func (s *shop) start(ctx context.Context) error {
+	s.up.set(partShop, "starting", "writing its routes")
+	if err := s.writeRoutes(ctx); err != nil {
+		return err
+	}
 	s.up.set(partShop, "starting", "applying its manifests")
 	client := s.kubernetes.client
 	if err := client.Apply(ctx, s.objects); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/weirmesh/weir/cmd/weir/internal/client"
 	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
 	"github.com/weirmesh/weir/cmd/weir/internal/role"
 	"github.com/weirmesh/weir/internal/run"
@@ -193,7 +194,7 @@ func (u *Up) assemble(group *run.Group) error {
 		}
 	}
 	if shop != nil {
-		shop.kubernetes, shop.registrar = kubernetes, registrar
+		shop.kubernetes, shop.registrar, shop.console = kubernetes, registrar, roles[role.ControlName]
 		kubernetes.images = shop.images()
 		parts = append(parts, shop.part())
 		names = append(names, partShop)
@@ -214,7 +215,7 @@ func (u *Up) assemble(group *run.Group) error {
 		}
 		group.Add(p)
 	}
-	u.hints = func() []string { return u.hintsFor(kubernetes, shop) }
+	u.hints = func() []string { return u.hintsFor(kubernetes, shop, roles) }
 	return nil
 }
 
@@ -243,7 +244,7 @@ func (u *Up) ready(name, detail string) {
 }
 
 // hintsFor is what is said once all is ready.
-func (u *Up) hintsFor(k *kubernetes, shop *shop) []string {
+func (u *Up) hintsFor(k *kubernetes, shop *shop, roles map[string]*hosted) []string {
 	lines := []string{"", fmt.Sprintf("Ready after %.0f s. Ctrl-C ends it; the data stay in %s.", time.Since(u.began).Seconds(), u.Config.DataDir)}
 	if u.admin != nil {
 		lines = append(lines, fmt.Sprintf("Health and metrics: http://%s/readyz, /metrics. Logs: %s", u.admin.Addr(), u.Config.data("log")))
@@ -259,6 +260,10 @@ func (u *Up) hintsFor(k *kubernetes, shop *shop) []string {
 	if u.Config.DataDir != DefaultDataDir {
 		flag = " --data-dir " + u.Config.DataDir
 	}
+	ask := flag // of commands that ask the control plane
+	if console := roles[role.ControlName].url(); console != client.DefaultServer {
+		ask += " --server " + console
+	}
 	if !u.own() {
 		flag = " --kubeconfig " + u.Config.Kubeconfig
 		if u.Config.Kubeconfig == "" {
@@ -267,7 +272,10 @@ func (u *Up) hintsFor(k *kubernetes, shop *shop) []string {
 	}
 	lines = append(lines, "", fmt.Sprintf("Try:  %s registry list%s", weir, flag))
 	if shop != nil {
-		lines = append(lines, fmt.Sprintf("      %s registry watch shop/inventory%s", weir, flag))
+		lines = append(lines,
+			fmt.Sprintf("      curl %s/shop/cart/42", roles[role.GatewayName].url()),
+			fmt.Sprintf("      %s switch pull shop/inventory/InventoryService.reserve --reason demo --for 2m%s", weir, ask),
+			fmt.Sprintf("      %s registry watch shop/inventory%s", weir, flag))
 		if u.own() {
 			kubectl := "kubectl"
 			if _, err := exec.LookPath(kubectl); err != nil {
