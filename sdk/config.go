@@ -153,10 +153,10 @@ func (c Config) resolve() (resolved, error) {
 	r.controlURL = address(pod, DefaultControlURL, c.ControlURL, env("WEIR_CONTROL_URL"))
 	r.tracingURL = address(pod, DefaultTracingURL, c.TracingURL, env("WEIR_TRACING_URL"))
 	r.stateDir = cmp.Or(c.StateDir, env("WEIR_STATE_DIR"))
-	switch {
-	case r.stateDir == Off:
+	switch r.stateDir {
+	case Off:
 		r.stateDir = ""
-	case r.stateDir == "":
+	case "":
 		if dir, err := os.UserCacheDir(); err == nil {
 			r.stateDir = filepath.Join(dir, "weir")
 		}

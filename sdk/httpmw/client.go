@@ -197,7 +197,7 @@ func circuitOutcome(call *breaker.Call, err error) breaker.Outcome {
 }
 
 func isTimeout(err error) bool {
-	t, ok := err.(interface{ Timeout() bool }) //nolint:errorlint // of the outermost, as net.Error has it
+	t, ok := err.(interface{ Timeout() bool })
 	return ok && t.Timeout()
 }
 
@@ -251,7 +251,7 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 	}
 	switch {
-	case err == io.EOF: //nolint:errorlint // io.Reader's end is never wrapped
+	case err == io.EOF:
 		b.whole = true
 		b.once.Do(func() { b.end(nil) })
 	case err != nil:

@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -122,12 +123,15 @@ func standInFor(c *breaker.Circuit, f *governance.Fallback, r *http.Request) *st
 
 // errorAnswer is a problem document (RFC 9457).
 func errorAnswer(status int, detail string) *standIn {
-	body, _ := json.Marshal(struct { // strings and a number can always be written
+	body, err := json.Marshal(struct {
 		Type   string `json:"type"`
 		Title  string `json:"title"`
 		Status int    `json:"status"`
 		Detail string `json:"detail"`
 	}{"about:blank", http.StatusText(status), status, detail})
+	if err != nil {
+		body = nil // cannot be: strings and a number can always be written
+	}
 	return &standIn{status: status, header: http.Header{"Content-Type": {"application/problem+json"}}, body: body}
 }
 
@@ -163,9 +167,7 @@ func (s *standIn) write(w http.ResponseWriter) {
 	for _, key := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified", "Cache-Control", "Content-Type"} {
 		h.Del(key) // of the answer that this one stands in for
 	}
-	for k, v := range s.header {
-		h[k] = v
-	}
+	maps.Copy(h, s.header)
 	w.WriteHeader(s.status)
 	if len(s.body) > 0 {
 		_, _ = w.Write(s.body) // a client that has gone

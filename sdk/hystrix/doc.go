@@ -23,7 +23,7 @@
 //	minCalls, errorPercent    yes, next call             yes
 //	openFor                   yes, next call             yes
 //	forced open (switch)      yes ¹                      yes
-//	forced closed, disabled   yes                        yes
+//	forced closed, disabled   yes, next call             yes
 //	bulkhead                  commands not called yet ²  yes, live
 //	window, slowCall, probes  no ³                       yes
 //	fallback                  no ³                       error and empty ⁴

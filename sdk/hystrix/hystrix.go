@@ -38,13 +38,13 @@ var (
 // Go runs a function as a command, without waiting for it. The channel has its
 // error; of a success it says nothing. A fallback, which may be nil, is run for
 // whatever error there is, and its success is one.
-func Go(name string, run runFunc, fallback fallbackFunc) chan error { //nolint:revive // hystrix-go's signature
+func Go(name string, run runFunc, fallback fallbackFunc) chan error {
 	return GoC(context.Background(), name, withoutContext(run), fallbackWithoutContext(fallback))
 }
 
 // GoC is Go under a context. The function's context ends with the command's
 // timeout, unlike hystrix-go's.
-func GoC(ctx context.Context, name string, run runFuncC, fallback fallbackFuncC) chan error { //nolint:revive // hystrix-go's signature
+func GoC(ctx context.Context, name string, run runFuncC, fallback fallbackFuncC) chan error {
 	errs := make(chan error, 1)
 	go func() {
 		if err := do(ctx, name, run, fallback); err != nil {
@@ -58,12 +58,12 @@ func GoC(ctx context.Context, name string, run runFuncC, fallback fallbackFuncC)
 // A function that goes on behind a timeout keeps its place in the bulkhead until
 // it returns. A panic in the function goes on to the caller, unless that has left
 // by a timeout: then it ends the process, as it does in hystrix-go.
-func Do(name string, run runFunc, fallback fallbackFunc) error { //nolint:revive // hystrix-go's signature
+func Do(name string, run runFunc, fallback fallbackFunc) error {
 	return do(context.Background(), name, withoutContext(run), fallbackWithoutContext(fallback))
 }
 
 // DoC is Do under a context.
-func DoC(ctx context.Context, name string, run runFuncC, fallback fallbackFuncC) error { //nolint:revive // hystrix-go's signature
+func DoC(ctx context.Context, name string, run runFuncC, fallback fallbackFuncC) error {
 	return do(ctx, name, run, fallback)
 }
 

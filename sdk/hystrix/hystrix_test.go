@@ -35,12 +35,12 @@ func shape(t reflect.Type, depth int) string {
 	switch t.Kind() {
 	case reflect.Func:
 		b.WriteString("func(")
-		for i := range t.NumIn() {
-			b.WriteString(shape(t.In(i), depth+1) + ",")
+		for in := range t.Ins() {
+			b.WriteString(shape(in, depth+1) + ",")
 		}
 		b.WriteString(")(")
-		for i := range t.NumOut() {
-			b.WriteString(shape(t.Out(i), depth+1) + ",")
+		for out := range t.Outs() {
+			b.WriteString(shape(out, depth+1) + ",")
 		}
 		return b.String() + ")"
 	case reflect.Pointer, reflect.Slice, reflect.Chan:

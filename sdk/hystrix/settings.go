@@ -108,7 +108,7 @@ func (NoopLogger) Printf(string, ...any) {}
 
 // SetLogger says where transitions of circuits are told, in words. It may be
 // called at any time.
-func SetLogger(l logger) { //nolint:revive // hystrix-go's signature
+func SetLogger(l logger) {
 	if l == nil {
 		l = DefaultLogger
 	}

@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -395,9 +396,7 @@ func (m *Mesh) fails(w http.ResponseWriter, path string) bool {
 	}
 	a.left--
 	m.answers[path] = a
-	for k, v := range a.header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), a.header)
 	http.Error(w, "the test makes this fail", a.status)
 	return true
 }
@@ -514,7 +513,9 @@ func (m *Mesh) takeReport(w http.ResponseWriter, r *http.Request) {
 	})
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusAccepted)
-	_ = json.NewEncoder(w).Encode(answer)
+	if err := json.NewEncoder(w).Encode(answer); err != nil {
+		return // the instance has gone
+	}
 }
 
 func (m *Mesh) takeSpans(w http.ResponseWriter, r *http.Request) {
