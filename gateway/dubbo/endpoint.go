@@ -30,7 +30,8 @@ type endpoint struct {
 	client            *client       // of the Dubbo protocol
 	triple            *tripleClient // of Triple
 	pending           atomic.Int64
-	drained           atomic.Bool // Triple: the provider said that it leaves
+	drained           atomic.Bool  // Triple: the provider said that it leaves
+	rests             atomic.Int64 // until this time, in Unix nanoseconds
 
 	mu      sync.Mutex
 	retired bool
@@ -61,6 +62,18 @@ func (e *endpoint) drain() {
 		return
 	}
 	e.drained.Store(true)
+}
+
+// restFor is how long an endpoint that refused a call, or broke its connection, is
+// passed over where there are others. One that fails fast has few calls under way
+// and would draw the more to it.
+const restFor = time.Second
+
+func (e *endpoint) rest() { e.rests.Store(time.Now().Add(restFor).UnixNano()) }
+
+func (e *endpoint) resting() bool {
+	until := e.rests.Load()
+	return until != 0 && time.Now().UnixNano() < until
 }
 
 func (e *endpoint) unreachable() bool { return e.client != nil && e.client.unreachable() }
@@ -140,13 +153,15 @@ func (s *endpoints) candidates(json bool, tag string) []choice {
 }
 
 // pick chooses among endpoints that were not tried: the one of two random ones
-// with fewer calls under way for its weight. Those that drain, or could not be
-// reached a moment ago, are taken only when there is no other.
+// with fewer calls under way for its weight. Those that drain, rest, or could not
+// be reached a moment ago, are taken only when there is no other.
 func pick(list []choice, tried []*endpoint) *endpoint {
 	if len(list) == 0 {
 		return nil
 	}
-	good := func(c choice) bool { return !slices.Contains(tried, c.endpoint) && !c.draining() && !c.unreachable() }
+	good := func(c choice) bool {
+		return !slices.Contains(tried, c.endpoint) && !c.draining() && !c.unreachable() && !c.resting()
+	}
 	a, b := list[rand.IntN(len(list))], list[rand.IntN(len(list))]
 	switch {
 	case good(a) && good(b):

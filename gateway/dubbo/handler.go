@@ -394,6 +394,9 @@ func (h *handler) try(ctx context.Context, e *endpoint, x *exchange, r *http.Req
 		p = h.failed(ctx, e, err)
 	}
 	if p != nil {
+		if p.Kind == kindOverloaded || p.Kind == kindBroken {
+			e.rest()
+		}
 		return nil, p
 	}
 	return a.json, nil
