@@ -187,17 +187,28 @@ func (g *governed) provider(url *common.URL) governance.App {
 	if app, ok := g.named[url.Interface()]; ok {
 		return app
 	}
-	name := url.GetParam(constant.ApplicationKey, "")
-	if name == "" || name == consumer(url) {
-		name = url.GetParam(constant.ProvidedBy, "")
+	app := governance.App{Namespace: g.kit.App().Namespace, Name: url.GetParam(constant.ApplicationKey, "")}
+	if app.Name == consumer(url) {
+		app.Name = ""
 	}
-	if name == "" || strings.ContainsAny(name, ",; ") {
+	if ns, name, ok := strings.Cut(app.Name, "/"); ok {
+		app = governance.App{Namespace: ns, Name: name}
+	}
+	// A provider says its name; its namespace, the reference that asked for it.
+	for by := range strings.SplitSeq(url.GetParam(constant.ProvidedBy, ""), ",") {
+		ns, name, ok := strings.Cut(strings.TrimSpace(by), "/")
+		if !ok {
+			ns, name = g.kit.App().Namespace, ns
+		}
+		if app.Name == "" && strings.TrimSpace(by) == url.GetParam(constant.ProvidedBy, "") || app.Name == name {
+			app = governance.App{Namespace: ns, Name: name}
+			break
+		}
+	}
+	if app.Name == "" {
 		return governance.App{}
 	}
-	if ns, rest, ok := strings.Cut(name, "/"); ok {
-		return governance.App{Namespace: ns, Name: rest}
-	}
-	return governance.App{Namespace: g.kit.App().Namespace, Name: name}
+	return app
 }
 
 // peer returns the application that a reference leads to.

@@ -77,6 +77,8 @@ func TestPeersOfURLs(t *testing.T) {
 		"direct":                   {found("org.example.A", "peers", "peers"), governance.App{}},
 		"direct with a name":       {found("org.example.A", "peers", "peers", constant.ProvidedBy, "inventory"), app("inventory")},
 		"direct with two names":    {found("org.example.A", "peers", "peers", constant.ProvidedBy, "inventory,stock"), governance.App{}},
+		"elsewhere, asked for":     {found("org.example.A", "inventory", "peers", constant.ProvidedBy, "stock, prod/inventory"), governance.App{Namespace: "prod", Name: "inventory"}},
+		"direct, elsewhere":        {found("org.example.A", "peers", "peers", constant.ProvidedBy, "prod/inventory"), governance.App{Namespace: "prod", Name: "inventory"}},
 		"by the option":            {found("org.example.Named", "peers", "peers"), governance.App{Namespace: "prod", Name: "named"}},
 		"the registry's is better": {found("org.example.A", "inventory", "peers", constant.ProvidedBy, "stock"), app("inventory")},
 	} {
