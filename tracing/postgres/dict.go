@@ -96,6 +96,7 @@ func (s *Store) loadDictionaries(ctx context.Context, have *dictionaries) (*dict
 // trainer gathers fragments for the next dictionary.
 type trainer struct {
 	loading sync.Mutex
+	wanted  int // fragments to train on; set before use
 
 	mu      sync.Mutex
 	samples [][]byte
@@ -124,7 +125,7 @@ func (t *trainer) sampler(d *dictionaries) func([]byte) {
 	}
 }
 
-func (t *trainer) enough() bool { return len(t.samples) >= sampleWanted || t.bytes >= sampleBytes }
+func (t *trainer) enough() bool { return len(t.samples) >= t.wanted || t.bytes >= sampleBytes }
 
 func (t *trainer) take() [][]byte {
 	t.mu.Lock()

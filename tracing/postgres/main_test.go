@@ -1,22 +1,35 @@
 package postgres_test
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/weirmesh/weir/internal/testdb"
 	"github.com/weirmesh/weir/tracing/postgres"
 	"github.com/weirmesh/weir/tracing/tracingtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(testdb.Main(m)) }
+func TestMain(m *testing.M) {
+	if cfg := os.Getenv(childEnv); cfg != "" {
+		os.Exit(child(cfg))
+	}
+	goleak.VerifyTestMain(testdb.Main(m))
+}
 
-// open returns a store on a database of its own, with partitions.
-func open(t testing.TB, c postgres.Config) *postgres.Store {
+// database returns a fresh migrated one.
+func database(t testing.TB) *pgxpool.Pool {
 	t.Helper()
-	db := testdb.New(t, testdb.Migrated(postgres.Schema, postgres.Migrations()))
-	s, err := postgres.Open(db.Pool(), c)
+	return testdb.New(t, testdb.Migrated(postgres.Schema, postgres.Migrations())).Pool()
+}
+
+// open returns a store with partitions.
+func open(t testing.TB, pool *pgxpool.Pool, c postgres.Config) *postgres.Store {
+	t.Helper()
+	s, err := postgres.Open(pool, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +56,7 @@ func linkAll(t testing.TB, s *postgres.Store) {
 
 func TestConformance(t *testing.T) {
 	tracingtest.Exercise(t, func(t *testing.T, o tracingtest.Options) (tracingtest.Store, func()) {
-		s := open(t, postgres.Config{Lenient: o.Lenient, TagKeys: o.TagKeys, Linger: -1, Quiet: -1})
+		s := open(t, database(t), postgres.Config{Lenient: o.Lenient, TagKeys: o.TagKeys, Linger: -1, Quiet: -1})
 		return s, func() { linkAll(t, s) }
 	})
 }

@@ -266,18 +266,10 @@ func (x *search) walk(ctx context.Context, c *condition) error {
 
 // byTerm looks at the fragments that the index of terms names.
 func (x *search) byTerm(ctx context.Context, term int32) error {
-	of := ""
-	if x.q.Service != "" {
-		of = fmt.Sprintf(" AND service = %d", x.service)
-	}
 	for s := (&slice{end: x.lo, lo: x.hi + 1, width: firstSlice}); s.next(); {
 		behind := candidate{s.hi, math.MaxInt64}
 		for {
-			// Materialised, so that the order is no reason to walk instead.
-			page, err := x.page(ctx, fmt.Sprintf(`WITH found AS MATERIALIZED (
-				SELECT at, trace FROM tracing.fragment WHERE terms @> ARRAY[%d]::int[] AND at >= %d AND at < %d%s)
-				SELECT at, trace FROM found WHERE (at, trace) < (%d, %d) ORDER BY at DESC, trace DESC LIMIT %d`,
-				term, s.lo, s.hi, of, behind.at, behind.trace, pageRows))
+			page, err := x.page(ctx, x.termSQL(s, term, behind))
 			if err != nil {
 				return err
 			}
@@ -294,6 +286,19 @@ func (x *search) byTerm(ctx context.Context, term int32) error {
 		}
 	}
 	return nil
+}
+
+// termSQL is sql by the index of terms. What it finds is materialised, so that the
+// order is no reason to walk instead.
+func (x *search) termSQL(s *slice, term int32, behind candidate) string {
+	of := ""
+	if x.q.Service != "" {
+		of = fmt.Sprintf(" AND service + 0 = %d", x.service) // not for the index of services
+	}
+	return fmt.Sprintf(`WITH found AS MATERIALIZED (
+		SELECT at, trace FROM tracing.fragment WHERE terms @> ARRAY[%d]::int[] AND at >= %d AND at < %d%s)
+		SELECT at, trace FROM found WHERE (at, trace) < (%d, %d) ORDER BY at DESC, trace DESC LIMIT %d`,
+		term, s.lo, s.hi, of, behind.at, behind.trace, pageRows)
 }
 
 func (x *search) page(ctx context.Context, sql string) ([]candidate, error) {

@@ -145,6 +145,7 @@ func Open(pool *pgxpool.Pool, c Config) (*Store, error) {
 		return nil, fmt.Errorf("tracing: register metrics: %w", err)
 	}
 	s := &Store{pool: pool, cfg: c, metrics: m}
+	s.train.wanted = sampleWanted
 	s.queue.init()
 	s.link = newLinker(s)
 	return s, nil
