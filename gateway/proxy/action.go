@@ -77,7 +77,10 @@ func compileAction(r gateway.Route, dubbo Dubbo, registered bool) (*action, erro
 		}
 	}
 	slices.Reverse(a.response)
-	return a, a.to(r, dubbo, registered)
+	if err := a.to(r, dubbo, registered); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 func (a *action) filter(f gateway.Filter) error {

@@ -153,7 +153,7 @@ func BenchmarkProxy(b *testing.B) {
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					r, _ := http.NewRequest("GET", server.URL+"/cart/42", nil)
+					r, _ := http.NewRequest(http.MethodGet, server.URL+"/cart/42", nil)
 					answer, err := client.Do(r)
 					if err != nil {
 						b.Error(err)
@@ -161,7 +161,7 @@ func BenchmarkProxy(b *testing.B) {
 					}
 					io.Copy(io.Discard, answer.Body)
 					answer.Body.Close()
-					if answer.StatusCode != 200 {
+					if answer.StatusCode != http.StatusOK {
 						b.Errorf("status %d", answer.StatusCode)
 						return
 					}

@@ -104,7 +104,9 @@ func (d *dict) set(e *edit, key string, hash uint64, shift uint, value *node) *d
 	} else if d.owner != e {
 		d = &dict{owner: e, bitmap: d.bitmap, slots: slices.Clone(d.slots), max: d.max}
 	}
-	at, there, bit := 0, false, uint32(0)
+	var at int
+	var there bool
+	var bit uint32
 	if shift >= hashBits {
 		at = slices.IndexFunc(d.slots, func(s slot) bool { return s.key == key })
 		if there = at >= 0; !there {

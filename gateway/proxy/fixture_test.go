@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -246,7 +247,11 @@ func echo(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(echoed{r.Method, r.RequestURI, r.Host, r.Header, string(body), r.TransferEncoding, r.Trailer})
+	data, err := json.Marshal(echoed{r.Method, r.RequestURI, r.Host, r.Header, string(body), r.TransferEncoding, r.Trailer})
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	w.Write(data)
 }
 
 type echoed struct {
@@ -267,25 +272,11 @@ func (r reply) echoed(t testing.TB) echoed {
 }
 
 func toURL(name, match, url string, filters ...string) string {
-	list := ""
-	for i, x := range filters {
-		if i > 0 {
-			list += ","
-		}
-		list += x
-	}
-	return fmt.Sprintf(`{"name":%q,"match":%s,"filters":[%s],"upstream":{"url":%q}}`, name, match, list, url)
+	return fmt.Sprintf(`{"name":%q,"match":%s,"filters":[%s],"upstream":{"url":%q}}`, name, match, strings.Join(filters, ","), url)
 }
 
 func toApp(name, match, app string, filters ...string) string {
-	list := ""
-	for i, x := range filters {
-		if i > 0 {
-			list += ","
-		}
-		list += x
-	}
-	return fmt.Sprintf(`{"name":%q,"match":%s,"filters":[%s],"upstream":{"app":%q}}`, name, match, list, app)
+	return fmt.Sprintf(`{"name":%q,"match":%s,"filters":[%s],"upstream":{"app":%q}}`, name, match, strings.Join(filters, ","), app)
 }
 
 func prefixes(t *testing.T, list ...string) []netip.Prefix {

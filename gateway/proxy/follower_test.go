@@ -65,7 +65,8 @@ func (s *brokenSource) Since(_ context.Context, rev gateway.Revision) (gateway.D
 		if !v.Deleted {
 			sum.Toggle(v)
 		}
-		if (v.Revision > rev || d.Full) && !(s.hide && rev > 0) && !(v.Deleted && (d.Full || rev == 0)) {
+		hidden := s.hide && rev > 0 || v.Deleted && (d.Full || rev == 0)
+		if (v.Revision > rev || d.Full) && !hidden {
 			d.Routes = append(d.Routes, v)
 		}
 	}
@@ -321,7 +322,6 @@ func TestHeartbeat(t *testing.T) {
 
 // closing is a Dubbo handler that knows whether it is closed.
 type closing struct {
-	vars   gateway.Vars
 	closed chan struct{}
 	in     chan struct{}
 	out    chan struct{}
@@ -330,7 +330,7 @@ type closing struct {
 func (c *closing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-c.closed:
-		w.WriteHeader(500)
+		w.WriteHeader(http.StatusInternalServerError)
 		return
 	default:
 	}
@@ -340,7 +340,7 @@ func (c *closing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	select {
 	case <-c.closed:
-		w.WriteHeader(500)
+		w.WriteHeader(http.StatusInternalServerError)
 	default:
 		w.Header().Set("X-Up", "1")
 		fmt.Fprintf(w, "%v %s", gateway.VarsOf(r.Context()), r.Header.Get("X-Set"))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -56,6 +57,7 @@ func (x *exchange) http() {
 		f.cancel(nil)
 	}()
 	response, failed := f.send()
+	f.answers()
 	ended = true
 	if failed != nil {
 		if call != nil {
@@ -277,7 +279,7 @@ func (f *forward) attempt(pool *pool, e *endpoint) (*http.Response, *problem) {
 }
 
 func (f *forward) roundTrip(pool *pool, e *endpoint, out *http.Request) (*http.Response, *problem) {
-	response, err := e.transportFor(f.upgrade).RoundTrip(out) //nolint:bodyclose // by finish or discard
+	response, err := e.transportFor(f.upgrade).RoundTrip(out)
 	if err == nil {
 		e.accepted()
 		return response, nil
@@ -374,9 +376,7 @@ func (f *forward) inform(code int, header textproto.MIMEHeader) error {
 		return nil
 	}
 	h := f.w.Header()
-	for name, values := range header {
-		h[name] = values
-	}
+	maps.Copy(h, http.Header(header))
 	removeHopByHop(h)
 	f.w.WriteHeader(code)
 	clear(h)

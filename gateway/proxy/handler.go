@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -280,9 +281,7 @@ func (c *capture) WriteHeader(status int) {
 		return
 	}
 	h := c.ResponseWriter.Header()
-	for name, values := range c.header {
-		h[name] = values
-	}
+	maps.Copy(h, c.header)
 	for i := range a.response {
 		a.response[i].apply(h)
 	}

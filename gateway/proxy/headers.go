@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -58,9 +59,7 @@ var noUserAgent = []string{}
 // shared with r's: they are replaced, not written to.
 func (p *Proxy) outHeader(r *http.Request, upgrade bool) http.Header {
 	h := make(http.Header, len(r.Header)+6)
-	for name, values := range r.Header {
-		h[name] = values
-	}
+	maps.Copy(h, r.Header)
 	trailers := hasToken(h["Te"], "trailers")
 	removeHopByHop(h)
 	if trailers {

@@ -13,7 +13,7 @@ func TestRequestTravels(t *testing.T) {
 	up := f.upstream(echo)
 	f.routes(toURL("cart", `{"path":"/shop/cart/{id}"}`, up.URL+"/base", `{"stripPrefix":1}`))
 	e := f.do("POST", "/shop/cart/4%2F2?a=1;b=%zz&c", strings.NewReader("hello"), "Connection", "X-Secret", "X-Secret", "1", "X-Forwarded-For", "6.6.6.6", "X-Forwarded-Prefix", "/x", "Forwarded", "for=6.6.6.6", "Keep-Alive", "1", "Proxy-Authorization", "x").echoed(t)
-	if e.Method != "POST" || e.URI != "/base/cart/4%2F2?a=1;b=%zz&c" || e.Body != "hello" || "http://"+e.Host != f.server.URL {
+	if e.Method != http.MethodPost || e.URI != "/base/cart/4%2F2?a=1;b=%zz&c" || e.Body != "hello" || "http://"+e.Host != f.server.URL {
 		t.Errorf("got %+v", e)
 	}
 	for name, want := range map[string]string{

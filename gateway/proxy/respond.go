@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -33,9 +34,7 @@ func (x *exchange) respond(f *forward, response *http.Response) {
 
 	h := x.w.Header()
 	removeHopByHop(response.Header)
-	for name, values := range response.Header {
-		h[name] = values
-	}
+	maps.Copy(h, response.Header)
 	for i := range a.response {
 		a.response[i].apply(h)
 	}
@@ -63,9 +62,7 @@ func (x *exchange) respond(f *forward, response *http.Response) {
 		x.aborted(f, err)
 	}
 	if len(response.Trailer) == announced {
-		for name, values := range response.Trailer {
-			h[name] = values
-		}
+		maps.Copy(h, response.Trailer)
 		return
 	}
 	for name, values := range response.Trailer { // some were not announced

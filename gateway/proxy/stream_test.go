@@ -25,7 +25,7 @@ func TestEventStreamArrivesAsItIsWritten(t *testing.T) {
 	next := make(chan string)
 	up := f.upstream(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		w.WriteHeader(200)
+		w.WriteHeader(http.StatusOK)
 		w.(http.Flusher).Flush()
 		for {
 			select {
@@ -40,7 +40,7 @@ func TestEventStreamArrivesAsItIsWritten(t *testing.T) {
 	f.routes(toURL("events", every, up.URL))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	r, _ := http.NewRequestWithContext(ctx, "GET", f.server.URL+"/x", nil)
+	r, _ := http.NewRequestWithContext(ctx, http.MethodGet, f.server.URL+"/x", nil)
 	answer, err := f.client.Do(r) // the headers come before the first event
 	if err != nil {
 		t.Fatal(err)
@@ -175,7 +175,7 @@ func TestTrailersBothWays(t *testing.T) {
 		w.Header().Set(http.TrailerPrefix+"X-Late", "yes")
 	})
 	f.routes(toURL("t", every, up.URL))
-	r, _ := http.NewRequestWithContext(t.Context(), "POST", f.server.URL+"/x", io.MultiReader(strings.NewReader("body")))
+	r, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, f.server.URL+"/x", io.MultiReader(strings.NewReader("body")))
 	r.Trailer = http.Header{"X-Check": {"ok"}}
 	answer, err := f.client.Do(r)
 	if err != nil {
@@ -192,7 +192,7 @@ func TestEarlyHints(t *testing.T) {
 	f := start(t, nil)
 	up := f.upstream(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Link", "</a.css>; rel=preload")
-		w.WriteHeader(103)
+		w.WriteHeader(http.StatusEarlyHints)
 		w.Header().Del("Link")
 		io.WriteString(w, "done")
 	})
@@ -202,7 +202,7 @@ func TestEarlyHints(t *testing.T) {
 		hints = append(hints, fmt.Sprint(code, " ", h.Get("Link")))
 		return nil
 	}}
-	r, _ := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), "GET", f.server.URL+"/x", nil)
+	r, _ := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), http.MethodGet, f.server.URL+"/x", nil)
 	answer, err := f.client.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -326,24 +326,27 @@ func TestSmuggling(t *testing.T) {
 	var heads []string
 	var mu sync.Mutex
 	address := f.wire(func(c net.Conn, in *bufio.Reader) {
-		for {
-			head := readHead(in)
-			if head == "" {
-				return
-			}
-			r, err := http.ReadRequest(bufio.NewReader(io.MultiReader(strings.NewReader(head), in)))
-			if err != nil {
-				head = "unreadable: " + head
-			}
-			mu.Lock()
-			heads = append(heads, head)
-			mu.Unlock()
-			if err != nil {
-				return
-			}
-			io.Copy(io.Discard, r.Body)
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		head := readHead(in)
+		if head == "" {
 			return
+		}
+		r, err := http.ReadRequest(bufio.NewReader(io.MultiReader(strings.NewReader(head), in)))
+		if err != nil {
+			head = "unreadable: " + head
+		}
+		mu.Lock()
+		heads = append(heads, head)
+		mu.Unlock()
+		if err != nil {
+			return
+		}
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		// What was smuggled would follow before the gateway hangs up.
+		if more := readHead(in); more != "" {
+			mu.Lock()
+			heads = append(heads, more)
+			mu.Unlock()
 		}
 	})
 	f.routes(toURL("public", `{"path":"/public"}`, "http://"+address))
@@ -474,7 +477,7 @@ func TestRoutesWrittenUnderLoad(t *testing.T) {
 				}
 				body, err := io.ReadAll(answer.Body)
 				answer.Body.Close()
-				if answer.StatusCode != 200 || string(body) != "ok" || err != nil {
+				if answer.StatusCode != http.StatusOK || string(body) != "ok" || err != nil {
 					t.Errorf("%d %s %v", answer.StatusCode, body, err)
 					return
 				}
@@ -517,7 +520,7 @@ func TestEndpointsStopUnderLoad(t *testing.T) {
 	f := start(t, nil)
 	var n atomic.Int64
 	h := answering(&n, 200, "ok")
-	servers := f.instances("cart", h, h, h, h)
+	servers := f.instances("cart", slices.Repeat([]http.HandlerFunc{h}, 4)...)
 	f.routes(toApp("cart", every, "shop/cart"))
 	ctx, cancel := context.WithCancel(t.Context())
 	var load sync.WaitGroup
@@ -539,7 +542,7 @@ func TestEndpointsStopUnderLoad(t *testing.T) {
 		leaving := slices.DeleteFunc(slices.Clone(f.endpoints(key)), func(e *endpoint) bool { return e.address != s.Listener.Addr().String() })[0]
 		f.registry.SetHealth(name, fmt.Sprint("pod-", i), "terminating")
 		f.until("the endpoint gets nothing new", func() bool { return len(f.endpoints(key)) == len(servers)-1-i })
-		f.until("what it has has ended", func() bool { return leaving.active.Load() == 0 })
+		f.until("its last request ended", func() bool { return leaving.active.Load() == 0 })
 		s.Config.Shutdown(context.Background())
 		f.registry.RemoveInstance(name, fmt.Sprint("pod-", i))
 	}
@@ -553,7 +556,7 @@ func TestCrashUnderLoad(t *testing.T) {
 	f := start(t, nil)
 	var n atomic.Int64
 	h := answering(&n, 200, "ok")
-	servers := f.instances("cart", h, h)
+	servers := f.instances("cart", slices.Repeat([]http.HandlerFunc{h}, 2)...)
 	f.routes(toApp("cart", every, "shop/cart", `{"retry":{"attempts":2,"on":["connect","reset"],"budgetPercent":100}}`))
 	ctx, cancel := context.WithCancel(t.Context())
 	var load sync.WaitGroup
@@ -583,7 +586,7 @@ func TestNoRoutesYet(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	p.ServeHTTP(w, httptest.NewRequest("GET", "/x", nil))
+	p.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/x", nil))
 	if w.Code != 503 || w.Header().Get(ErrorHeader) != codeNotReady || w.Header().Get("Retry-After") == "" {
 		t.Errorf("got %d %v", w.Code, w.Header())
 	}

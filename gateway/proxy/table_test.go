@@ -186,14 +186,12 @@ func (d dice) route(tb testing.TB, name string) gateway.Version {
 
 func (d dice) request(tb testing.TB) request {
 	tb.Helper()
-	target := "http://" + d.pick("a.example", "b.a.example", "c.example", "c.b.a.example", "example", "127.0.0.1:80") + "/"
-	for i := range d.IntN(5) {
-		if i > 0 {
-			target += "/"
-		}
-		target += d.pick("a", "b", "c", "a%2Fb")
+	var segments []string
+	for range d.IntN(5) {
+		segments = append(segments, d.pick("a", "b", "c", "a%2Fb"))
 	}
-	target += d.pick("", "", "/")
+	target := "http://" + d.pick("a.example", "b.a.example", "c.example", "c.b.a.example", "example", "127.0.0.1:80") +
+		"/" + strings.Join(segments, "/") + d.pick("", "", "/")
 	var header []string
 	for range d.IntN(3) {
 		header = append(header, d.pick("X-A", "X-B"), d.pick("1", "2", "3"))
@@ -325,7 +323,7 @@ func TestMatchAllocatesNothing(t *testing.T) {
 		version(t, "cart", 0, gateway.Match{Host: gateway.Strings{"shop.example.com"}, Path: "/shop/cart/{id}", Method: gateway.Strings{"GET"}, Header: []gateway.HeaderMatch{{Name: "X-A", Equals: "1"}}}),
 		version(t, "wild", 1, gateway.Match{Host: gateway.Strings{"*.example.com"}, Path: "/shop/{x}/{y}", Header: []gateway.HeaderMatch{{Name: "X-A", Regex: "2"}}}),
 	)
-	r := &http.Request{Method: "GET", Host: "shop.example.com:8080", URL: &url.URL{Path: "/shop/cart/42"}, Header: http.Header{"X-A": {"1"}}}
+	r := &http.Request{Method: http.MethodGet, Host: "shop.example.com:8080", URL: &url.URL{Path: "/shop/cart/42"}, Header: http.Header{"X-A": {"1"}}}
 	if n := testing.AllocsPerRun(100, func() {
 		var buf [maxInline]string
 		p, err := pathOf(r.URL)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -22,9 +23,7 @@ func (x *exchange) switchProtocols(f *forward, response *http.Response) {
 	}
 	h := x.w.Header()
 	removeHopByHop(response.Header)
-	for name, values := range response.Header {
-		h[name] = values
-	}
+	maps.Copy(h, response.Header)
 	for i := range f.action.response {
 		f.action.response[i].apply(h)
 	}
