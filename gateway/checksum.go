@@ -11,7 +11,7 @@ import (
 // Sum is a checksum over a set of routes that can follow the set: adding a
 // version or taking it away are the same operation, Toggle, and the order is
 // none. The zero Sum is that of no routes.
-type Sum [sha256.Size]byte
+type Sum [sha256.Size]byte //nolint:recvcheck // a value to write down, a place to toggle in
 
 // Toggle adds a version to the set, or takes one away that is in it. A version
 // is told by its key, its revision and when it was written, which are never

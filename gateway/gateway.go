@@ -226,7 +226,7 @@ type Version struct {
 }
 
 // Duration is a time.Duration that JSON writes as Go does, such as "800ms".
-type Duration time.Duration
+type Duration time.Duration //nolint:recvcheck // a value to write, a place to read into
 
 // String returns Go's spelling.
 func (d Duration) String() string { return time.Duration(d).String() }

@@ -67,8 +67,8 @@ func ParsePattern(s string) (Pattern, error) {
 		name, isVar := variable(part)
 		switch {
 		case isVar:
-			tail := false
-			if name, tail = strings.CutSuffix(name, "..."); tail && !last {
+			name, tail := strings.CutSuffix(name, "...")
+			if tail && !last {
 				return bad("%q has {%s...} before its end: only the last segment may take many", s, name)
 			}
 			if !isVariableName(name) {

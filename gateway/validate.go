@@ -190,7 +190,7 @@ func regex(v *validation, field, expr string) {
 }
 
 func between[T int | int64 | float64](v *validation, field string, value, low, high T) {
-	if !(value >= low && value <= high) {
+	if value < low || value > high || value != value { // NaN is between nothing
 		v.bad(field, "%v is not between %v and %v", value, low, high)
 	}
 }

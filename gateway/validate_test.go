@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -70,7 +71,7 @@ func TestGoodRoutes(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s cannot be read back: %v", r.Key(), err)
 		}
-		if twice, err := json.Marshal(again[0]); err != nil || string(twice) != string(raw) {
+		if twice, err := json.Marshal(again[0]); err != nil || !bytes.Equal(twice, raw) {
 			t.Errorf("%s changes when it is written and read:\n%s\n%s", r.Key(), raw, twice)
 		}
 	}
@@ -168,14 +169,14 @@ func TestDecodeIsStrict(t *testing.T) {
 		{`{} {}`, "gateway: the document is no JSON: line 1: something follows after its end"},
 		{"{\"name\":\"\xff\"}", "gateway: the document is no UTF-8"},
 		{`"x"`, `gateway: "x" is no object of named fields`},
-		{`{"nmae":"x"}`, "gateway: nmae: is no field: did you mean name?"},
+		{`{"namme":"x"}`, "gateway: namme: is no field: did you mean name?"},
 		{`{"Name":"x"}`, "gateway: Name: is no field: write name"},
 		{`{"name":"x","name":"y"}`, "gateway: name: is given twice"},
 		{`{"name":7}`, "gateway: name: 7 is no string: put it in quotes"},
 		{`{"priority":1.5}`, "gateway: priority: 1.5 is no whole number in range"},
 		{`{"disabled":"no"}`, `gateway: disabled: "no" is no true or false`},
 		{`{"filters":{"retry":{}}}`, `gateway: filters: {"retry":{}} is no list`},
-		{`{"filters":[{"stripPrefix":1},{"retry":{"attemps":2}}]}`, "gateway: filters[1].retry.attemps: is no field: did you mean attempts?"},
+		{`{"filters":[{"stripPrefix":1},{"retry":{"atempts":2}}]}`, "gateway: filters[1].retry.atempts: is no field: did you mean attempts?"},
 		{`{"filters":[{"timeout":{"total":5}}]}`, "gateway: filters[0].timeout.total: 5 is no duration: write a number with its unit, such as \"800ms\" or \"10s\""},
 		{`{"match":{"host":{}}}`, "gateway: match.host: {} is neither a string nor a list of strings"},
 		{`[{"name":"a"},{"match":{"pth":"/"}}]`, "gateway: [1].match.pth: is no field: did you mean path?"},
@@ -225,7 +226,7 @@ func FuzzDecodeRoutes(f *testing.F) {
 			if err := again[0].Validate(); err != nil {
 				t.Fatalf("%s is no longer valid: %v", raw, err)
 			}
-			if twice, err := json.Marshal(again[0]); err != nil || string(twice) != string(raw) {
+			if twice, err := json.Marshal(again[0]); err != nil || !bytes.Equal(twice, raw) {
 				t.Fatalf("written twice:\n%s\n%s\n%v", raw, twice, err)
 			}
 			if _, err := r.Alternatives(); err != nil {

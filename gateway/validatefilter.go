@@ -160,10 +160,10 @@ func upstreamPath(v *validation, field, s string) {
 }
 
 func isHostPort(s string) bool {
-	host, port := s, ""
+	host := s
 	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.HasSuffix(s, "]") {
-		host, port = s[:i], s[i+1:]
-		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		host = s[:i]
+		if n, err := strconv.Atoi(s[i+1:]); err != nil || n < 1 || n > 65535 {
 			return false
 		}
 	}

@@ -272,7 +272,7 @@ func TestLifeOfARoute(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongIsSaidAtItsPlaceAndChangesNothing(t *testing.T) {
+func TestWhatIsWrongIsSaidAtItsPlaceAndChangesNothing(t *testing.T) { //nolint:tparallel // the cases share a store, which must not change
 	t.Parallel()
 	f := start(t)
 	const at = "/api/v1/routes/shop/cart"
@@ -309,7 +309,7 @@ func TestWhatIsWrongIsSaidAtItsPlaceAndChangesNothing(t *testing.T) {
 		{"sample with unknown field", "POST", "/api/v1/routes:explain", `{"uri":"/"}`, nil, 422, []string{"body.uri"}},
 		{"other method", "PATCH", at, "", nil, 405, nil},
 	} {
-		t.Run(c.name, func(t *testing.T) { //nolint:paralleltest // they share a store, which must not change
+		t.Run(c.name, func(t *testing.T) {
 			sub := *f
 			sub.t = t
 			sub.refused(sub.do(c.method, c.path, c.body, c.header...), c.status, c.places...)

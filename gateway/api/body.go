@@ -58,7 +58,7 @@ func withBody(o huma.Operation, example any) huma.Operation {
 func read[T any](raw []byte) (T, error) {
 	var out T
 	if err := gateway.Decode(raw, &out); err != nil {
-		return out, problem(http.StatusUnprocessableEntity, "body", err)
+		return out, problem(http.StatusUnprocessableEntity, err)
 	}
 	return out, nil
 }
@@ -70,8 +70,9 @@ const (
 	mostListed = 100
 )
 
-// problem tells everything that is wrong, each at its place below where.
-func problem(status int, where string, err error) error {
+// problem tells everything that is wrong with a body, each at its place.
+func problem(status int, err error) error {
+	const where = "body"
 	all := gateway.Problems(err)
 	var errs []*huma.ErrorDetail
 	var says []string

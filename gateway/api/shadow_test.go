@@ -53,11 +53,11 @@ func TestFindings(t *testing.T) {
 			first, second := parse(t, "first", c.first, c.priority), parse(t, "second", c.second, 0)
 			for _, look := range []string{"first", "second"} {
 				got, whole := findings([]gateway.Route{first, second}, map[gateway.Key]bool{{Namespace: "n", Name: look}: true})
-				var says string
-				for _, f := range got {
-					says += f.Message
+				messages := make([]string, len(got))
+				for i, f := range got {
+					messages[i] = f.Message
 				}
-				if says != c.want || !whole {
+				if says := strings.Join(messages, "; "); says != c.want || !whole {
 					t.Errorf("looking at the %s: got %q, want %q", look, says, c.want)
 				}
 			}

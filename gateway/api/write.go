@@ -97,7 +97,7 @@ func (s *server) put(ctx context.Context, in *putIn) (*writeOut, error) {
 		}
 	}
 	if err := errors.Join(append(errs, route.Validate())...); err != nil {
-		return nil, problem(http.StatusUnprocessableEntity, "body", err)
+		return nil, problem(http.StatusUnprocessableEntity, err)
 	}
 	return s.change(ctx, []gateway.Write{{Route: route, Expect: gateway.Revision(expect)}}, in.How, func(int) string { return "body" })
 }
@@ -202,7 +202,7 @@ func writesOf(ctx context.Context, raw []byte, role access.Role) ([]gateway.Writ
 		}
 	}
 	if len(errs) > 0 {
-		return nil, problem(http.StatusUnprocessableEntity, "body", errors.Join(errs...))
+		return nil, problem(http.StatusUnprocessableEntity, errors.Join(errs...))
 	}
 	for _, w := range writes {
 		if err := access.Require(ctx, role, w.Route.Namespace); err != nil {
@@ -296,7 +296,7 @@ func conflicts(ctx context.Context, err error) error {
 	if r := httpapi.Request(ctx); r != nil && r.Header.Get("If-Match")+r.Header.Get("If-None-Match") != "" {
 		status = http.StatusPreconditionFailed
 	}
-	return problem(status, "body", err)
+	return problem(status, err)
 }
 
 // rehearse says what becomes of valid writes to the table as it is now.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -198,11 +199,11 @@ func set(t *testing.T, s gateway.Source, n gateway.Node) {
 }
 
 func names(nodes []gateway.Node) string {
-	out := ""
+	var out strings.Builder
 	for _, n := range nodes {
-		out += fmt.Sprintf("%s@%d ", n.Name, n.Revision)
+		fmt.Fprintf(&out, "%s@%d ", n.Name, n.Revision)
 	}
-	return out
+	return out.String()
 }
 
 func nodes(t *testing.T, open func(*testing.T, Settings) Subject) {

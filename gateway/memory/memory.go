@@ -213,14 +213,14 @@ func (s *Store) Watch(ctx context.Context, changed func()) error {
 		moved := s.moved
 		s.mu.Unlock()
 		changed()
-		if err := pause(ctx, moved, s.opts.Poll); err != nil {
-			return err
+		if !pause(ctx, moved, s.opts.Poll) {
+			return context.Cause(ctx)
 		}
 	}
 }
 
-// pause returns nil once woken or after about d, and the cause of ctx's end.
-func pause(ctx context.Context, wake <-chan struct{}, d time.Duration) error {
+// pause returns once woken, or after about d; false means that ctx ended.
+func pause(ctx context.Context, wake <-chan struct{}, d time.Duration) bool {
 	t := time.NewTimer(d/2 + rand.N(d))
 	defer t.Stop()
 	select {
@@ -228,10 +228,7 @@ func pause(ctx context.Context, wake <-chan struct{}, d time.Duration) error {
 	case <-t.C:
 	case <-ctx.Done():
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
+	return ctx.Err() == nil
 }
 
 // SetNode implements gateway.Source.
@@ -273,7 +270,7 @@ func (s *Store) present() ([]gateway.Node, <-chan struct{}) {
 func (s *Store) WaitApplied(ctx context.Context, rev gateway.Revision) ([]gateway.Node, error) {
 	for {
 		nodes, told := s.present()
-		if gateway.AllServe(nodes, rev) || pause(ctx, told, s.opts.Poll) != nil {
+		if gateway.AllServe(nodes, rev) || !pause(ctx, told, s.opts.Poll) {
 			return nodes, nil
 		}
 	}

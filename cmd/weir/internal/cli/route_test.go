@@ -153,10 +153,10 @@ func TestRoutes(t *testing.T) {
 
 	// Mistakes are told by file and line, by route, or by flag.
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
-	if err := os.WriteFile(bad, []byte("namespace: shop\nname: bad\nmatch: {}\nfilters:\n  - retry: {attemps: 2}\nupstream: {url: \"http://x\"}\n"), 0o600); err != nil {
+	if err := os.WriteFile(bad, []byte("namespace: shop\nname: bad\nmatch: {}\nfilters:\n  - retry: {atempts: 2}\nupstream: {url: \"http://x\"}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	says(weir(2, "route", "apply", "-f", bad, "--reason", "x"), bad+":5: filters[0].retry.attemps: is no field: did you mean attempts?")
+	says(weir(2, "route", "apply", "-f", bad, "--reason", "x"), bad+":5: filters[0].retry.atempts: is no field: did you mean attempts?")
 	says(weir(2, "route", "apply", "-f", dir), "a write needs a reason: say why with --reason")
 	says(weir(2, "route", "apply", "--reason", "x"), "name a file or directory with -f")
 	says(weir(2, "route", "get", "a/b/c"), "write namespace/name")

@@ -57,7 +57,7 @@ func TestParse(t *testing.T) {
 
 func TestWhatIsWrongIsToldByFileAndLine(t *testing.T) {
 	for name, c := range map[string]struct{ data, want string }{
-		"unknown field":       {strings.Replace(cart, "attempts", "attemps", 1), "f:7: filters[1].retry.attemps: is no field: did you mean attempts?"},
+		"unknown field":       {strings.Replace(cart, "attempts", "atempts", 1), "f:7: filters[1].retry.atempts: is no field: did you mean attempts?"},
 		"wrong value":         {strings.Replace(cart, "attempts: 2", "attempts: 99", 1), "f:7: filters[1].retry.attempts: 99 is not between 1 and 10"},
 		"wrong type":          {strings.Replace(cart, "total: 2s", "total: 2", 1), "f:8: filters[2].timeout.total: 2 is no duration: write a number with its unit, such as \"800ms\" or \"10s\""},
 		"missing":             {strings.Replace(cart, "upstream:", "#", 1), "f:2: upstream: is missing: give app, url or dubbo"},
