@@ -45,6 +45,14 @@ func (k *Kit) Metrics(w io.Writer) error {
 		m.one("weir_sdk_spans_queued", "gauge", "Spans that wait to be sent.", int64(s.Spans.Queued))
 	}
 	circuits := k.breakers.Status()
+	for i := range circuits {
+		k.mu.Lock()
+		state := k.observed[circuits[i].Series]
+		k.mu.Unlock()
+		if state != nil {
+			circuits[i].State = state()
+		}
+	}
 	m.family("weir_sdk_circuit_state", "gauge", "Which state a circuit is in; 1 for that, 0 for the others.")
 	for i := range circuits {
 		c := &circuits[i]

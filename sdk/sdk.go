@@ -65,6 +65,7 @@ type Kit struct {
 
 	mu        sync.Mutex
 	listeners []*func()
+	observed  map[governance.Series]func() governance.State
 }
 
 // Start makes a kit and starts what runs behind it. It fails only for a Config
@@ -127,6 +128,7 @@ func (k *Kit) startControl(run context.Context, cfg Config) error {
 		Applied:  func() governance.Applied { return k.policy.Status().Applied },
 		NewCalls: func() []governance.App { return k.policy.NewCalls() },
 		Answered: func(a governance.ReportAnswer) { k.policy.Wanted(a) },
+		Offset:   func() time.Duration { return k.policy.Status().Offset },
 		Token:    k.cfg.token, Transport: transport, Logger: k.log,
 	})
 	if err != nil {
@@ -213,6 +215,22 @@ func (k *Kit) Transition(t governance.Transition) {
 	if k.report != nil {
 		k.report.Transition(t)
 	}
+}
+
+// Observe says who knows the state of a series whose calls another breaker
+// library guards, for Metrics. The circuit in Breakers that bears its name then
+// only tells what policies say of it. A nil function ends that.
+func (k *Kit) Observe(s governance.Series, state func() governance.State) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if state == nil {
+		delete(k.observed, s)
+		return
+	}
+	if k.observed == nil {
+		k.observed = make(map[governance.Series]func() governance.State)
+	}
+	k.observed[s] = state
 }
 
 // Done is closed when Close begins, for what works as long as the kit does.

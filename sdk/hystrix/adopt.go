@@ -183,6 +183,7 @@ func (a *adoption) command(name string) *adopted {
 	}
 	c = &adopted{a: a, name: name, series: series, shadow: shadow}
 	a.commands[name] = c
+	a.kit.Observe(series, c.present)
 	return c
 }
 

@@ -189,6 +189,10 @@ func TestAdoptedForcedClosed(t *testing.T) {
 		tr := mesh.Transitions("shop/pricing", "kept")
 		return len(tr) == 1 && tr[0].To == governance.StateOpen && strings.Contains(tr[0].Cause, "hystrix-go counted")
 	})
+	var metrics strings.Builder
+	if err := kit.Metrics(&metrics); err != nil || !strings.Contains(metrics.String(), `weir_sdk_circuit_state{command="kept",at="provider",peer="",state="open"} 1`) {
+		t.Errorf("the metrics do not say that it is open: %v\n%s", err, metrics.String())
+	}
 	mesh.Publish(t, policyFor("kept", governance.Rules{Breaker: &governance.Breaker{Mode: governance.ModeForcedClosed}}))
 	mesh.WaitApplied(t, kit)
 	eventually(t, "the circuit to be held closed", func() bool { return afex.Do("kept", ok, nil) == nil })

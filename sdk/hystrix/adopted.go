@@ -183,6 +183,7 @@ func (c *adopted) observe(open, forced bool) {
 
 // release puts back what the service has configured.
 func (c *adopted) release() {
+	c.a.kit.Observe(c.series, nil)
 	c.a.governing.Lock()
 	base, write := c.base, c.known && c.base != c.wrote
 	held := c.mode == governance.ModeForcedOpen
@@ -247,6 +248,18 @@ func (c *adopted) state() governance.State {
 		return governance.StateOpen
 	}
 	return governance.StateClosed
+}
+
+// present is what the circuit does now; hystrix-go may not have made it yet, or
+// never make it because the command is one of this package's.
+func (c *adopted) present() governance.State {
+	c.mu.Lock()
+	exists, state := c.exists, c.state()
+	c.mu.Unlock()
+	if !exists {
+		return c.shadow.State()
+	}
+	return state
 }
 
 // second returns the present one. The command is locked.

@@ -47,6 +47,9 @@ const (
 	// A set older than the enforced one is a replica's that lags, unless it is
 	// still the newest after this long: then the control plane's store went back.
 	olderGrace = 2 * time.Minute
+	// maxCalls is how many applications may be declared as called; a control plane
+	// takes no more.
+	maxCalls = 500
 	// Clocks closer than this count as equal.
 	sameClock = 250 * time.Millisecond
 )
@@ -206,8 +209,11 @@ func (c *Client) Status() Status {
 // AddCalls declares that this instance calls another application. The next
 // report tells the control plane.
 func (c *Client) AddCalls(app governance.App) {
+	if app.Namespace == "" || app.Name == "" {
+		return
+	}
 	c.mu.Lock()
-	known := slices.Contains(c.calls, app)
+	known := slices.Contains(c.calls, app) || len(c.calls) >= maxCalls
 	if !known {
 		c.calls = append(c.calls, app)
 		slices.SortFunc(c.calls, governance.App.Compare)

@@ -27,6 +27,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/weirmesh/weir/governance"
 )
@@ -39,7 +40,7 @@ const (
 	maxBytes       = 8 << 20
 	maxTransitions = 1_000
 	// perReport bounds the samples of one report.
-	perReport = 2_000
+	perReport = 1_000
 	// tooOld is when what could not be told is worth nothing any more.
 	tooOld = 5 * time.Minute
 	// idle is how often an instance with nothing to tell is heard, so that it
@@ -59,6 +60,9 @@ type Config struct {
 	Name     string
 	// Applied returns what is in force; nil for an instance without policies.
 	Applied func() governance.Applied
+	// Offset returns how far the control plane's clock is ahead of this machine's;
+	// what is told is told by the former. May be nil.
+	Offset func() time.Duration
 	// NewCalls returns all applications that the instance calls when the control
 	// plane does not know some of them, else nil. May be nil.
 	NewCalls func() []governance.App
@@ -98,6 +102,7 @@ type Reporter struct {
 	transitions []governance.Transition
 	dropped     map[string]int64
 	seq         int64
+	nameless    bool               // a series that cannot be told was logged
 	told        governance.Applied // by the newest report that was accepted
 	toldCalls   int
 	toldDropped int64
@@ -166,6 +171,10 @@ func (r *Reporter) AddSource(s Source) {
 func (r *Reporter) Transition(t governance.Transition) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !validName(t.Command) {
+		r.dropped[kindTransitions]++
+		return
+	}
 	if len(r.transitions) >= maxTransitions {
 		r.transitions = slices.Delete(r.transitions, 0, 1)
 		r.dropped[kindTransitions]++
@@ -252,7 +261,7 @@ func (r *Reporter) collect(now time.Time) {
 	sources := slices.Clone(r.sources)
 	r.mu.Unlock()
 	for _, source := range sources {
-		fresh := source(now)
+		fresh := r.tellable(source(now))
 		r.mu.Lock()
 		for i := range fresh {
 			r.bytes += sizeOf(&fresh[i])
@@ -261,6 +270,36 @@ func (r *Reporter) collect(now time.Time) {
 		r.trim(now)
 		r.mu.Unlock()
 	}
+}
+
+// tellable leaves out the samples of series that the control plane would refuse,
+// and with them the whole report.
+func (r *Reporter) tellable(samples []governance.Sample) []governance.Sample {
+	before := len(samples)
+	name := ""
+	samples = slices.DeleteFunc(samples, func(s governance.Sample) bool {
+		bad := !validName(s.Command)
+		if bad {
+			name = s.Command
+		}
+		return bad
+	})
+	if n := before - len(samples); n > 0 {
+		r.mu.Lock()
+		r.dropped[kindSamples] += int64(n)
+		first := !r.nameless
+		r.nameless = true
+		r.mu.Unlock()
+		if first {
+			r.log.Warn("a command's name is empty, no text or too long, so what is counted of it cannot be told", "command", name[:min(len(name), 100)], "limit", governance.MaxSeriesName)
+		}
+	}
+	return samples
+}
+
+func validName(s string) bool {
+	return s != "" && len(s) <= governance.MaxSeriesName && utf8.ValidString(s) &&
+		!strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f })
 }
 
 // trim drops what is too old or too much, the oldest first.
@@ -323,7 +362,24 @@ func (r *Reporter) build(now time.Time) *outgoing {
 	}
 	r.samples = slices.Delete(r.samples, 0, n)
 	r.transitions = nil
+	if r.cfg.Offset != nil {
+		shift(&rep, r.cfg.Offset())
+	}
 	return &outgoing{report: rep, begin: now}
+}
+
+// shift turns times of this machine into the control plane's. Clocks that are
+// less than a second apart count as equal.
+func shift(rep *governance.Report, offset time.Duration) {
+	if offset.Abs() < time.Second {
+		return
+	}
+	for i := range rep.Samples {
+		rep.Samples[i].Second += int64(offset.Round(time.Second) / time.Second)
+	}
+	for i := range rep.Transitions {
+		rep.Transitions[i].Time = rep.Transitions[i].Time.Add(offset)
+	}
 }
 
 func sameApplied(a, b governance.Applied) bool {

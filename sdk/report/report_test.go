@@ -327,3 +327,43 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatCannotBeTold holds that one bad name costs its own samples only, and
+// that times are told by the control plane's clock.
+func TestWhatCannotBeTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mesh := sdktest.New()
+		server := memhttp.Start(t, mesh)
+		tr := server.Transport()
+		defer tr.CloseIdleConnections()
+		r, err := report.New(report.Config{
+			URL: server.URL, App: orders, Instance: "i", Transport: tr, Offset: func() time.Duration { return -time.Hour },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		r.AddSource(func(time.Time) []governance.Sample {
+			var out []governance.Sample
+			for _, name := range []string{"good", "", "line\nbreak", "\xff", strings.Repeat("x", governance.MaxSeriesName+1)} {
+				out = append(out, governance.Sample{Series: governance.Series{Command: name}, Second: now.Unix(), Counts: governance.Counts{Success: 1}})
+			}
+			return out
+		})
+		r.Transition(governance.Transition{Series: governance.Series{Command: "good"}, Time: now})
+		r.Transition(governance.Transition{})
+		if err := r.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got := mesh.Reports()
+		if len(got) != 1 || len(got[0].Samples) != 1 || got[0].Samples[0].Second != now.Unix()-3600 {
+			t.Fatalf("told of %+v", got)
+		}
+		if len(got[0].Transitions) != 1 || !got[0].Transitions[0].Time.Equal(now.Add(-time.Hour)) {
+			t.Errorf("told of %+v", got[0].Transitions)
+		}
+		if d := got[0].Dropped; d["samples"] != 4 || d["transitions"] != 1 {
+			t.Errorf("dropped %v", d)
+		}
+	})
+}
