@@ -111,11 +111,15 @@ func (f *fleet) awaitAll(ctx context.Context, v governance.Version, most time.Du
 	f.hub.reached(ctx, v.Version)
 	for {
 		changes := f.changes()
+		begin := time.Now()
 		look, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		c, err := f.confirmation(look, v)
 		done()
 		if err != nil || c.Live == c.Confirmed+c.Refused {
 			return c, err
+		}
+		if !pause(ctx, rest(begin)) {
+			return c, nil
 		}
 		timer := time.NewTimer(time.Second)
 		select {
@@ -129,6 +133,10 @@ func (f *fleet) awaitAll(ctx context.Context, v governance.Version, most time.Du
 	}
 }
 
+// rest is how long to leave the store alone after a look at all instances, so
+// that looking takes a small share of the time however many there are.
+func rest(begin time.Time) time.Duration { return 10*time.Millisecond + 4*time.Since(begin) }
+
 // confirmAll records when all instances have confirmed a change of late.
 func (f *fleet) confirmAll(ctx context.Context) {
 	ticker := time.NewTicker(2 * time.Second)
@@ -138,7 +146,6 @@ func (f *fleet) confirmAll(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-f.suspect:
-			pause(ctx, 20*time.Millisecond) // acknowledgements come together
 		case <-ticker.C:
 		}
 		waiting := f.hub.unconfirmed()
@@ -146,6 +153,7 @@ func (f *fleet) confirmAll(ctx context.Context) {
 		if len(waiting) == 0 {
 			continue
 		}
+		begin := time.Now()
 		all, err := f.store.Instances(ctx, governance.App{})
 		if err != nil {
 			continue // who serves requests tells of a store that is away
@@ -159,5 +167,6 @@ func (f *fleet) confirmAll(ctx context.Context) {
 				f.hub.confirmed(v.Version)
 			}
 		}
+		pause(ctx, rest(begin))
 	}
 }

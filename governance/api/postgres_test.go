@@ -104,7 +104,9 @@ func TestTheDatabaseIsRestartedUnderStreams(t *testing.T) {
 
 	stored := 0
 	report := func() answer {
-		return i.report(func(r *governance.Report) { r.Samples = []governance.Sample{sample(time.Duration(r.Seq) * time.Second)} })
+		return i.report(func(r *governance.Report) {
+			r.Samples = []governance.Sample{sample(time.Duration(r.Seq) * time.Second)}
+		})
 	}
 	for range 5 {
 		k.want(202, report())

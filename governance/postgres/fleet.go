@@ -107,27 +107,7 @@ func (s *Store) putInstances(ctx context.Context, in []governance.Instance) erro
 	in = slices.Clone(in)
 	slices.SortStableFunc(in, compareInstances)
 	err := s.tx(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		var keys instanceColumns
-		for _, i := range in {
-			if err := keys.add(i); err != nil {
-				return err
-			}
-		}
-		// A row for each, as one that has left: whoever then finds it so under its
-		// lock is the one who sees the instance join.
-		_, err := tx.Exec(ctx, `INSERT INTO governance.instance (app_namespace, app_name, id, joined, seen, left_at)
-			SELECT n, a, i, s, s, s FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS t (n, a, i, s)
-			ON CONFLICT DO NOTHING`, keys.ns, keys.name, keys.id, keys.seen)
-		if err != nil {
-			return err
-		}
-		rows, err := tx.Query(ctx, selectInstances+`
-			WHERE (app_namespace, app_name, id) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
-			ORDER BY app_namespace COLLATE "C", app_name COLLATE "C", id COLLATE "C" FOR UPDATE`, keys.ns, keys.name, keys.id)
-		if err != nil {
-			return err
-		}
-		have, err := pgx.CollectRows(rows, scanInstance)
+		have, err := lockInstances(ctx, tx, in)
 		if err != nil {
 			return err
 		}
@@ -164,6 +144,36 @@ func (s *Store) putInstances(ctx context.Context, in []governance.Instance) erro
 		return tx.SendBatch(ctx, b).Close()
 	})
 	return fail(ctx, err, "write what instances said")
+}
+
+// lockInstances returns the rows of instances, locked, and makes those that are
+// not there, as ones that have left: whoever finds one so under its lock is the
+// one who sees the instance join.
+func lockInstances(ctx context.Context, tx pgx.Tx, in []governance.Instance) ([]storedInstance, error) {
+	var ns, name, id []string
+	var seen []time.Time
+	for n, i := range in {
+		if n == 0 || compareInstances(i, in[n-1]) != 0 {
+			ns, name, id, seen = append(ns, i.App.Namespace), append(name, i.App.Name), append(id, i.ID), append(seen, stamp(i.Seen))
+		}
+	}
+	for {
+		rows, err := tx.Query(ctx, selectInstances+`
+			WHERE (app_namespace, app_name, id) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
+			ORDER BY app_namespace COLLATE "C", app_name COLLATE "C", id COLLATE "C" FOR UPDATE`, ns, name, id)
+		if err != nil {
+			return nil, err
+		}
+		have, err := pgx.CollectRows(rows, scanInstance)
+		if err != nil || len(have) == len(id) {
+			return have, err
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO governance.instance (app_namespace, app_name, id, joined, seen, left_at)
+			SELECT n, a, i, s, s, s FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS t (n, a, i, s)
+			ON CONFLICT DO NOTHING`, ns, name, id, seen); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // Instances implements governance.Fleet.

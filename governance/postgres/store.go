@@ -134,16 +134,21 @@ func fail(ctx context.Context, err error, doing string) error {
 	}
 }
 
-// tx runs f in a transaction. When a partition for what f wrote is missing, it
-// makes those of the present and runs f once more.
+// tx runs f in a transaction, and once more when the first was the victim of a
+// deadlock, or found no partition for what it wrote, which is then made.
 func (s *Store) tx(ctx context.Context, o pgx.TxOptions, f func(pgx.Tx) error) error {
 	err := pgx.BeginTxFunc(ctx, s.pool, o, f)
 	var pe *pgconn.PgError
-	if errors.As(err, &pe) && pe.Code == "23514" && pe.ConstraintName == "" {
+	switch {
+	case !errors.As(err, &pe):
+		return err
+	case pe.Code == "40P01":
+	case pe.Code == "23514" && pe.ConstraintName == "":
 		if err := s.makePartitions(ctx); err != nil {
 			return err
 		}
-		return pgx.BeginTxFunc(ctx, s.pool, o, f)
+	default:
+		return err
 	}
-	return err
+	return pgx.BeginTxFunc(ctx, s.pool, o, f)
 }
