@@ -4,7 +4,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/weirmesh/weir/cmd/weir/internal/routecheck"
 	gatewayapi "github.com/weirmesh/weir/gateway/api"
+	"github.com/weirmesh/weir/gateway/dubbo"
 	gatewaypg "github.com/weirmesh/weir/gateway/postgres"
 	"github.com/weirmesh/weir/gateway/proxy"
 	"github.com/weirmesh/weir/governance"
@@ -25,7 +27,11 @@ func (c *Control) serveRoutes(h *httpapi.API) {
 	store := gatewaypg.New(c.pool, gatewaypg.Options{Log: c.deps.Log})
 	roleMetrics(c.deps.Env, ControlName).MustRegister(store.Listener())
 	c.closes = append(c.closes, store.Close)
-	gatewayapi.Register(h, store, gatewayapi.Options{Explainer: proxy.NewExplainer(c.deps.Registry)})
+	o := gatewayapi.Options{Explainer: proxy.NewExplainer(c.deps.Registry)}
+	if known := c.deps.Registry; known != nil {
+		o.Checker = routecheck.All{routecheck.Apps{Registry: known}, dubbo.Checker{Discoverer: known, Metadata: known}}
+	}
+	gatewayapi.Register(h, store, o)
 }
 
 // serveGovernance adds policies, switches, history, and the instances' stream.
