@@ -201,37 +201,54 @@ func readAnswer(r *reader, h header, body []byte, bigAsStrings bool) (answer, *c
 	}
 	a.json = r.out
 	if kind >= answerExceptionAttached {
-		a.closing = r.closing()
+		var echo bool
+		a.closing, echo = r.attachments()
 		a.json = r.out[:len(a.json)]
+		if a.closing && !echo && kind == answerNullAttached {
+			thrown = emptyRefusal()
+		}
 	}
 	return a, thrown
 }
 
-// closing reads the attachments of an answer for dubbo-go's word that the
-// provider leaves. Attachments that cannot be read are none.
-func (r *reader) closing() bool {
+// emptyRefusal is the problem of a call that dubbo-go refused in its own way: with
+// an answer of nothing, from a filter, while it is leaving. What a method answers,
+// nothing included, comes with the call's own attachments back.
+func emptyRefusal() *callError {
+	p := refusedProblem("the provider is leaving")
+	p.ran = true
+	return p
+}
+
+// attachments reads those of an answer for dubbo-go's word that the provider
+// leaves, and for whether the call's own came back. Attachments that cannot be
+// read are none.
+func (r *reader) attachments() (closing, echo bool) {
 	tag, err := r.byte()
 	if err == nil && tag == tagMap {
 		err = r.typeName()
 	}
 	if err != nil || tag != tagMap && tag != tagMapUntyped {
-		return false
+		return false, false
 	}
 	r.begin()
 	for {
 		if tag, ok := r.peek(); !ok || tag == tagEnd {
-			return false
+			return closing, echo
 		}
 		key, err := r.text("the name of an attachment")
 		if err != nil {
-			return false
+			return closing, echo
 		}
 		from := len(r.out)
 		if r.value() != nil {
-			return false
+			return closing, echo
 		}
-		if key == "closing" && string(r.out[from:]) == `"true"` {
-			return true
+		switch key {
+		case "closing":
+			closing = string(r.out[from:]) == `"true"`
+		case "generic", "interface":
+			echo = true
 		}
 	}
 }

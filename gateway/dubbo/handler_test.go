@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -435,6 +436,30 @@ func TestDrainsByAnswer(t *testing.T) {
 	// With no other it is still better than none.
 	s.reg.RemoveInstance(s.app, "good")
 	waitFor(t, func() bool { return strings.Contains(ask(h, http.MethodPost).Body.String(), "leaving") })
+}
+
+// dubbo-go refuses calls by an answer of nothing while it leaves; a method that
+// answers nothing gives the call's attachments back.
+func TestRefusedWithNothing(t *testing.T) {
+	var echo atomic.Bool
+	leaving := startProvider(t, "leaving", func(w *wire, h header, _ []byte) {
+		b := appendAttachment(append(appendInt(nil, answerNullAttached), tagMapUntyped), "closing", "true")
+		if echo.Load() {
+			b = appendAttachment(b, "interface", "org.example.StockService")
+		}
+		w.write(hessian2, statusOK, h.id, append(b, tagEnd)...)
+	})
+	s := openShop(t, Config{}, leaving)
+	h := s.compile()
+	want(t, ask(h, http.MethodPost), http.StatusServiceUnavailable, "the provider is leaving")
+	echo.Store(true)
+	want(t, ask(h, http.MethodPost), http.StatusOK, "null")
+	echo.Store(false)
+	s.put(startProvider(t, "good", nil), registry.Details{})
+	waitFor(t, func() bool { return strings.Contains(ask(h, http.MethodPost).Body.String(), "good") })
+	for range 10 {
+		want(t, ask(h, http.MethodPost), http.StatusOK, `"good"`)
+	}
 }
 
 func TestDeadline(t *testing.T) {

@@ -129,9 +129,14 @@ func (c *tripleClient) callHessian(ctx context.Context, t *target, h http.Header
 	}
 	r.reset(data)
 	r.bigAsStrings = bigAsStrings
-	if len(data) == 0 { // void
+	switch {
+	case closing && resp.Trailer.Get("Generic") == "" && (len(data) == 0 || len(data) == 1 && data[0] == tagNull):
+		return answer{closing: true}, emptyRefusal(), nil
+	case len(data) == 0: // void
 		r.out = append(r.out, "null"...)
-	} else if err := r.value(); err != nil {
+		return answer{json: r.out, closing: closing}, nil, nil
+	}
+	if err := r.value(); err != nil {
 		return answer{}, badAnswer("%v", err), nil
 	}
 	return answer{json: r.out, closing: closing}, nil, nil

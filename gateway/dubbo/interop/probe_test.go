@@ -213,6 +213,48 @@ func TestDrains(t *testing.T) {
 	}
 }
 
+// A provider that leaves answers, or is not reached; it is never taken to answer
+// nothing, though calls come that know nothing of its leaving.
+func TestLeaves(t *testing.T) {
+	for _, protocol := range []string{"dubbo", "tri"} {
+		t.Run(protocol, func(t *testing.T) {
+			a, port := startProbe(t, protocol, "a")
+			w := newWorld(t, dubbo.Config{})
+			w.put("a", protocol, port)
+			held := make(chan struct{})
+			go func() { // keeps the provider from ending at once
+				defer close(held)
+				post(w.compile(probe, "slow", []gateway.Arg{arg("long", "body")}), "1500")
+			}()
+			for ended, told := false, false; !ended; {
+				select {
+				case <-a.done:
+					ended = true
+				case <-time.After(20 * time.Millisecond):
+				}
+				fresh := newWorld(t, dubbo.Config{})
+				fresh.put("a", protocol, port)
+				resp := post(fresh.compile(probe, "who", nil), "")
+				if resp.Code == http.StatusOK && resp.Body.String() != `"a"` || resp.Code < 500 && resp.Code != http.StatusOK {
+					t.Fatalf("%d %s", resp.Code, resp.Body)
+				}
+				if told { // this method's nothing is its result
+					resp = post(fresh.compile(probe, "nothing", nil), "")
+					if resp.Code == http.StatusOK && resp.Body.String() != "null" || strings.Contains(resp.Body.String(), "is leaving") {
+						t.Fatalf("%d %s", resp.Code, resp.Body)
+					}
+				}
+				fresh.d.Close()
+				if !told {
+					told = true
+					a.terminate()
+				}
+			}
+			<-held
+		})
+	}
+}
+
 func TestLargeAnswer(t *testing.T) {
 	protocols(t, func(t *testing.T, _ *world, p *process) {
 		_ = p
