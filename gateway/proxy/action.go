@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirmesh/weir/gateway"
 	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/sdk/breaker"
 )
 
 // Defaults of a route that says nothing itself.
@@ -49,6 +51,7 @@ type action struct {
 	// What the route was given when it came into service.
 	upstream *pool
 	state    *state
+	circuit  atomic.Pointer[breaker.Circuit] // nil until the first request
 }
 
 const hostOfUpstream = "\x00upstream"

@@ -345,7 +345,6 @@ func (f *follower) enter(v gateway.Version) (r *route, err error) {
 		a.state = newState(f.p.metrics.enter(r.name))
 		f.states[r.key] = a.state
 	}
-	f.p.guard(r)
 	return r, nil
 }
 

@@ -303,7 +303,6 @@ func (f *forward) request(ctx context.Context, e *endpoint) *http.Request {
 	}
 	out.RequestURI = ""
 	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
-	out.TransferEncoding = nil
 	out.Close = false
 	out.Form, out.PostForm, out.MultipartForm = nil, nil, nil
 	switch f.action.host {
@@ -318,7 +317,7 @@ func (f *forward) request(ctx context.Context, e *endpoint) *http.Request {
 	}
 	switch {
 	case f.body == nil:
-		out.Body, out.ContentLength = nil, 0
+		out.Body, out.ContentLength, out.TransferEncoding = nil, 0, nil
 	case f.replay != nil:
 		out.Body = io.NopCloser(bytes.NewReader(f.replay))
 	default:

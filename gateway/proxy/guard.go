@@ -15,7 +15,7 @@ import (
 // begin asks the route's circuit to let the request through. Both results are nil
 // for a route that nothing guards.
 func (x *exchange) begin() (*breaker.Call, *problem) {
-	c := x.route.action.state.circuit.Load()
+	c := x.p.circuit(x.route)
 	if c == nil {
 		return nil, nil
 	}
@@ -74,18 +74,25 @@ func outcomeOfProblem(p *problem) breaker.Outcome {
 	}
 }
 
-// guard gives a route its circuit, which counts under the route's key for as long
-// as the process runs. A route without a breaker of its own has one too, switched
-// off, so that a policy can switch it on.
-func (p *Proxy) guard(r *route) {
-	if p.config.Breakers == nil {
-		return
+// circuit returns a route's circuit, which counts under the route's key for as
+// long as the process runs; nil for none. It is made for the first request, so
+// that a table of many routes costs nothing here. A route without a breaker of
+// its own has one too, switched off, so that a policy can switch it on.
+func (p *Proxy) circuit(r *route) *breaker.Circuit {
+	if c := r.action.circuit.Load(); c != nil || p.config.Breakers == nil {
+		return c
 	}
-	series := governance.Series{Command: r.name, At: governance.Caller, Peer: peerOf(r)}
+	state := r.action.state
+	state.mu.Lock()
+	defer state.mu.Unlock()
 	settings := settingsOf(r.action.breaker)
-	c := p.config.Breakers.Circuit(series, breaker.WithSettings(settings))
-	c.Configure(settings)
-	r.action.state.circuit.Store(c)
+	c := p.config.Breakers.Circuit(governance.Series{Command: r.name, At: governance.Caller, Peer: peerOf(r)}, breaker.WithSettings(settings))
+	if r.revision >= state.configured { // not by a late request to an older form
+		c.Configure(settings)
+		state.configured = r.revision
+	}
+	r.action.circuit.Store(c)
+	return c
 }
 
 // peerOf returns the application that serves a route; none for a URL.

@@ -152,7 +152,7 @@ func (x *exchange) fail(p *problem) {
 // says goes before what the route says.
 func (x *exchange) fallback(p *problem) bool {
 	a := x.route.action
-	if c := a.state.circuit.Load(); c != nil {
+	if c := a.circuit.Load(); c != nil {
 		if said, ok := c.Answer(c.Fallback(), "", false); ok {
 			switch {
 			case said.Error != "":
@@ -172,7 +172,7 @@ func (x *exchange) fallback(p *problem) bool {
 	if a.fallback == nil {
 		return false
 	}
-	if c := a.state.circuit.Load(); c != nil {
+	if c := a.circuit.Load(); c != nil {
 		c.Answered(true)
 	}
 	x.answer(a.fallback, p.code)
@@ -314,7 +314,7 @@ func (x *exchange) hasFallback() bool {
 	if a.fallback != nil {
 		return true
 	}
-	c := a.state.circuit.Load()
+	c := a.circuit.Load()
 	return c != nil && c.Fallback() != nil
 }
 

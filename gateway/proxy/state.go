@@ -3,9 +3,10 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
-	"github.com/weirmesh/weir/sdk/breaker"
+	"github.com/weirmesh/weir/gateway"
 )
 
 // state is what belongs to a route by its key, whatever its form: edits reset
@@ -13,7 +14,9 @@ import (
 type state struct {
 	budget  budget
 	metrics *routeMetrics
-	circuit atomic.Pointer[breaker.Circuit] // nil while nothing guards the route
+
+	mu         sync.Mutex
+	configured gateway.Revision // the form of the route whose breaker holds
 }
 
 // budget allows as many retries as are a share of the requests, and a few more
