@@ -107,13 +107,12 @@ func (call *Call) Done(err error) Outcome {
 func (c *Circuit) outcome(call *Call, err error) Outcome {
 	o := Success
 	if err != nil {
-		switch {
-		case errors.As(err, new(ignored)):
+		o = Failure
+		if _, ok := errors.AsType[ignored](err); ok {
 			return Ignored
-		case c.classify != nil:
+		}
+		if c.classify != nil {
 			o = c.classify(err)
-		default:
-			o = Failure
 		}
 	}
 	switch {
