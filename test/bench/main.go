@@ -23,6 +23,7 @@ import (
 	"github.com/weirmesh/weir/test/bench/load"
 	"github.com/weirmesh/weir/test/bench/proxy"
 	"github.com/weirmesh/weir/test/bench/push"
+	"github.com/weirmesh/weir/test/bench/spans"
 	"github.com/weirmesh/weir/test/bench/zookeeper"
 )
 
@@ -103,6 +104,7 @@ var benchmarks = []benchmark{
 	of("proxy", "a request through the gateway beside nginx and Caddy", proxy.ParseOptions, proxy.Run),
 	of("dubbo", "a request to a Dubbo method beside dubbo-go's generic client", bridge.ParseOptions, bridge.Run),
 	of("push", "a policy to 1,000 and 10,000 streams, confirmed by each", push.ParseOptions, push.Run),
+	of("spans", "spans stored per second, bytes per span, and spans lost after kill -9", spans.ParseOptions, spans.Run),
 }
 
 func usage(w io.Writer) error {

@@ -35,6 +35,9 @@ const (
 type mesh struct {
 	bin, dir string
 	admin    string // address of its admin listener
+	// Addresses of its parts, chosen once: a client finds them again after a
+	// restart.
+	gateway, control, tracing string
 
 	cmd  *exec.Cmd
 	out  *output
@@ -91,14 +94,12 @@ func testMain(m *testing.M) int {
 
 // start runs weir up and waits until everything is ready, the shop included.
 func (m *mesh) start() error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if err := m.choose(); err != nil {
 		return err
 	}
-	m.admin = l.Addr().String()
-	l.Close()
 	m.out = &output{}
-	m.cmd = exec.Command(filepath.Join(m.bin, "weir"), "up", "--data-dir", m.dir, "--admin-listen", m.admin)
+	m.cmd = exec.Command(filepath.Join(m.bin, "weir"), "up", "--data-dir", m.dir, "--admin-listen", m.admin,
+		"--gateway-listen", m.gateway, "--control-listen", m.control, "--tracing-listen", m.tracing)
 	m.cmd.Stdout, m.cmd.Stderr = m.out, m.out
 	m.cmd.Env = append(os.Environ(), "KUBECONFIG=/nonexistent") // a stray one must not matter
 	// Killed tests must not leave a mesh behind. The signal is sent when the
@@ -118,7 +119,7 @@ func (m *mesh) start() error {
 	if err := <-started; err != nil {
 		return fmt.Errorf("%w; run make build first", err)
 	}
-	err = wait("weir up is ready", func() error {
+	err := wait("weir up is ready", func() error {
 		select {
 		case <-m.done:
 			return fatal(fmt.Errorf("it ended: %s", m.cmd.ProcessState))
@@ -137,6 +138,22 @@ func (m *mesh) start() error {
 	})
 	if err != nil {
 		return fmt.Errorf("%w\n--- it said\n%s---", err, m.out.String())
+	}
+	return nil
+}
+
+// choose takes free ports on the first start.
+func (m *mesh) choose() error {
+	for _, address := range []*string{&m.admin, &m.gateway, &m.control, &m.tracing} {
+		if *address != "" {
+			continue
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer l.Close() // held until all are chosen, so that none is chosen twice
+		*address = l.Addr().String()
 	}
 	return nil
 }
@@ -212,6 +229,29 @@ func (m *mesh) registry(t *testing.T, args ...string) string {
 		t.Fatalf("weir registry %s: %v\n%s%s", strings.Join(args, " "), err, out, errs)
 	}
 	return out
+}
+
+// ask runs a command of weir that asks the mesh's APIs.
+func (m *mesh) ask(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := m.tryAsk(t.Context(), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// tryAsk is ask for what may fail; the error holds what the command said.
+func (m *mesh) tryAsk(ctx context.Context, args ...string) (string, error) {
+	flags := []string{"--server", "http://" + m.control, "--data-dir", m.dir}
+	if args[0] == "trace" {
+		flags = []string{"--tracing-server", "http://" + m.tracing}
+	}
+	out, errs, err := m.weir(ctx, append(args, flags...)...)
+	if err != nil {
+		return out, fmt.Errorf("weir %s: %w\n%s%s", strings.Join(args, " "), err, out, errs)
+	}
+	return out, nil
 }
 
 // output keeps what a process wrote.

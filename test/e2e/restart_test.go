@@ -3,12 +3,14 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -76,6 +78,7 @@ func TestRestartEndsEverythingAndKeepsData(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			kept := keep(t, sig.String())
 			pids := descendants(t, theMesh.cmd.Process.Pid)
 			if len(pids) < 10 {
 				t.Fatalf("only %d processes came from weir up", len(pids))
@@ -98,6 +101,50 @@ func TestRestartEndsEverythingAndKeepsData(t *testing.T) {
 			load := s.one("load")
 			s.follows()
 			s.placed(load, 20)
+			kept()
 		})
+	}
+}
+
+// keep writes a route and a policy, makes history and a trace, and returns what
+// holds, after a restart, that all of it is still there.
+func keep(t *testing.T, name string) (check func()) {
+	t.Helper()
+	began := time.Now().Add(-time.Minute)
+	name = "e2e-" + name
+	dir := t.TempDir()
+	for _, c := range [][3]string{
+		{"route", "apply", "namespace: shop\nname: " + name + "\nmatch: {path: \"/" + name + "/{rest...}\"}\nfilters: [{stripPrefix: 1}]\nupstream: {app: shop/storefront}\n"},
+		{"policy", "publish", "name: " + name + "\ntarget: {app: shop/pricing}\ntimeout: 9s\n"},
+	} {
+		path := filepath.Join(dir, c[0]+".yaml")
+		if err := os.WriteFile(path, []byte(c[2]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		theMesh.ask(t, c[0], c[1], "-f", path, "--reason", "end-to-end test", "--wait", "60s")
+	}
+	id := newID(t, 16)
+	if a := theMesh.through(t, http.MethodGet, "/"+name+"/cart/7", "", "traceparent", "00-"+id+"-00000000000000aa-01"); a.status != http.StatusOK {
+		t.Errorf("the new route: %s", a)
+	}
+	theMesh.trace(t, id, "gateway", "storefront", "orders", "inventory")
+	sum, _ := theMesh.series(t, began)
+	return func() {
+		eventually(t, "the route serves", func() error {
+			a, err := request(t.Context(), http.MethodGet, "http://"+theMesh.gateway+"/"+name+"/cart/7", "")
+			if err == nil && a.status != http.StatusOK {
+				err = fmt.Errorf("%s", a)
+			}
+			return err
+		})
+		if out := theMesh.ask(t, "policy", "get", "shop/"+name); !strings.Contains(out, "9s") {
+			t.Errorf("the policy is not what it was:\n%s", out)
+		}
+		theMesh.trace(t, id, "gateway", "storefront", "orders", "inventory")
+		if now, _ := theMesh.series(t, began); now.Success < sum.Success || sum.Success == 0 {
+			t.Errorf("the history lost calls: %+v, it was %+v", now, sum)
+		}
+		theMesh.ask(t, "route", "delete", "shop/"+name, "--reason", "end-to-end test")
+		theMesh.ask(t, "policy", "delete", "shop/"+name, "--reason", "end-to-end test")
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/protocol/base"
 	"dubbo.apache.org/dubbo-go/v3/protocol/dubbo/hessian2"
 	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
+
+	weirdubbo "github.com/weirmesh/weir/sdk/dubbo"
 )
 
 // Class is a kind of failure.
@@ -30,6 +32,9 @@ const (
 	// Refused: the instance turned the call away before running it, because it
 	// is shutting down.
 	Refused Class = "refused"
+	// Guarded: a circuit or a switch refused the call, here or at the instance,
+	// which did not run it. To make it again at once would be refused again.
+	Guarded Class = "guarded"
 	// Upstream: the instance ran the call and answered that something it needs
 	// failed.
 	Upstream Class = "upstream"
@@ -79,6 +84,9 @@ var texts = []struct {
 func Of(err error) Class {
 	if err == nil {
 		return OK
+	}
+	if _, refused := weirdubbo.Refused(err); refused {
+		return Guarded
 	}
 	if class, answered := answer(err); answered {
 		return class
@@ -135,9 +143,12 @@ func answer(err error) (class Class, answered bool) {
 // with.
 func Answered(err error) Class {
 	var thrown interface{ JavaClassName() string }
+	_, refused := weirdubbo.Refused(err)
 	switch {
 	case err == nil:
 		return OK
+	case refused:
+		return Guarded
 	case errors.As(err, &thrown) && strings.HasPrefix(thrown.JavaClassName(), exceptions):
 		return Business
 	}

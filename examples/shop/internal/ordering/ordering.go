@@ -13,8 +13,6 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
 	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
 
-	weirdubbo "github.com/weirmesh/weir/sdk/dubbo"
-
 	"shop.example/api/inventory"
 	"shop.example/api/orders"
 	"shop.example/internal/fault"
@@ -67,7 +65,7 @@ func (s *Service) PlaceOrder(ctx context.Context, req *orders.PlaceOrderRequest)
 	if err != nil {
 		outcome.Error = err.Error()
 		done(outcome)
-		if _, refused := weirdubbo.Refused(err); refused {
+		if outcome.Class == string(fault.Guarded) {
 			// Somebody switched reserving off, or inventory is in trouble: orders
 			// falls back to saying no, which is an answer and no failure.
 			return &orders.PlaceOrderResponse{ServedBy: s.Instance, InventoryAttempts: int32(tries)}, nil
