@@ -115,7 +115,7 @@ func historyRows(r governance.SeriesResult, events []governance.Event) []view.Ro
 	for _, p := range r.Points {
 		row := view.Row{clockText(p.Time), statesText(p.States), count(p.Counts.Ran()), count(p.Counts.Errors()), count(p.Counts.Refused()), count(p.Counts.FallbackSuccess), "-", "-", "-", strconv.Itoa(p.Instances), ""}
 		if l := p.Latency; l != nil {
-			row[6], row[7], row[8] = short(l.P50), short(l.P99), short(l.Max)
+			row[6], row[7], row[8] = latencyText(l.P50), latencyText(l.P99), latencyText(l.Max)
 		}
 		all = append(all, timed{p.Time, row})
 	}
@@ -137,7 +137,7 @@ func count(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-func short(d governance.Duration) string {
+func latencyText(d governance.Duration) string {
 	v := time.Duration(d)
 	switch {
 	case v >= time.Second:
@@ -166,7 +166,7 @@ func eventText(e governance.Event) string {
 	var s string
 	switch t := e.Transition; {
 	case e.Kind == governance.EventTransition && t != nil:
-		s = fmt.Sprintf("%s → %s: %s", t.From, t.To, oneLine(t.Cause))
+		s = fmt.Sprintf("%s → %s: %s", t.From, t.To, flat(t.Cause))
 		if e.Policy != "" {
 			s += fmt.Sprintf(" (%s version %d)", e.Policy, e.Version)
 		}
@@ -175,17 +175,17 @@ func eventText(e governance.Event) string {
 		if e.Kind == governance.EventDeleted {
 			verb = "ended"
 		}
-		s = fmt.Sprintf("%s %s, version %d, by %s: %s", verb, e.Policy, e.Version, e.Actor, oneLine(e.Reason))
+		s = fmt.Sprintf("%s %s, version %d, by %s: %s", verb, e.Policy, e.Version, e.Actor, flat(e.Reason))
 	case e.Kind == governance.EventConfirmed:
 		s = fmt.Sprintf("%s version %d confirmed by %s", e.Policy, e.Version, e.Reason)
 	case e.Kind == governance.EventRefused:
-		s = fmt.Sprintf("refused version %d: %s", e.Version, oneLine(e.Reason))
+		s = fmt.Sprintf("refused version %d: %s", e.Version, flat(e.Reason))
 	case e.Kind == governance.EventJoined:
 		s = or(e.Reason, e.Instance) + " joined"
 	case e.Kind == governance.EventLeft:
 		s = or(e.Reason, e.Instance) + " left"
 	default:
-		s = e.Kind + " " + oneLine(e.Reason)
+		s = e.Kind + " " + flat(e.Reason)
 	}
 	return s
 }

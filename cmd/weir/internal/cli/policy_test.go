@@ -217,3 +217,26 @@ func TestWrongPolicyCommandsSayWhatToDo(t *testing.T) {
 
 // cli2 is the exit code of wrong usage.
 const cli2 = 2
+
+// TestTheGuidesPoliciesAreTaken tries every policy that docs/policies.md shows.
+func TestTheGuidesPoliciesAreTaken(t *testing.T) {
+	t.Parallel()
+	env, _ := controlPlane(t)
+	guide, err := os.ReadFile(filepath.Join(home, "..", "..", "..", "..", "docs", "policies.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(guide), "```yaml\n")[1:]
+	if len(blocks) < 2 {
+		t.Fatalf("%d policies in the guide", len(blocks))
+	}
+	for i, b := range blocks {
+		doc, _, _ := strings.Cut(b, "```")
+		file := filepath.Join(t.TempDir(), "policy.yaml")
+		if err := os.WriteFile(file, []byte(doc), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		weirSays(t, env, []string{"policy", "publish", "-f", file, "--dry-run"}, "+ shop/inventory.InventoryService.reserve.")
+		t.Logf("block %d is taken", i+1)
+	}
+}
