@@ -160,7 +160,13 @@ func (c *client) failed(r *http.Request, resp *http.Response, err error, span zi
 		cause = statusError(resp.StatusCode)
 	}
 	o := circuitOutcome(call, cause)
-	if o == breaker.Failure || o == breaker.Timeout {
+	// A server that is switched off is not failing: if its callers' circuits opened
+	// over that, they would stay open after the release.
+	switched := resp != nil && resp.Header.Get(HeaderRefused) == string(breaker.ReasonSwitched)
+	if switched {
+		o = breaker.Ignored
+	}
+	if o == breaker.Failure || o == breaker.Timeout || switched {
 		if answer := standInFor(circuit, circuit.Fallback(), r); answer != nil {
 			call.End(o)
 			defer span.Finish()

@@ -37,6 +37,9 @@ const (
 	// HeaderPolicy names the policy or switch that refused the call or answered in
 	// its place: "shop/inventory.all.switch; version=7".
 	HeaderPolicy = "Weir-Policy"
+	// HeaderRefused tells why a server's breaker did not let the call through:
+	// "open", "switched" or "full".
+	HeaderRefused = "Weir-Refused"
 	// HeaderFallback tells that the answer is a fallback: "value", "empty" or
 	// "cached".
 	HeaderFallback = "Weir-Fallback"
@@ -138,6 +141,7 @@ func errorAnswer(status int, detail string) *standIn {
 // refusal is the answer to a refused call that nothing stands in for.
 func refusal(r *breaker.Refused) *standIn {
 	s := errorAnswer(http.StatusServiceUnavailable, strings.TrimPrefix(r.Error(), "breaker: "))
+	s.header.Set(HeaderRefused, string(r.Reason))
 	if wait := time.Until(r.Until); !r.Until.IsZero() && wait > 0 {
 		s.header.Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
 	}

@@ -147,7 +147,7 @@ func TestServer(t *testing.T) {
 	mesh.Publish(t, pull)
 	mesh.WaitApplied(t, kit)
 	a = mustGet(t, client, s.URL+"/cart/7")
-	if a.status != 503 || a.header.Get("Content-Type") != "application/problem+json" || !strings.Contains(a.body, `"status":503`) ||
+	if a.status != 503 || a.header.Get("Content-Type") != "application/problem+json" || a.header.Get(httpmw.HeaderRefused) != "switched" || !strings.Contains(a.body, `"status":503`) ||
 		!strings.HasPrefix(a.header.Get(httpmw.HeaderPolicy), "shop/cart.GET-cart-id.switch; version=") {
 		t.Errorf("switched off: %+v", a)
 	}
@@ -287,6 +287,7 @@ func TestClient(t *testing.T) {
 	if a := mustGet(t, client, url); a.status != 503 || a.body != "cart 7" {
 		t.Errorf("a failure is answered as it is: %+v", a)
 	}
+	declared(t, mesh)
 	p := publish(t, mesh, kit, governance.Caller, "shop/cart", command, governance.Rules{Fallback: value(`{"items":[]}`)})
 	if a := mustGet(t, client, url); a.status != 200 || a.body != `{"items":[]}` || a.header.Get(httpmw.HeaderFallback) != "value" {
 		t.Errorf("a failure with an answer in place: %+v", a)
@@ -345,6 +346,44 @@ func TestClient(t *testing.T) {
 	}
 	if joined < 5 {
 		t.Errorf("%d calls are traced on both sides", joined)
+	}
+}
+
+// declared waits until the control plane knows whom a caller calls.
+func declared(t *testing.T, mesh *sdktest.Mesh) {
+	t.Helper()
+	mesh.Wait(t, "the call to be declared", func() bool {
+		return slices.ContainsFunc(mesh.Instances(), func(i sdktest.Instance) bool { return len(i.Calls) > 0 })
+	})
+}
+
+// TestSwitchedOffServer holds that a switch at the server leaves no mark on its
+// callers' circuits.
+func TestSwitchedOffServer(t *testing.T) {
+	mesh := sdktest.Start(t)
+	provider := mesh.Kit(t, "shop/cart")
+	kit := mesh.Kit(t, "shop/storefront")
+	var status atomic.Int64
+	status.Store(200)
+	s, _ := serve(t, httpmw.Server(provider)(cartMux(&status)))
+	client := &http.Client{Transport: httpmw.Client(kit, httpmw.Over(elsewhere(t, s)), httpmw.Patterns("GET /cart/{id}"))}
+	pull := sdktest.Switch("shop/cart", "GET /cart/{id}")
+	mesh.Publish(t, pull)
+	mesh.WaitApplied(t, provider)
+	for range 40 {
+		if a := mustGet(t, client, "http://cart.shop/cart/1"); a.status != 503 {
+			t.Fatalf("%+v", a)
+		}
+	}
+	declared(t, mesh)
+	publish(t, mesh, kit, governance.Caller, "shop/cart", "", governance.Rules{Fallback: value(`"instead"`)})
+	if a := mustGet(t, client, "http://cart.shop/cart/1"); a.body != `"instead"` {
+		t.Errorf("the caller's fallback does not answer: %+v", a)
+	}
+	mesh.Delete(pull)
+	mesh.WaitApplied(t, provider)
+	if a := mustGet(t, client, "http://cart.shop/cart/1"); a.status != 200 || a.body != "cart 1" {
+		t.Errorf("released: %+v", a)
 	}
 }
 
