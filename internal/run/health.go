@@ -17,6 +17,13 @@ import (
 type Health struct {
 	mu     sync.Mutex
 	checks []*Check
+	asked  []asked
+}
+
+// asked is a condition that is looked at when somebody asks.
+type asked struct {
+	name  string
+	check func() error
 }
 
 // Check is one condition of readiness. It starts out failed. It is safe for
@@ -35,6 +42,14 @@ func (h *Health) Check(name, reason string) *Check {
 	defer h.mu.Unlock()
 	h.checks = append(h.checks, c)
 	return c
+}
+
+// Ask adds a condition that is looked at whenever somebody asks; check must
+// return soon, and be safe for concurrent use.
+func (h *Health) Ask(name string, check func() error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.asked = append(h.asked, asked{name, check})
 }
 
 // OK makes the check pass.
@@ -58,9 +73,14 @@ func (c *Check) Fail(reason string) {
 // check; nothing when it is.
 func (h *Health) Reasons() []string {
 	h.mu.Lock()
-	checks := slices.Clone(h.checks)
+	checks, questions := slices.Clone(h.checks), slices.Clone(h.asked)
 	h.mu.Unlock()
 	var out []string
+	for _, q := range questions {
+		if err := q.check(); err != nil {
+			out = append(out, q.name+": "+err.Error())
+		}
+	}
 	for _, c := range checks {
 		c.mu.Lock()
 		if c.reason != "" {

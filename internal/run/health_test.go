@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -45,6 +46,14 @@ func TestAdminHandler(t *testing.T) {
 	db.OK()
 	hub.OK()
 	get("/readyz", http.StatusOK)
+	var lacking error
+	h.Ask("routes", func() error { return lacking })
+	get("/readyz", http.StatusOK)
+	lacking = errors.New("none were read")
+	if got, want := get("/readyz", http.StatusServiceUnavailable), "routes: none were read\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	lacking = nil
 	db.Fail("lost the connection")
 	if got := get("/readyz", http.StatusServiceUnavailable); got != "postgres: lost the connection\n" {
 		t.Errorf("got %q", got)

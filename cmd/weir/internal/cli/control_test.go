@@ -42,10 +42,10 @@ func (w *weir) serving(t *testing.T) string {
 	return "http://" + found[2]
 }
 
-func TestControlAlone(t *testing.T) {
-	db := database(t)
-	args := []string{"control", "--database-url", db.URL(), "--control-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}
-	w := start(t, nil, args...)
+// loginToken logs in with the password that a control plane told, and makes a
+// token.
+func loginToken(t *testing.T, w *weir) string {
+	t.Helper()
 	server := w.serving(t)
 	password := passwordLine.FindStringSubmatch(w.errs.String())
 	if password == nil {
@@ -81,8 +81,25 @@ func TestControlAlone(t *testing.T) {
 	if err != nil || made.Secret == "" {
 		t.Fatalf("%s: %v", resp.Status, err)
 	}
+	return made.Secret
+}
 
-	env := map[string]string{"WEIR_SERVER": server, "WEIR_TOKEN": made.Secret}
+// write makes a file for one test.
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestControlAlone(t *testing.T) {
+	db := database(t)
+	args := []string{"control", "--database-url", db.URL(), "--control-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}
+	w := start(t, nil, args...)
+	server := w.serving(t)
+	env := map[string]string{"WEIR_SERVER": server, "WEIR_TOKEN": loginToken(t, w)}
 	code, out, errs := do(t, env, "token", "create", "ci", "--role", "operator", "--namespaces", "shop", "--reason", "für die Kette")
 	if code != 0 || !strings.HasPrefix(out, "weir_") || !strings.Contains(errs, "shown this once") {
 		t.Fatalf("%d %s %s", code, out, errs)

@@ -13,7 +13,6 @@ import (
 	governanceapi "github.com/weirmesh/weir/governance/api"
 	governancepg "github.com/weirmesh/weir/governance/postgres"
 	"github.com/weirmesh/weir/internal/httpapi"
-	"github.com/weirmesh/weir/internal/run"
 	"github.com/weirmesh/weir/registry"
 )
 
@@ -50,25 +49,6 @@ func (c *Control) serveGovernance(h *httpapi.API) {
 	api := governanceapi.New(cfg)
 	api.Register(h)
 	c.ready = append(c.ready, api.Ready)
-	c.works = append(c.works, store.Run, api.Run, tellReady(d.Health.Check("policies", "they have not been read yet"), api.Ready))
-}
-
-// tellReady makes a check follow what says whether something is ready.
-func tellReady(check *run.Check, ready func() error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			if err := ready(); err != nil {
-				check.Fail(err.Error())
-			} else {
-				check.OK()
-			}
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-	}
+	c.works = append(c.works, store.Run, api.Run)
+	d.Health.Ask("policies", api.Ready)
 }

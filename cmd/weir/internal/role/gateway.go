@@ -151,7 +151,8 @@ type Gateway struct {
 // NewGateway returns a gateway that is not open yet.
 func NewGateway(deps GatewayDeps) *Gateway { return &Gateway{deps: deps} }
 
-// Open puts the gateway together. It waits for nobody.
+// Open puts the gateway together. It waits a moment for its routes, but needs
+// nobody.
 func (g *Gateway) Open(ctx context.Context) error {
 	d := g.deps
 	var err error
@@ -193,7 +194,8 @@ func (g *Gateway) Open(ctx context.Context) error {
 	if g.proxy, err = proxy.New(cfg); err != nil {
 		return err
 	}
-	g.works = append(g.works, g.proxy.Run, tellReady(d.Health.Check("routes", "they have not been read yet"), g.proxy.Ready))
+	g.works, g.ready = append(g.works, g.proxy.Run), append(g.ready, g.proxy.Ready)
+	d.Health.Ask("routes", g.proxy.Ready)
 	g.begin(ctx)
 	return nil
 }

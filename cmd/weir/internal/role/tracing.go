@@ -133,12 +133,12 @@ func (t *Tracing) Open(ctx context.Context) error {
 	mux.Handle("POST "+collector.Path, intake) // GET lists the names of spans
 	mux.Handle("/", queries)
 	t.handler = mux
-	check := d.Health.Check("spans", "they cannot be taken yet")
-	t.works = append(t.works, intake.Run, t.keep, tellReady(check, func() error {
+	t.works = append(t.works, intake.Run, t.keep)
+	d.Health.Ask("spans", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		return intake.Ready(ctx)
-	}))
+	})
 	t.begin(ctx)
 	return nil
 }
