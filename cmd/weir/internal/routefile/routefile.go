@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -143,7 +144,7 @@ func Parse(file string, data []byte) ([]Route, error) {
 			break
 		}
 		if err != nil {
-			errs = append(errs, syntax(file, err))
+			errs = append(errs, syntax(file, data, err))
 			break // the rest cannot be told apart
 		}
 		if doc.Kind != yaml.DocumentNode || len(doc.Content) == 0 {
@@ -224,8 +225,16 @@ func parse(file string, n *yaml.Node) (gateway.Route, error) {
 	return gateway.Route{}, errors.Join(errs...)
 }
 
+// trap is a path with variables that stands in braces without quotes, which is
+// the mistake that everybody makes once: YAML takes the variable's braces for its
+// own.
+var trap = regexp.MustCompile(`(?m)^.*[{,]\s*(?:path|setPath|addPrefix):\s*/[^"'\s,}]*\{.*$`)
+
 // syntax takes the line out of what the YAML reader says.
-func syntax(file string, err error) error {
+func syntax(file string, data []byte, err error) error {
+	if at := trap.FindIndex(data); at != nil {
+		return &Error{file, 1 + bytes.Count(data[:at[0]], []byte("\n")), `it is no YAML: within {…}, put a path with variables in quotes, such as {path: "/cart/{id}"}`}
+	}
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 1
 	if _, scanErr := fmt.Sscanf(text, "line %d:", &line); scanErr == nil {

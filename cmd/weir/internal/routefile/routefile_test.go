@@ -63,6 +63,7 @@ func TestWhatIsWrongIsToldByFileAndLine(t *testing.T) {
 		"missing":             {strings.Replace(cart, "upstream:", "#", 1), "f:2: upstream: is missing: give app, url or dubbo"},
 		"second document":     {cart + "---\nnamespace: shop\nname: x\nmatch: {path: x}\nupstream: {app: shop/x}", "f:14: match.path: \"x\" does not begin with a slash"},
 		"no YAML":             {cart + "---\nname: [", "f:12: it is no YAML: did not find expected node content"},
+		"path without quotes": {"namespace: shop\nname: x\nmatch: {host: a, path: /cart/{id}/x, method: GET}\n", "f:3: it is no YAML: within {…}, put a path with variables in quotes, such as {path: \"/cart/{id}\"}"},
 		"twice":               {"name: a\n" + cart, "f:4: name: is given twice"},
 		"no route":            {"hello", "f:1: \"hello\" is no object of named fields"},
 		"merge":               {"a: &a {x: 1}\n<<: *a\n", "f:2: a merge (<<) is not understood here: write the fields out"},
@@ -133,4 +134,41 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestTheRoutesThatAreWrittenDown reads every route that documents and examples
+// show.
+func TestTheRoutesThatAreWrittenDown(t *testing.T) {
+	root := filepath.Join("..", "..", "..", "..")
+	read := 0
+	for _, pattern := range []string{"docs/*.md", "README*.md", "examples/*/routes/*.yaml"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			blocks := []string{string(data)}
+			if filepath.Ext(file) == ".md" {
+				blocks = strings.Split(string(data), "```yaml\n")[1:]
+			}
+			for _, b := range blocks {
+				b, _, _ = strings.Cut(b, "\n```")
+				if !strings.Contains(b, "\nupstream:") || !strings.Contains(b, "namespace:") {
+					continue
+				}
+				routes, err := routefile.Parse(file, []byte(b))
+				if err != nil {
+					t.Errorf("line numbers count from the block:\n%v\n%s", err, b)
+				}
+				read += len(routes)
+			}
+		}
+	}
+	if read < 5 {
+		t.Errorf("only %d routes were found", read)
+	}
 }
