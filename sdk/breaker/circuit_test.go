@@ -330,3 +330,20 @@ func TestCircuitsAreBounded(t *testing.T) {
 		t.Error("two circuits of one series")
 	}
 }
+
+// Settings come from code, where nobody validates them.
+func TestOddSettings(t *testing.T) {
+	for name, odd := range map[string]governance.Rules{
+		"a tiny window": settings(governance.Breaker{Window: 1}),
+		"less than no":  settings(governance.Breaker{Window: -1, MinCalls: -1, OpenFor: -1, Probes: -1, ErrorPercent: -1}),
+		"no mode":       settings(governance.Breaker{Mode: "none"}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := newSet(t, odd)
+			c := s.Circuit(reserve)
+			run(t, c, 3, errBroken)
+			run(t, c, 3, nil)
+			s.Status()
+		})
+	}
+}

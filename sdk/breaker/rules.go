@@ -75,7 +75,7 @@ func (c *Circuit) compile(p *policySet, now int64) *rules {
 	b := e.Breaker
 	r := &rules{
 		mode:     b.Mode,
-		width:    int64(b.Window) / buckets,
+		width:    max(int64(b.Window)/buckets, int64(time.Millisecond)), // settings of code are not validated
 		minCalls: int64(b.MinCalls), errorPercent: b.ErrorPercent,
 		slowCall: int64(b.SlowCall), slowPercent: b.SlowPercent,
 		openFor: int64(b.OpenFor), probes: b.Probes,

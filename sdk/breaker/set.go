@@ -62,7 +62,7 @@ func NewSet(cfg Config) *Set {
 		s.max = 1000
 	}
 	// A power of two, for masks; more shards than a few are only memory.
-	s.shards = 1 << bits.Len(uint(min(runtime.GOMAXPROCS(0), 16)-1))
+	s.shards = 1 << bits.Len(uint(min(runtime.GOMAXPROCS(0), 8)-1))
 	s.base = s.time()
 	s.wall.Store(s.base.UnixNano())
 	s.policies = &policySet{control: s.base}
