@@ -22,7 +22,7 @@ import (
 
 // App identifies an application, as registry.App does; written "namespace/name",
 // in JSON too. The zero App stands for "any" or "unknown" where that is said.
-type App struct {
+type App struct { //nolint:recvcheck // texts are read into a pointer, and written from a value
 	Namespace string
 	Name      string
 }
@@ -66,7 +66,7 @@ func (a *App) UnmarshalText(text []byte) error {
 }
 
 // Duration is a time.Duration that JSON writes as Go does, such as "800ms".
-type Duration time.Duration
+type Duration time.Duration //nolint:recvcheck // the same
 
 // String returns Go's spelling.
 func (d Duration) String() string { return time.Duration(d).String() }

@@ -59,7 +59,8 @@ func readReport(body io.Reader, encoding string, now time.Time) (governance.Repo
 	if err := json.Unmarshal(bytes.TrimSpace(data), &rep); err != nil {
 		return rep, httpapi.BadRequest("body", "it is no report: "+strings.TrimPrefix(err.Error(), "json: "))
 	}
-	return rep, checkReport(&rep, now)
+	err = checkReport(&rep, now)
+	return rep, err
 }
 
 func isFlate(err error) bool {
@@ -261,7 +262,12 @@ func (a *API) report(w http.ResponseWriter, r *http.Request) {
 	a.metrics.reports.WithLabelValues("stored").Inc()
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusAccepted)
-	_ = json.NewEncoder(w).Encode(answer) // the client went away
+	raw, err := json.Marshal(answer)
+	if err != nil {
+		a.log.ErrorContext(r.Context(), "an answer cannot be encoded", "error", err)
+		return
+	}
+	_, _ = w.Write(raw) // the client went away
 }
 
 func (a *API) takeReport(r *http.Request) (governance.ReportAnswer, error) {

@@ -146,7 +146,7 @@ func TestGarbageIsRefusedAndChangesNothing(t *testing.T) {
 	}
 	endless.Close()
 	resp.Body.Close()
-	if resp.StatusCode != 413 {
+	if resp.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("an endless body is answered %d", resp.StatusCode)
 	}
 	var list struct{ Items []api.AppSummary }

@@ -136,10 +136,10 @@ func TestAStreamBringsWhatItsInstanceHasToEnforce(t *testing.T) {
 
 	// An instance that calls more than it said at first is told more.
 	k.want(202, p.report(func(r *governance.Report) { r.Calls = []governance.App{inventory, orders} }))
-	any := timeout(orders, "", 4*time.Second)
-	any.Target.At = governance.Caller
-	any.Name = "for-callers"
-	v := k.put(any)
+	open := timeout(orders, "", 4*time.Second)
+	open.Target.At = governance.Caller
+	open.Name = "for-callers"
+	v := k.put(open)
 	if got := names(p.until(v.Version)); fmt.Sprint(got) != "[for-callers]" {
 		t.Fatalf("pricing, which calls orders now, enforces %v", got)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -172,9 +173,9 @@ func (w *world) watch(f func(ctx context.Context, changed func()) error) <-chan 
 }
 
 func ids(in []governance.Version) string {
-	out := ""
-	for _, v := range in {
-		out += fmt.Sprintf("%s@%d ", v.Policy.Key(), v.Version)
+	out := make([]string, len(in))
+	for i, v := range in {
+		out[i] = fmt.Sprintf("%s@%d", v.Policy.Key(), v.Version)
 	}
-	return out
+	return strings.Join(out, " ")
 }

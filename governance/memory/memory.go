@@ -210,7 +210,7 @@ func (s *Store) watch(ctx context.Context, moved *chan struct{}, changed func())
 func (s *Store) PutInstances(_ context.Context, in ...governance.Instance) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	any := false
+	moves := false
 	for _, heard := range in {
 		k := member{heard.App, heard.ID}
 		old, left := governance.Instance{}, true
@@ -220,9 +220,9 @@ func (s *Store) PutInstances(_ context.Context, in ...governance.Instance) error
 		now, events, moved := governance.Renew(old, left, heard)
 		s.fleet[k] = &instance{Instance: now}
 		s.record(events...)
-		any = any || moved
+		moves = moves || moved
 	}
-	if any {
+	if moves {
 		s.moveFleet()
 	}
 	return nil

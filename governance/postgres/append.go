@@ -36,7 +36,7 @@ func (s *Store) appendAll(ctx context.Context, reports []governance.Report) erro
 			return err
 		}
 	}
-	err := s.tx(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err := s.tx(ctx, func(tx pgx.Tx) error {
 		fresh, err := s.take(ctx, tx, reports)
 		if err != nil {
 			return err

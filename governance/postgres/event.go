@@ -34,7 +34,7 @@ func (s *Store) Record(ctx context.Context, events ...governance.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	err := s.tx(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err := s.tx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		queueEvents(b, events...)
 		return tx.SendBatch(ctx, b).Close()

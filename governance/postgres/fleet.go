@@ -106,7 +106,7 @@ func (s *Store) putInstances(ctx context.Context, in []governance.Instance) erro
 	// All who write take rows in one order, so that nobody waits in a circle.
 	in = slices.Clone(in)
 	slices.SortStableFunc(in, compareInstances)
-	err := s.tx(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err := s.tx(ctx, func(tx pgx.Tx) error {
 		have, err := lockInstances(ctx, tx, in)
 		if err != nil {
 			return err
@@ -169,7 +169,7 @@ func lockInstances(ctx context.Context, tx pgx.Tx, in []governance.Instance) ([]
 			return have, err
 		}
 		if _, err := tx.Exec(ctx, `INSERT INTO governance.instance (app_namespace, app_name, id, joined, seen, left_at)
-			SELECT n, a, i, s, s, s FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS t (n, a, i, s)
+			SELECT ns, name, id, seen, seen, seen FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS t (ns, name, id, seen)
 			ON CONFLICT DO NOTHING`, ns, name, id, seen); err != nil {
 			return nil, err
 		}
@@ -199,7 +199,7 @@ const maxInstances = 100_000
 // SweepInstances implements governance.Fleet.
 func (s *Store) SweepInstances(ctx context.Context) error {
 	now := s.now()
-	err := s.tx(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err := s.tx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `WITH gone AS (
 				SELECT app_namespace, app_name, id FROM governance.instance
 				WHERE left_at IS NULL AND seen <= $1 LIMIT 1000 FOR UPDATE SKIP LOCKED)
@@ -228,7 +228,7 @@ func (s *Store) SweepInstances(ctx context.Context) error {
 // Confirm implements governance.Fleet.
 func (s *Store) Confirm(ctx context.Context, v governance.Version, instances int) (bool, error) {
 	first := false
-	err := s.tx(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err := s.tx(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, "INSERT INTO governance.confirmation VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", v.Version, s.now(), instances)
 		if err != nil || tag.RowsAffected() == 0 {
 			return err

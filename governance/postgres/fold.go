@@ -62,7 +62,7 @@ func (s *Store) foldSome(ctx context.Context, before int64) (int, error) {
 	// One at a time in this process too: the numbers of series are shared.
 	s.ids.mu.Lock()
 	defer s.ids.mu.Unlock()
-	err := s.tx(ctx, pgx.TxOptions{}, func(tx pgx.Tx) (err error) {
+	err := s.tx(ctx, func(tx pgx.Tx) (err error) {
 		staged = 0
 		defer func() {
 			if err != nil {

@@ -43,7 +43,7 @@ func (s *Store) Put(ctx context.Context, p governance.Policy, expect int64, c go
 		return governance.Version{}, err
 	}
 	var out governance.Version
-	err = s.tx(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err = s.tx(ctx, func(tx pgx.Tx) error {
 		version, head, err := s.nextVersion(ctx, tx, p.Key())
 		if err != nil {
 			return err
@@ -66,7 +66,7 @@ func (s *Store) Delete(ctx context.Context, key governance.Key, expect int64, c 
 		return governance.Version{}, err
 	}
 	var out governance.Version
-	err := s.tx(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err := s.tx(ctx, func(tx pgx.Tx) error {
 		version, head, err := s.nextVersion(ctx, tx, key)
 		if err != nil {
 			return err

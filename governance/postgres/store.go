@@ -136,8 +136,8 @@ func fail(ctx context.Context, err error, doing string) error {
 
 // tx runs f in a transaction, and once more when the first was the victim of a
 // deadlock, or found no partition for what it wrote, which is then made.
-func (s *Store) tx(ctx context.Context, o pgx.TxOptions, f func(pgx.Tx) error) error {
-	err := pgx.BeginTxFunc(ctx, s.pool, o, f)
+func (s *Store) tx(ctx context.Context, f func(pgx.Tx) error) error {
+	err := pgx.BeginFunc(ctx, s.pool, f)
 	var pe *pgconn.PgError
 	switch {
 	case !errors.As(err, &pe):
@@ -150,5 +150,5 @@ func (s *Store) tx(ctx context.Context, o pgx.TxOptions, f func(pgx.Tx) error) e
 	default:
 		return err
 	}
-	return pgx.BeginTxFunc(ctx, s.pool, o, f)
+	return pgx.BeginFunc(ctx, s.pool, f)
 }

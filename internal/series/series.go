@@ -51,8 +51,8 @@ type seen struct {
 	state  governance.State
 }
 
-// NewMerger returns one for the range from (included) to to (not included), which
-// step, whole seconds, divides into spans that begin at from.
+// NewMerger returns one for the range that begins at from and ends before to, which
+// step, whole seconds, divides into spans.
 func NewMerger(from, to time.Time, step time.Duration) *Merger {
 	return &Merger{from: from.Unix(), to: to.Unix(), step: max(1, int64(step/time.Second)), spans: map[int64]*span{}}
 }

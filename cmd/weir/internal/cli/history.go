@@ -166,7 +166,7 @@ func eventText(e governance.Event) string {
 	var s string
 	switch t := e.Transition; {
 	case e.Kind == governance.EventTransition && t != nil:
-		s = fmt.Sprintf("%s → %s: %s", t.From, t.To, flat(t.Cause))
+		s = fmt.Sprintf("%s → %s: %s", t.From, t.To, oneLine(t.Cause))
 		if e.Policy != "" {
 			s += fmt.Sprintf(" (%s version %d)", e.Policy, e.Version)
 		}
@@ -175,17 +175,17 @@ func eventText(e governance.Event) string {
 		if e.Kind == governance.EventDeleted {
 			verb = "ended"
 		}
-		s = fmt.Sprintf("%s %s, version %d, by %s: %s", verb, e.Policy, e.Version, e.Actor, flat(e.Reason))
+		s = fmt.Sprintf("%s %s, version %d, by %s: %s", verb, e.Policy, e.Version, e.Actor, oneLine(e.Reason))
 	case e.Kind == governance.EventConfirmed:
 		s = fmt.Sprintf("%s version %d confirmed by %s", e.Policy, e.Version, e.Reason)
 	case e.Kind == governance.EventRefused:
-		s = fmt.Sprintf("refused version %d: %s", e.Version, flat(e.Reason))
+		s = fmt.Sprintf("refused version %d: %s", e.Version, oneLine(e.Reason))
 	case e.Kind == governance.EventJoined:
 		s = or(e.Reason, e.Instance) + " joined"
 	case e.Kind == governance.EventLeft:
 		s = or(e.Reason, e.Instance) + " left"
 	default:
-		s = e.Kind + " " + flat(e.Reason)
+		s = e.Kind + " " + oneLine(e.Reason)
 	}
 	return s
 }

@@ -215,13 +215,13 @@ func (m *Main) policyGet() *cobra.Command {
 		if *format == view.JSON {
 			return view.Encode(m.Stdout, view.JSON, p)
 		}
-		fmt.Fprintf(m.Stdout, "# version %d, %s by %s: %s\n", p.Version.Version, p.Created.Local().Format(time.DateTime), p.Actor, flat(p.Reason))
+		fmt.Fprintf(m.Stdout, "# version %d, %s by %s: %s\n", p.Version.Version, p.Created.Local().Format(time.DateTime), p.Actor, oneLine(p.Reason))
 		return view.Encode(m.Stdout, view.YAML, p.Policy)
 	})
 	return c
 }
 
-func flat(s string) string { return strings.Join(strings.Fields(s), " ") }
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // readPolicies reads documents from files or, for "-", standard input.
 func (m *Main) readPolicies(files []string) ([]governance.Policy, error) {
@@ -463,7 +463,7 @@ func (m *Main) showConfirmation(p governance.Policy, c api.Confirmation) {
 	for _, i := range c.Instances {
 		switch i.State {
 		case api.Refused:
-			fmt.Fprintf(m.Stdout, "  %s refuses: %s\n", or(i.Name, i.Instance), flat(i.Reason))
+			fmt.Fprintf(m.Stdout, "  %s refuses: %s\n", or(i.Name, i.Instance), oneLine(i.Reason))
 		case api.Pending:
 			fmt.Fprintf(m.Stdout, "  %s has not said so yet; it enforces version %d\n", or(i.Name, i.Instance), i.Applied)
 		}
@@ -541,7 +541,7 @@ func (m *Main) policyVersions() *cobra.Command {
 			if v.Deleted {
 				says = "ended"
 			}
-			rows = append(rows, view.Row{strconv.FormatInt(v.Version, 10), v.Created.Local().Format(time.DateTime), v.Actor, says, flat(v.Reason)})
+			rows = append(rows, view.Row{strconv.FormatInt(v.Version, 10), v.Created.Local().Format(time.DateTime), v.Actor, says, oneLine(v.Reason)})
 		}
 		return show(m, *format, list, view.Row{"VERSION", "WRITTEN", "BY", "SAYS", "WHY"}, rows)
 	})
@@ -609,7 +609,7 @@ func (m *Main) policyStatus() *cobra.Command {
 		}
 		rows := make([]view.Row, 0, len(s.Instances))
 		for _, i := range s.Instances {
-			rows = append(rows, view.Row{or(i.Name, i.Instance), i.App.String(), i.State, strconv.FormatInt(i.Applied, 10), strconv.FormatInt(i.Wanted, 10), or(flat(i.Reason), "-")})
+			rows = append(rows, view.Row{or(i.Name, i.Instance), i.App.String(), i.State, strconv.FormatInt(i.Applied, 10), strconv.FormatInt(i.Wanted, 10), or(oneLine(i.Reason), "-")})
 		}
 		return show(m, *format, s, view.Row{"INSTANCE", "APPLICATION", "STATE", "ENFORCES", "SHOULD", "WHY NOT"}, rows)
 	})

@@ -211,7 +211,7 @@ func (m *Main) switchList() *cobra.Command {
 			if f := p.Policy.Fallback; f != nil {
 				answers = strings.TrimPrefix(fallbackText(*f), "answers ")
 			}
-			rows = append(rows, view.Row{p.Policy.Key().String(), targetText(p.Policy.Target), answers, confirmedText(p), or(missing(p.Confirmation), "-"), endText(p.Policy.Expires), p.Actor, flat(p.Reason)})
+			rows = append(rows, view.Row{p.Policy.Key().String(), targetText(p.Policy.Target), answers, confirmedText(p), or(missing(p.Confirmation), "-"), endText(p.Policy.Expires), p.Actor, oneLine(p.Reason)})
 		}
 		return show(m, *format, list, view.Row{"SWITCH", "REFUSES", "ANSWERS", "CONFIRMED", "NOT BY", "RELEASES", "BY", "WHY"}, rows)
 	})
