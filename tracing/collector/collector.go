@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/weirmesh/weir/internal/cors"
 	"github.com/weirmesh/weir/internal/spool"
 	"github.com/weirmesh/weir/tracing"
 )
@@ -60,6 +61,9 @@ type Config struct {
 	// Authorize refuses requests by an error, whose text is answered with 401.
 	// Default: all are taken, as Zipkin's senders have no credentials.
 	Authorize func(*http.Request) error
+	// AllowedOrigins are the origins whose pages may post spans. Default any, as
+	// in Zipkin.
+	AllowedOrigins []string
 
 	// Log receives failures of the store. Default: discarded.
 	Log *slog.Logger
@@ -76,6 +80,7 @@ type Collector struct {
 	budget  *semaphore.Weighted
 	buffers sync.Pool // *bytes.Buffer
 	gzips   sync.Pool // *gzip.Reader
+	handler http.Handler
 
 	away  atomic.Bool   // the store failed, and has not answered since
 	moved chan struct{} // something was put into or taken out of the spool
@@ -100,6 +105,10 @@ func New(c Config) (*Collector, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	col := &Collector{cfg: c, budget: semaphore.NewWeighted(c.Budget), moved: make(chan struct{}, 1)}
+	if c.AllowedOrigins == nil {
+		c.AllowedOrigins = []string{cors.Any}
+	}
+	col.handler = cors.Wrap(http.HandlerFunc(col.serve), c.AllowedOrigins)
 	col.buffers.New = func() any { return new(bytes.Buffer) }
 	var err error
 	if col.metrics, err = newMetrics(c.Metrics, col); err != nil {
@@ -128,7 +137,9 @@ type refusal struct {
 }
 
 // ServeHTTP implements http.Handler for POST Path.
-func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
+
+func (c *Collector) serve(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "spans are sent by POST", http.StatusMethodNotAllowed)

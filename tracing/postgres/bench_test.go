@@ -23,6 +23,7 @@ func BenchmarkStore(b *testing.B) {
 			bodies = append(bodies, tracing.AppendJSONList(nil, body))
 		}
 	}
+	postgres.TrainAfter(s, 3000)
 	send := func(raw []byte) {
 		spans, err := tracing.DecodeJSON(raw)
 		if err == nil {
@@ -68,6 +69,20 @@ func BenchmarkStore(b *testing.B) {
 	b.ReportMetric(spans/b.Elapsed().Seconds(), "spans/s")
 	size(&after)
 	b.ReportMetric(float64(after-before)/spans, "B/span")
+	for _, index := range []string{"trace", "service_at", "at", "terms"} {
+		var n int64
+		if err := pool.QueryRow(b.Context(), "SELECT sum(pg_relation_size(indexrelid))::bigint FROM pg_stat_all_indexes WHERE schemaname = 'tracing' AND indexrelname ~ ('fragment_[0-9]+_' || $1 || '_idx')", index).Scan(&n); err != nil {
+			b.Fatal(err)
+		}
+		b.Logf("index %s: %d bytes per span", index, n/int64(spans+float64(warm*100)))
+	}
+	for table, what := range map[string]string{"pg_relation_size": "heap", "pg_indexes_size": "indexes"} {
+		var n int64
+		if err := pool.QueryRow(b.Context(), "SELECT sum("+table+"(inhrelid))::bigint FROM pg_inherits WHERE inhparent = 'tracing.fragment'::regclass").Scan(&n); err != nil {
+			b.Fatal(err)
+		}
+		b.Logf("%s: %d bytes per span", what, n/int64(spans+float64(warm*100)))
+	}
 	began := time.Now()
 	linkAll(b, s)
 	b.ReportMetric(float64(warm+len(bodies))*100/time.Since(began).Seconds(), "linked-spans/s")

@@ -16,10 +16,8 @@ import (
 // longer ones are found by their key, more slowly.
 const maxTerm = 256
 
-// hash32 is what stands for a text in a row. Two texts may have one hash: rows
-// say where to look, not what is there.
-func hash32(text []byte) int32 { return int32(xxhash.Sum64(text)) }
-
+// hashString is what stands for a service in a row. Two names may have one hash:
+// rows say where to look, not what is there.
 func hashString(text string) int32 { return int32(xxhash.Sum64String(text)) }
 
 // Terms of names have a prefix that no tag's key begins with.
@@ -28,12 +26,25 @@ const (
 	remotePrefix = "\x00r"
 )
 
+// termBits is the length of the hash of a term. It is short on purpose: most terms
+// are unique, such as the id of an order, and an index with an entry for each would
+// be larger than what it indexes. With a million entries, a look for one term of
+// fifty million fragments finds about a thousand others besides, which is faster
+// than an index that does not fit into memory.
+const termBits = 20
+
+func termHash(text []byte) int32 { return int32(xxhash.Sum64(text) & (1<<termBits - 1)) }
+
+func termHashString(text string) int32 {
+	return int32(xxhash.Sum64String(text) & (1<<termBits - 1))
+}
+
 // term returns the hash of what a condition of a query needs a fragment to have.
 func term(c tracing.Condition) int32 {
 	if c.Value == "" || len(c.Value) > maxTerm {
-		return hashString(c.Key)
+		return termHashString(c.Key)
 	}
-	return hashString(c.Key + "=" + c.Value)
+	return termHashString(c.Key + "=" + c.Value)
 }
 
 // place is one span of a batch.
@@ -130,7 +141,7 @@ func (e *encoder) row(places []place, batch, lowest, now, highest int64, compres
 func (e *encoder) addTerms(s *tracing.Span) {
 	add := func(prefix, text string) {
 		e.text = append(append(e.text[:0], prefix...), text...)
-		e.terms = append(e.terms, hash32(e.text))
+		e.terms = append(e.terms, termHash(e.text))
 	}
 	if s.Name != "" {
 		add(spanPrefix, s.Name)
@@ -139,14 +150,14 @@ func (e *encoder) addTerms(s *tracing.Span) {
 		add(remotePrefix, s.Remote.Service)
 	}
 	for _, t := range s.Tags {
-		e.terms = append(e.terms, hashString(t.Key))
+		e.terms = append(e.terms, termHashString(t.Key))
 		if t.Value != "" && len(t.Value) <= maxTerm {
 			e.text = append(append(append(e.text[:0], t.Key...), '='), t.Value...)
-			e.terms = append(e.terms, hash32(e.text))
+			e.terms = append(e.terms, termHash(e.text))
 		}
 	}
 	for _, a := range s.Annotations {
-		e.terms = append(e.terms, hashString(a.Value))
+		e.terms = append(e.terms, termHashString(a.Value))
 	}
 }
 

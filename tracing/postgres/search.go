@@ -144,10 +144,10 @@ func (x *search) run(ctx context.Context) error {
 // conditions are those that fragments can be asked for.
 func (x *search) conditions() (out []condition) {
 	if x.q.Span != "" {
-		out = append(out, condition{term: hashString(spanPrefix + x.q.Span)})
+		out = append(out, condition{term: termHashString(spanPrefix + x.q.Span)})
 	}
 	if x.q.Remote != "" {
-		out = append(out, condition{term: hashString(remotePrefix + x.q.Remote)})
+		out = append(out, condition{term: termHashString(remotePrefix + x.q.Remote)})
 	}
 	for _, c := range x.q.Annotations {
 		out = append(out, condition{term: term(c)})

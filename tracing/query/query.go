@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weirmesh/weir/internal/cors"
 	"github.com/weirmesh/weir/tracing"
 )
 
@@ -46,6 +47,9 @@ type Config struct {
 	// Authorize refuses requests by an error, whose text is answered with 401.
 	// Default: all are answered.
 	Authorize func(*http.Request) error
+	// AllowedOrigins are the origins whose pages may ask and read answers. Default
+	// any, as in Zipkin.
+	AllowedOrigins []string
 	// Version and Commit are what /info says.
 	Version, Commit string
 
@@ -59,6 +63,7 @@ type Config struct {
 type API struct {
 	cfg      Config
 	mux      *http.ServeMux
+	handler  http.Handler // mux, with answers to other origins
 	services atomic.Int64 // how many there were last; lists are cached beyond three
 }
 
@@ -90,6 +95,9 @@ func New(c Config) (*API, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.AllowedOrigins == nil {
+		c.AllowedOrigins = []string{cors.Any}
+	}
 	c.TagKeys = slices.Sorted(slices.Values(c.TagKeys))
 	a := &API{cfg: c, mux: http.NewServeMux()}
 	for path, h := range map[string]func(http.ResponseWriter, *http.Request) error{
@@ -109,11 +117,13 @@ func New(c Config) (*API, error) {
 	a.mux.Handle("GET /zipkin/config.json", a.handle(a.config))
 	a.mux.HandleFunc("GET /health", a.health)
 	a.mux.HandleFunc("GET /info", a.info)
+	a.handler = cors.Wrap(a.mux, c.AllowedOrigins)
 	return a, nil
 }
 
-// ServeHTTP implements http.Handler.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+// ServeHTTP implements http.Handler. It also answers the preflight requests for
+// posting spans, if it is mounted at / beside a collector.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
 
 // handle turns errors into Zipkin's answers: the message as plain text.
 func (a *API) handle(h func(http.ResponseWriter, *http.Request) error) http.Handler {

@@ -43,6 +43,7 @@ func (m *Main) domainCommands() []*cobra.Command {
 		m.switchCommand(),
 		m.historyCommand(),
 		m.eventsCommand(),
+		m.traceCommand(),
 	}
 }
 

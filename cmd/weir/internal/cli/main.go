@@ -195,6 +195,11 @@ func allSettings() []settings {
 			c.Flags(fs)
 			return c.Validate
 		}},
+		{"trace", func(fs *pflag.FlagSet) func() error {
+			c := traceDefaults()
+			c.flags(fs)
+			return c.validate
+		}},
 	}, hostSettings()...)
 }
 
