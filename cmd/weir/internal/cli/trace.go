@@ -236,21 +236,16 @@ func spanRow(s *tracing.Span, prefix string, began int64) view.Row {
 	return view.Row{prefix + cell(text), strings.ToLower(s.Kind.String()), offset(s.Timestamp, began), took, failed}
 }
 
-// oneLine keeps a text that others wrote from breaking a table, or the terminal.
-func oneLine(s string) string {
+// cell keeps a text that others wrote from breaking the table, or the terminal,
+// and cuts it to what a column has room for.
+func cell(s string) string {
+	const most = 100
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r < 0xa0 {
 			return ' '
 		}
 		return r
 	}, s)
-	return strings.Join(strings.Fields(s), " ")
-}
-
-// cell is oneLine, cut to what a column has room for.
-func cell(s string) string {
-	const most = 100
-	s = oneLine(s)
 	if runes := []rune(s); len(runes) > most {
 		return string(runes[:most-1]) + "…"
 	}
