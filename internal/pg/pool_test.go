@@ -241,3 +241,18 @@ func FuzzMaskURL(f *testing.F) {
 		}
 	})
 }
+
+func TestLazyPoolWaitsForNobody(t *testing.T) {
+	// Nothing listens there, and nobody has to for the pool to be made.
+	pool, err := pg.Open(t.Context(), "postgres://weir@127.0.0.1:1/weir", pg.Options{Lazy: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if err := pool.Ping(t.Context()); err == nil {
+		t.Error("something answers at port 1")
+	}
+	if _, err := pg.Open(t.Context(), "postgres://a b", pg.Options{Lazy: true}); !errors.Is(err, pg.ErrInvalidURL) {
+		t.Errorf("got %v", err)
+	}
+}
