@@ -221,8 +221,6 @@ func (m *Main) policyGet() *cobra.Command {
 	return c
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
-
 // readPolicies reads documents from files or, for "-", standard input.
 func (m *Main) readPolicies(files []string) ([]governance.Policy, error) {
 	var out []governance.Policy
