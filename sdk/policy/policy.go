@@ -246,13 +246,15 @@ func (c *Client) changed() {
 func (c *Client) Wanted(a governance.ReportAnswer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	have := c.status.Applied
+	have, now := c.status.Applied, time.Now()
 	refused := have.Refused != nil && have.Refused.Hash == a.Hash
+	if !c.olderSince.IsZero() && now.Sub(c.olderSince) >= olderGrace {
+		refused = false // it was too old, and would now be taken
+	}
 	if a.Hash == "" || a.Hash == have.Hash || refused || !c.status.Connected {
 		c.wanted = ""
 		return
 	}
-	now := time.Now()
 	if c.wanted != a.Hash {
 		c.wanted, c.wantedSince = a.Hash, now
 	}

@@ -57,8 +57,10 @@ func checkAnswer(resp *http.Response) error {
 // thousands of instances that lost one control plane do not come back at once.
 func delay(attempt int, answer *answerError) time.Duration {
 	switch {
-	case answer.wait > 0: // spread over as much again
-		return answer.wait + rand.N(answer.wait)
+	case answer.kind == "ended" && answer.wait > 0: // a goodbye, at a moment of the server's choice
+		return answer.wait/2 + rand.N(answer.wait/2+1)
+	case answer.wait > 0:
+		return answer.wait + rand.N(answer.wait/2+1)
 	case answer.slow:
 		return slowRetry/2 + rand.N(slowRetry)
 	}
