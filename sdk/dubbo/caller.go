@@ -183,7 +183,9 @@ func (attempt) Invoke(ctx context.Context, invoker base.Invoker, inv base.Invoca
 			// by a clock that may run ahead. What is missing is not worth a retry.
 			<-ctx.Done()
 		}
-		if g := processes.of(invoker.GetURL()); g != nil && g.answers(err) {
+		// Other clusters than failover call the next for another reason than a failure.
+		retried := invoker.GetURL().GetParam(constant.ClusterKey, constant.ClusterKeyFailover) == constant.ClusterKeyFailover
+		if g := processes.of(invoker.GetURL()); g != nil && retried && g.answers(err) {
 			inv.SetAttribute(answered, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/protocol/result"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/sdk/breaker"
 )
 
 // under stands in for what lies below dubbo-go's protocol of filters.
@@ -34,11 +35,12 @@ func (u *under) Export(invoker base.Invoker) base.Exporter {
 type recording struct {
 	base.BaseInvoker
 	under *under
+	err   error
 }
 
 func (r *recording) Invoke(context.Context, base.Invocation) result.Result {
 	r.under.order = append(r.under.order, "invoked")
-	return &result.RPCResult{}
+	return &result.RPCResult{Err: r.err}
 }
 
 // found is the URL of a provider as a registry's directory makes it.
@@ -149,5 +151,36 @@ func TestKeys(t *testing.T) {
 	}
 	if _, ok := key([]any{func() {}}); ok {
 		t.Error("a function has a key")
+	}
+}
+
+// What another instance would only repeat is not retried; what a broadcast has to
+// reach all instances for still does.
+func TestAnswersAreNotRetried(t *testing.T) {
+	alone(t, "retries")
+	alone(t, "another")
+	for name, test := range map[string]struct {
+		cluster string
+		err     error
+		calls   int
+	}{
+		"an answer":       {"failover", &UnknownSku{}, 1},
+		"a failure":       {"failover", errBroken, 3},
+		"switched off":    {"", wireError(false, &breaker.Refused{Reason: breaker.ReasonSwitched}), 1},
+		"an open circuit": {"", wireError(true, &breaker.Refused{Reason: breaker.ReasonOpen}), 3},
+		"broadcast":       {"broadcast", &UnknownSku{}, 3},
+	} {
+		u := &under{}
+		r := &recording{BaseInvoker: *base.NewBaseInvoker(found("org.example.A", "x", "retries", constant.ClusterKey, test.cluster)), under: u, err: test.err}
+		inv := invocation.NewRPCInvocation("a", nil, nil)
+		inv.SetAttribute(guarded, true)
+		for range 3 {
+			if err := (attempt{}).Invoke(t.Context(), r, inv).Error(); err != test.err { //nolint:errorlint // the very error
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if len(u.order) != test.calls {
+			t.Errorf("%s: %d calls, want %d", name, len(u.order), test.calls)
+		}
 	}
 }
