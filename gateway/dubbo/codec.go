@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/weirmesh/weir/sdk/breaker"
 )
 
 // The frame of the Dubbo protocol: 16 bytes of header, then the body.
@@ -204,19 +206,20 @@ func readAnswer(r *reader, h header, body []byte, bigAsStrings bool) (answer, *c
 		var echo bool
 		a.closing, echo = r.attachments()
 		a.json = r.out[:len(a.json)]
-		if a.closing && !echo && kind == answerNullAttached {
-			thrown = emptyRefusal()
+		if a.closing && !echo && (kind == answerNullAttached || thrown != nil && thrown.Kind == kindException) {
+			thrown = leavingRefusal()
 		}
 	}
 	return a, thrown
 }
 
-// emptyRefusal is the problem of a call that dubbo-go refused in its own way: with
-// an answer of nothing, from a filter, while it is leaving. What a method answers,
-// nothing included, comes with the call's own attachments back.
-func emptyRefusal() *callError {
+// leavingRefusal is the problem of a call that dubbo-go refused while it is
+// leaving: with an answer of nothing, or with an error of the program's choice, by
+// a filter. What a method answers, nothing and errors included, comes with the
+// call's own attachments back.
+func leavingRefusal() *callError {
 	p := refusedProblem("the provider is leaving")
-	p.ran = true
+	p.notRun, p.ran = true, true
 	return p
 }
 
@@ -268,6 +271,7 @@ func statusProblem(status byte, message string) *callError {
 		p = problem(http.StatusGatewayTimeout, kindTimeout, "the provider ran out of time")
 	case statusThreadPoolIsEmpty:
 		p = refusedProblem("the provider has no thread left for the call")
+		p.notRun = true
 	case statusServiceNotFound:
 		p = notFound("the provider does not have the interface")
 		p.notRun = true
@@ -292,14 +296,25 @@ func notFound(detail string) *callError {
 }
 
 func refusedProblem(detail string) *callError {
-	p := problem(http.StatusServiceUnavailable, kindOverloaded, "%s", detail)
-	p.notRun = true
-	return p
+	return problem(http.StatusServiceUnavailable, kindOverloaded, "%s", detail)
 }
 
-// providerMessage knows by their words the refusals that Dubbo itself makes, for
-// which neither Java nor Go has codes. It returns nil for any other message.
+// refusedByWeir begins what governance says in a provider that refuses a call (see
+// sdk/dubbo), before the reason.
+const refusedByWeir = "weir refused the call ("
+
+// providerMessage knows by their words the refusals that Dubbo and Weir make
+// themselves, for which neither Java nor Go has codes. It returns nil for any
+// other message. Words prove nothing of whether the method ran: it may pass on
+// what another provider said to it.
 func providerMessage(message string) *callError {
+	if _, rest, ok := strings.Cut(message, refusedByWeir); ok {
+		reason, _, _ := strings.Cut(rest, ")")
+		if breaker.Reason(reason) == breaker.ReasonSwitched {
+			return problem(http.StatusServiceUnavailable, kindOpen, "the method is switched off at the provider")
+		}
+		return refusedProblem("the provider's own breaker or bulkhead refuses the call")
+	}
 	has := func(parts ...string) bool {
 		for _, part := range parts {
 			if !strings.Contains(message, part) {
@@ -327,7 +342,7 @@ func providerMessage(message string) *callError {
 	case has("thread pool is exhausted"), has("Thread pool is EXHAUSTED"), has("RejectedExecutionException"),
 		has("Failed to invoke method", "thread pool"), has("The service using threads greater than"):
 		return refusedProblem("the provider has no thread left for the call")
-	case has("being closed"), has("is closing, new request"), has("refused: the process is ending"):
+	case has("being closed"), has("is closing, new request"):
 		return refusedProblem("the provider is leaving")
 	}
 	return nil
@@ -347,6 +362,7 @@ func exceptionProblem(class, message string) *callError {
 		}
 		p = problem(http.StatusUnprocessableEntity, kindException, "%s", what)
 		p.Exception, p.Message = shorten(class), publicMessage(message)
+		p.business = ofService(class)
 	}
 	p.ran = true
 	return p
@@ -361,6 +377,17 @@ func dubboOwn(class string) bool {
 		return true
 	}
 	return strings.HasPrefix(class, "org.apache.dubbo.") || strings.HasPrefix(class, "com.alibaba.dubbo.")
+}
+
+// ofService reports whether a class is a service's own, and not one of Java's or
+// Dubbo's; as sdk/dubbo has it.
+func ofService(class string) bool {
+	for _, p := range []string{"java.", "javax.", "jakarta.", "org.apache.dubbo.", "com.alibaba.dubbo."} {
+		if strings.HasPrefix(class, p) {
+			return false
+		}
+	}
+	return class != ""
 }
 
 // publicMessage takes off an exception's message what would tell a caller of the

@@ -166,16 +166,22 @@ func (h *handler) guarded(ctx context.Context, x *exchange, r *http.Request) ([]
 	return h.fallback(c, p, key, keyed)
 }
 
-// classify says what a problem tells of the provider: that a caller's request is
-// wrong, or that the method threw, tells nothing.
+// classify says what a problem tells of the provider, as sdk/dubbo does: a wrong
+// request, a service's own exception and a switch tell nothing; an exception of
+// Java's or Dubbo's classes, which every plain Go error is, speaks against it.
 func classify(err error) breaker.Outcome {
 	var p *callError
 	if !errors.As(err, &p) {
 		return breaker.Failure
 	}
 	switch p.Kind {
-	case kindBadArgument, kindNotFound, kindException:
+	case kindBadArgument, kindNotFound, kindOpen:
 		return breaker.Ignored
+	case kindException:
+		if p.business {
+			return breaker.Ignored
+		}
+		return breaker.Failure
 	case kindTimeout:
 		return breaker.Timeout
 	case kindCanceled:

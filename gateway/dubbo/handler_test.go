@@ -390,6 +390,23 @@ func TestBreakerTakesNoOffenceAtExceptions(t *testing.T) {
 	}
 }
 
+func TestBreakerTakesErrorsSeriously(t *testing.T) {
+	p := startProvider(t, "a", func(w *wire, h header, _ []byte) {
+		var e encoder
+		e.b = appendInt(e.b, answerException)
+		e.object("java.lang.Throwable", "detailMessage") // which dubbo-go makes of every error
+		e.b = appendString(e.b, "no database")
+		w.write(hessian2, statusOK, h.id, e.b...)
+	})
+	set := breaker.NewSet(breaker.Config{Settings: governance.Rules{Breaker: &governance.Breaker{MinCalls: 5, ErrorPercent: 50}}})
+	defer set.Close()
+	h := openShop(t, Config{Breakers: set}, p).compile()
+	for range 5 {
+		want(t, ask(h, http.MethodPost), http.StatusUnprocessableEntity, "no database")
+	}
+	want(t, ask(h, http.MethodPost), http.StatusServiceUnavailable, "its circuit is open")
+}
+
 func TestTrace(t *testing.T) {
 	p := startProvider(t, "a", nil)
 	rec := recorder.NewReporter()
@@ -455,6 +472,17 @@ func TestRefusedWithNothing(t *testing.T) {
 	echo.Store(true)
 	want(t, ask(h, http.MethodPost), http.StatusOK, "null")
 	echo.Store(false)
+	leaving.mu.Lock()
+	leaving.answer = func(w *wire, h header, _ []byte) { // the program's own words
+		var e encoder
+		e.b = appendInt(e.b, answerExceptionAttached)
+		e.object("java.lang.Throwable", "detailMessage")
+		e.b = appendString(e.b, "shutting down")
+		e.b = appendAttachment(append(e.b, tagMapUntyped), "closing", "true")
+		w.write(hessian2, statusOK, h.id, append(e.b, tagEnd)...)
+	}
+	leaving.mu.Unlock()
+	want(t, ask(h, http.MethodPost), http.StatusServiceUnavailable, "the provider is leaving")
 	s.put(startProvider(t, "good", nil), registry.Details{})
 	waitFor(t, func() bool { return strings.Contains(ask(h, http.MethodPost).Body.String(), "good") })
 	for range 10 {

@@ -46,6 +46,9 @@ type callError struct {
 	Errors    []wrongPart `json:"errors,omitempty"`
 
 	Kind failureKind `json:"-"`
+	// business says that an exception is the service's own word, and speaks neither
+	// against the provider nor the way to it.
+	business bool
 	// notRun says that the method provably did not run.
 	notRun bool
 	// ran says that an answer came, so that the provider is alive and reachable.

@@ -121,7 +121,11 @@ func (c *tripleClient) callHessian(ctx context.Context, t *target, h http.Header
 		if text, err := url.PathUnescape(message); err == nil {
 			message = text
 		}
-		return answer{closing: closing}, grpcProblem(code, message), nil
+		p := grpcProblem(code, message)
+		if closing && resp.Trailer.Get("Generic") == "" && p.Kind == kindException {
+			p = leavingRefusal()
+		}
+		return answer{closing: closing}, p, nil
 	}
 	data, err := unwrap(body)
 	if err != nil {
@@ -131,7 +135,7 @@ func (c *tripleClient) callHessian(ctx context.Context, t *target, h http.Header
 	r.bigAsStrings = bigAsStrings
 	switch {
 	case closing && resp.Trailer.Get("Generic") == "" && (len(data) == 0 || len(data) == 1 && data[0] == tagNull):
-		return answer{closing: true}, emptyRefusal(), nil
+		return answer{closing: true}, leavingRefusal(), nil
 	case len(data) == 0: // void
 		r.out = append(r.out, "null"...)
 		return answer{json: r.out, closing: closing}, nil, nil
@@ -319,6 +323,7 @@ func grpcProblem(code int, message string) *callError {
 		return p
 	}
 	var p *callError
+	business := false
 	said := func(status int, kind failureKind, detail string) {
 		p = problem(status, kind, "%s", detail)
 		p.Message = publicMessage(message)
@@ -332,23 +337,28 @@ func grpcProblem(code int, message string) *callError {
 	case codeDeadlineExceeded:
 		p = problem(http.StatusGatewayTimeout, kindTimeout, "the provider ran out of time")
 	case codeNotFound:
+		business = true
 		said(http.StatusNotFound, kindException, "the method says that what was asked for is not there")
 	case codeAlreadyExists, codeAborted:
+		business = true
 		said(http.StatusConflict, kindException, "the method says that there is a conflict")
 	case codePermissionDenied:
+		business = true
 		said(http.StatusForbidden, kindException, "the provider does not permit the call")
 	case codeUnauthenticated:
+		business = true
 		said(http.StatusUnauthorized, kindException, "the provider asks who is calling")
 	case codeResourceExhausted:
 		said(http.StatusTooManyRequests, kindOverloaded, "the provider takes no more calls at present")
 	case codeUnavailable:
 		p = problem(http.StatusServiceUnavailable, kindOverloaded, "the provider says that it is not available")
 	case codeUnknown, codeBusiness, codeFailedPrecondition:
+		business = code == codeFailedPrecondition
 		said(http.StatusUnprocessableEntity, kindException, "the method failed")
 	default: // canceled, internal, data loss and what is not known
 		p = problem(http.StatusBadGateway, kindProviderError, "the provider answers with the status %d", code)
 	}
-	p.ran = true
+	p.ran, p.business = true, business
 	return p
 }
 
