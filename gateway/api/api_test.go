@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -321,17 +322,17 @@ func TestWhatIsWrongIsSaidAtItsPlaceAndChangesNothing(t *testing.T) { //nolint:t
 }
 
 // endless is a body that is as long as it is let.
-type endless struct{ left int64 }
+type endless struct{ left atomic.Int64 }
 
 func (e *endless) Read(p []byte) (int, error) {
-	if e.left <= 0 {
+	n := min(int64(len(p)), e.left.Load())
+	if n <= 0 {
 		return 0, io.EOF
 	}
-	n := min(int64(len(p)), e.left)
 	for i := range p[:n] {
 		p[i] = ' '
 	}
-	e.left -= n
+	e.left.Add(-n)
 	return int(n), nil
 }
 
@@ -342,13 +343,14 @@ func TestABodyOf100MegabytesIsRefused(t *testing.T) {
 		{"PUT", "/api/v1/routes/shop/cart"}, {"POST", "/api/v1/routes:apply"}, {"POST", "/api/v1/routes:plan"}, {"POST", "/api/v1/routes:explain"},
 	} {
 		for _, known := range []bool{true, false} {
-			body := &endless{left: 100 << 20}
+			body := &endless{}
+			body.left.Store(100 << 20)
 			req, err := http.NewRequestWithContext(t.Context(), c.method, f.server.URL+c.path, body)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if known {
-				req.ContentLength = body.left
+				req.ContentLength = 100 << 20
 			}
 			req.Header.Set("Authorization", "Bearer operator")
 			req.Header.Set("Weir-Reason", "test")
@@ -356,15 +358,15 @@ func TestABodyOf100MegabytesIsRefused(t *testing.T) {
 			resp, err := f.client.Do(req)
 			if err != nil {
 				// The server answered and closed while the client was still sending.
-				if body.left < 50<<20 {
-					t.Errorf("%s %s: %v, after %d bytes were left", c.method, c.path, err, body.left)
+				if body.left.Load() < 50<<20 {
+					t.Errorf("%s %s: %v, after %d bytes were left", c.method, c.path, err, body.left.Load())
 				}
 				continue
 			}
 			raw, _ := io.ReadAll(resp.Body)
 			_ = resp.Body.Close()
-			if resp.StatusCode != http.StatusRequestEntityTooLarge || body.left < 50<<20 {
-				t.Errorf("%s %s: %d %s, %d bytes left", c.method, c.path, resp.StatusCode, raw, body.left)
+			if resp.StatusCode != http.StatusRequestEntityTooLarge || body.left.Load() < 50<<20 {
+				t.Errorf("%s %s: %d %s, %d bytes left", c.method, c.path, resp.StatusCode, raw, body.left.Load())
 			}
 		}
 	}

@@ -317,6 +317,9 @@ func (c *change) swap(old, r *route) {
 // compileRoute reads a route whole. It is where a route that cannot be served is
 // found out.
 func compileRoute(v gateway.Version, dubbo Dubbo, registered bool) (*route, error) {
+	if v.Unreadable != "" {
+		return nil, &gateway.Error{Code: gateway.Invalid, Message: "this version of Weir cannot read it as it is stored (" + v.Unreadable + ")", Fix: "upgrade this gateway"}
+	}
 	if err := v.Route.Validate(); err != nil {
 		return nil, err
 	}
