@@ -99,7 +99,7 @@ func (m *mesh) publish(t *testing.T, name, document string) {
 	if err := os.WriteFile(path, []byte(document), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out := m.ask(t, "policy", "publish", "-f", path, "--reason", "end-to-end test", "--wait", "60s")
+	out := m.ask(t, "policy", "publish", "-f", path, "--reason", "end-to-end test", "--wait", "30s")
 	if !strings.Contains(out, "confirmed by 1 of 1") {
 		t.Errorf("weir policy publish: %s", out)
 	}
@@ -163,7 +163,7 @@ func TestSwitchIsConfirmedAndReleasesByItself(t *testing.T) {
 		t.Fatalf("%d pods of inventory, %v", len(pods), err)
 	}
 	const lasts = 15 * time.Second
-	out := theMesh.ask(t, "switch", "pull", "shop/inventory/"+reserve, "--for", lasts.String(), "--reason", "end-to-end test", "--wait", "60s")
+	out := theMesh.ask(t, "switch", "pull", "shop/inventory/"+reserve, "--for", lasts.String(), "--reason", "end-to-end test", "--wait", "30s")
 	pulled := time.Now()
 	if !strings.Contains(out, "confirmed by 2 of 2") {
 		t.Fatalf("weir switch pull: %s", out)

@@ -121,7 +121,7 @@ func keep(t *testing.T, name string) (check func()) {
 		if err := os.WriteFile(path, []byte(c[2]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		theMesh.ask(t, c[0], c[1], "-f", path, "--reason", "end-to-end test", "--wait", "60s")
+		theMesh.ask(t, c[0], c[1], "-f", path, "--reason", "end-to-end test", "--wait", "30s")
 	}
 	id := newID(t, 16)
 	if a := theMesh.through(t, http.MethodGet, "/"+name+"/cart/7", "", "traceparent", "00-"+id+"-00000000000000aa-01"); a.status != http.StatusOK {
