@@ -479,7 +479,15 @@ func TestWait(t *testing.T) {
 	if r := f.result(f.do("PUT", "/api/v1/routes/shop/a?wait=10ms", route("a", "")), 201); r.Served == nil || *r.Served || len(r.Gateways) != 0 {
 		t.Errorf("got %+v", r)
 	}
+	// The first gateway comes while somebody waits.
+	var first sync.WaitGroup
+	first.Go(func() {
+		if r := f.result(f.do("PUT", "/api/v1/routes/shop/a?wait=30s", route("a", "")), 200); r.Served == nil || !*r.Served || len(r.Gateways) == 0 {
+			t.Errorf("got %+v", r)
+		}
+	})
 	set(gateway.Node{Name: "g1", Revision: 1})
+	first.Wait()
 	set(gateway.Node{Name: "g2", Revision: 1})
 	r := f.result(f.do("PUT", "/api/v1/routes/shop/b?wait=10ms", route("b", "")), 201)
 	if r.Served == nil || *r.Served || len(r.Gateways) != 2 || r.Gateways[0].Current {

@@ -372,6 +372,10 @@ func (s *server) await(ctx context.Context, r *Result, wait time.Duration) error
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	nodes, err := s.store.WaitApplied(waiting, r.Revision)
+	for err == nil && len(nodes) == 0 && pause(waiting) {
+		// Nobody to wait for yet, as when everything starts at once.
+		nodes, err = s.store.WaitApplied(waiting, r.Revision)
+	}
 	if err != nil {
 		// It is written all the same; who serves it is what is not known.
 		r.Gateways = []Gateway{}
@@ -387,4 +391,16 @@ func (s *server) await(ctx context.Context, r *Result, wait time.Duration) error
 	})
 	r.Served = &served
 	return nil
+}
+
+// pause is between two looks for the first gateway; false means that ctx ended.
+func pause(ctx context.Context) bool {
+	t := time.NewTimer(200 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -25,23 +25,8 @@ func scanStored(row pgx.CollectableRow) (stored, error) {
 		return v, err
 	}
 	v.Created = v.Created.UTC()
-	v.Route, v.Unreadable = decode(key, v.document)
+	v.Route, v.Unreadable = gateway.DecodeStored(key, []byte(v.document))
 	return v, nil
-}
-
-// decode reads a document strictly: a field that is not known here, written by a
-// newer program, may well be the one that keeps strangers out.
-func decode(key gateway.Key, document string) (route gateway.Route, unreadable string) {
-	err := gateway.Decode([]byte(document), &route)
-	switch {
-	case err != nil:
-		unreadable = err.Error()
-	case route.Key() != key:
-		unreadable = fmt.Sprintf("the document is of route %s", route.Key())
-	default:
-		return route, ""
-	}
-	return gateway.Route{Namespace: key.Namespace, Name: key.Name}, unreadable
 }
 
 func scan(row pgx.CollectableRow) (gateway.Version, error) {

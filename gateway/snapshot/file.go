@@ -77,16 +77,11 @@ func decode(data []byte) (content, error) {
 	seen := make(map[gateway.Key]bool, len(raw.Routes))
 	for i, r := range raw.Routes {
 		v := r.Version
-		// As strictly as from the store: a newer program may have written what is
-		// not known here, and such a route is not to be served in part.
-		if err := gateway.Decode(r.Route, &v.Route); err != nil {
-			var key gateway.Key
-			if json.Unmarshal(r.Route, &key) != nil {
-				return content{}, fmt.Errorf("route %d has no key", i)
-			}
-			v.Route = gateway.Route{Namespace: key.Namespace, Name: key.Name}
-			v.Unreadable = err.Error()
+		var key gateway.Key
+		if err := json.Unmarshal(r.Route, &key); err != nil {
+			return content{}, fmt.Errorf("route %d has no key: %w", i, err)
 		}
+		v.Route, v.Unreadable = gateway.DecodeStored(key, r.Route)
 		if v.Deleted || v.Revision < 1 || v.Revision > c.Revision || seen[v.Route.Key()] {
 			return content{}, fmt.Errorf("route %s stands twice, or has no place in revision %d", v.Route.Key(), c.Revision)
 		}
