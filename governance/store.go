@@ -47,8 +47,8 @@ type PolicyStore interface {
 	Get(ctx context.Context, key Key) (Version, error)
 
 	// List returns what is in force (expired ones left out unless asked for) of a
-	// namespace, or of all when it is empty, sorted by key, and the version of the
-	// whole: the newest ever written.
+	// namespace, or of all when it is empty, sorted by key, 10,000 at most, and the
+	// version of the whole: the newest ever written.
 	List(ctx context.Context, q PolicyQuery) ([]Version, int64, error)
 
 	// Versions returns the versions of one policy, the newest first, deleted ones
@@ -58,7 +58,8 @@ type PolicyStore interface {
 	// Since returns the newest version of every policy that was written after the
 	// given version of the whole, in the order of their versions, deleted and
 	// expired ones included, and the version of the whole up to which that is
-	// everything. Since(ctx, 0) is everything there is. When version lies ahead of
+	// everything. A store may answer in parts: who wants all asks again from the
+	// version returned until it stays the same, beginning with 0. When version lies ahead of
 	// the store (another database, an older backup), the version returned is
 	// lower, and the caller starts over from 0.
 	Since(ctx context.Context, version int64) ([]Version, int64, error)

@@ -172,15 +172,19 @@ const putAwayAfter = 10 * time.Minute
 
 func (a *API) putAway(ctx context.Context) {
 	for pause(ctx, jitter(time.Minute)) {
-		for _, v := range a.hub.expired(a.cfg.Now().Add(-putAwayAfter)) {
-			_, err := a.store.Delete(ctx, v.Policy.Key(), v.Version, governance.Change{
-				Actor: "weir", Reason: "it expired at " + v.Policy.Expires.UTC().Format(time.RFC3339),
-			})
-			switch governance.CodeOf(err) {
-			case "", governance.Conflict, governance.NotFound: // another control plane, or a person, was first
-			default:
-				a.log.WarnContext(ctx, "an expired policy was not put away", "policy", v.Policy.Key().String(), "error", err)
-			}
+		a.putAwayExpired(ctx)
+	}
+}
+
+func (a *API) putAwayExpired(ctx context.Context) {
+	for _, v := range a.hub.expired(a.cfg.Now().Add(-putAwayAfter)) {
+		_, err := a.store.Delete(ctx, v.Policy.Key(), v.Version, governance.Change{
+			Actor: "weir", Reason: "it expired at " + v.Policy.Expires.UTC().Format(time.RFC3339),
+		})
+		switch governance.CodeOf(err) {
+		case "", governance.Conflict, governance.NotFound: // another control plane, or a person, was first
+		default:
+			a.log.WarnContext(ctx, "an expired policy was not put away", "policy", v.Policy.Key().String(), "error", err)
 		}
 	}
 }

@@ -6,3 +6,6 @@ var (
 	MaxWire     = maxWire
 	MaxInflated = maxInflated
 )
+
+// PutAwayExpired is what Run does every minute.
+var PutAwayExpired = (*API).putAwayExpired

@@ -111,18 +111,22 @@ func (h *hub) run(ctx context.Context) error {
 		case <-wake:
 			changed, now, err := h.store.Since(ctx, from)
 			if err == nil && now < from {
-				// The store went back. What is there now is what counts.
-				changed, now, err = h.store.Since(ctx, 0)
+				// The store went back. What is there now, all of it, is what counts.
+				changed, now, err = h.everything(ctx)
 				gathered, reset = nil, true
 			}
 			if err != nil {
 				return err
 			}
-			if now == from && h.at() >= 0 && !reset {
+			if now == from && len(changed) == 0 && h.at() >= 0 && !reset {
 				continue
 			}
+			token(wake) // there may be more: a store answers in parts
 			from, to = now, now
 			gathered = append(gathered, changed...)
+			if h.at() < 0 && len(changed) > 0 {
+				continue // the first time it is all, or nothing
+			}
 			wait := h.coalesce - time.Since(last)
 			if h.at() < 0 || wait <= 0 || h.urgent(changed) {
 				timer.Stop()
@@ -131,6 +135,17 @@ func (h *hub) run(ctx context.Context) error {
 				timer.Reset(wait)
 			}
 		}
+	}
+}
+
+// everything returns all there is.
+func (h *hub) everything(ctx context.Context) (all []governance.Version, at int64, err error) {
+	for {
+		part, to, err := h.store.Since(ctx, at)
+		if err != nil || to == at {
+			return all, at, err
+		}
+		all, at = append(all, part...), to
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/governance/api"
+	"github.com/weirmesh/weir/governance/governancetest"
+	"github.com/weirmesh/weir/governance/memory"
 )
 
 const onePath = "/api/v1/policies/shop/inventory.all"
@@ -257,5 +259,37 @@ func TestTheDescriptionIsWhole(t *testing.T) {
 		if doc.Paths[path][method].OperationID == "" {
 			t.Errorf("%s %s is not described", method, path)
 		}
+	}
+}
+
+func TestAnExpiredSwitchIsPutAwayLater(t *testing.T) {
+	t.Parallel()
+	clock := governancetest.NewClock()
+	k := start(t, api.Config{Store: memory.New(memory.Options{Now: clock.Now}), Now: clock.Now})
+	i := k.instance(inventory, "a").open()
+	i.next()
+	k.want(200, k.do(http.MethodPost, "/api/v1/switches", "operator", pull(reserve)))
+	set := i.next()
+	clock.Advance(2 * time.Minute)
+	api.PutAwayExpired(k.api, t.Context())
+	// It is no longer listed, and still told: instances hold it expired themselves,
+	// and what they are told changes with a version alone.
+	var list api.PolicyList
+	k.want(200, k.do(http.MethodGet, "/api/v1/switches", "viewer", nil)).into(t, &list)
+	if len(list.Items) != 0 {
+		t.Fatalf("listed %+v", list.Items)
+	}
+	if again := k.instance(inventory, "b").open().next(); again.Hash != set.Hash || len(again.Policies) != 1 {
+		t.Fatalf("got %+v", again)
+	}
+	clock.Advance(10 * time.Minute)
+	api.PutAwayExpired(k.api, t.Context())
+	if set := i.next(); len(set.Policies) != 0 || set.Version != 2 {
+		t.Fatalf("got %+v", set)
+	}
+	var versions struct{ Items []governance.Version }
+	k.want(200, k.do(http.MethodGet, "/api/v1/policies/shop/inventory.InventoryService.reserve.switch/versions", "viewer", nil)).into(t, &versions)
+	if v := versions.Items[0]; !v.Deleted || v.Actor != "weir" || !strings.Contains(v.Reason, "it expired at") {
+		t.Fatalf("%+v", v)
 	}
 }

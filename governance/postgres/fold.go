@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -131,6 +132,10 @@ func (s *Store) staged(ctx context.Context, tx pgx.Tx, before int64) ([]int64, m
 	for _, r := range reports {
 		for _, sample := range r.samples {
 			id, err := s.ids.of(ctx, tx, r.app, sample.Series)
+			if errors.Is(err, errTooManySeries) {
+				sample.Series = Overflow(sample.Series)
+				id, err = s.ids.of(ctx, tx, r.app, sample.Series)
+			}
 			if err != nil {
 				return nil, nil, err
 			}
@@ -292,8 +297,20 @@ type seriesName struct {
 
 func newSeriesIDs() *seriesIDs { return &seriesIDs{known: map[seriesName]int32{}} }
 
-// maxKnown bounds the memory that names take.
-const maxKnown = 200_000
+const (
+	// maxKnown bounds the memory that names take.
+	maxKnown = 200_000
+	// MaxSeries is how many series one application may have. What it counts in
+	// others is counted together, as Overflow.
+	MaxSeries = 5_000
+)
+
+var errTooManySeries = errors.New("too many series")
+
+// Overflow is the series in which those are counted together that are too many.
+func Overflow(s governance.Series) governance.Series {
+	return governance.Series{Command: "(other commands)", At: s.At}
+}
 
 // of returns the number of a series, giving it one if it has none. It is called
 // with mu held.
@@ -303,6 +320,11 @@ func (k *seriesIDs) of(ctx context.Context, tx pgx.Tx, app governance.App, sr go
 		return id, nil
 	}
 	name.app.Name, name.sr.Command = strings.Clone(app.Name), strings.Clone(sr.Command)
+	if sr != Overflow(sr) {
+		if err := k.room(ctx, tx, app, sr); err != nil {
+			return 0, err
+		}
+	}
 	var id int32
 	err := tx.QueryRow(ctx, `WITH new AS (
 			INSERT INTO governance.series (app_namespace, app_name, command, at, peer_namespace, peer_name)
@@ -318,4 +340,19 @@ func (k *seriesIDs) of(ctx context.Context, tx pgx.Tx, app governance.App, sr go
 	}
 	k.known[name] = id
 	return id, nil
+}
+
+// room returns errTooManySeries for a new series of an application that has as
+// many as it may.
+func (k *seriesIDs) room(ctx context.Context, tx pgx.Tx, app governance.App, sr governance.Series) error {
+	var exists bool
+	var have int
+	err := tx.QueryRow(ctx, `SELECT
+			EXISTS (SELECT FROM governance.series WHERE app_namespace = $1 AND app_name = $2 AND command = $3 AND at = $4 AND peer_namespace = $5 AND peer_name = $6),
+			(SELECT count(*) FROM governance.series WHERE app_namespace = $1 AND app_name = $2)`,
+		app.Namespace, app.Name, sr.Command, string(sr.At), sr.Peer.Namespace, sr.Peer.Name).Scan(&exists, &have)
+	if err != nil || exists || have < MaxSeries {
+		return err
+	}
+	return errTooManySeries
 }

@@ -168,14 +168,23 @@ func (s *Store) List(ctx context.Context, q governance.PolicyQuery) ([]governanc
 			AND ($2 = '' OR (v.app_namespace = $2 AND v.app_name = $3))
 			AND ($4 = '' OR v.kind = $4)
 			AND ($5 OR v.expires IS NULL OR v.expires > $6)
-		ORDER BY v.namespace COLLATE "C", v.name COLLATE "C"`,
-		q.Namespace, q.App.Namespace, q.App.Name, string(q.Kind), q.Expired, s.now())
+		ORDER BY v.namespace COLLATE "C", v.name COLLATE "C" LIMIT $7`,
+		q.Namespace, q.App.Namespace, q.App.Name, string(q.Kind), q.Expired, s.now(), maxPolicies)
 	return out, version, fail(ctx, err, "list policies")
 }
 
+// Bounds of one answer.
+const (
+	maxPolicies = 10_000
+	sincePage   = 5_000
+)
+
 // Since implements governance.PolicyStore.
 func (s *Store) Since(ctx context.Context, version int64) ([]governance.Version, int64, error) {
-	out, now, err := s.heads(ctx, "WHERE p.version > $1 ORDER BY p.version", version)
+	out, now, err := s.heads(ctx, "WHERE p.version > $1 ORDER BY p.version LIMIT $2", version, sincePage)
+	if len(out) == sincePage {
+		now = out[sincePage-1].Version // up to here it is everything
+	}
 	return out, now, fail(ctx, err, "read policies")
 }
 

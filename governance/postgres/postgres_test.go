@@ -205,3 +205,72 @@ func report(instance string, seq int64, at time.Time) governance.Report {
 		{Series: reserve, Second: at.Unix(), Counts: governance.Counts{Success: 1}, State: governance.StateClosed},
 	}}
 }
+
+func TestTooManySeriesAreCountedTogether(t *testing.T) {
+	t.Parallel()
+	clock := governancetest.NewClock()
+	s, pool := open(t, clock)
+	// As many as there may be, but for one.
+	if _, err := pool.Exec(t.Context(), `INSERT INTO governance.series (app_namespace, app_name, command, at, peer_namespace, peer_name)
+		SELECT $1, $2, 'c' || n, 'provider', '', '' FROM generate_series(2, $3) n`, app.Namespace, app.Name, postgres.MaxSeries); err != nil {
+		t.Fatal(err)
+	}
+	r := report("a", 1, clock.Now())
+	for _, command := range []string{"c2", "new 1", "new 2"} {
+		sample := r.Samples[0]
+		sample.Command = command
+		r.Samples = append(r.Samples, sample)
+	}
+	if err := s.Append(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	begin := clock.Now()
+	clock.Advance(5 * time.Minute)
+	if err := s.Fold(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for sr, want := range map[governance.Series]int64{reserve: 1, {Command: "c2", At: governance.Provider}: 1, {Command: "new 1", At: governance.Provider}: 0, postgres.Overflow(reserve): 2} {
+		got, err := s.Series(t.Context(), governance.SeriesQuery{App: app, Series: sr, From: begin, To: begin.Add(time.Minute), Step: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls := int64(0)
+		for _, p := range got.Points {
+			calls += p.Counts.Success
+		}
+		if calls != want {
+			t.Errorf("%s: %d calls, want %d", sr.Command, calls, want)
+		}
+	}
+}
+
+func TestPoliciesAreReadInParts(t *testing.T) {
+	t.Parallel()
+	s, pool := open(t, governancetest.NewClock())
+	const n = 5_003
+	if _, err := pool.Exec(t.Context(), `WITH v AS (
+			INSERT INTO governance.policy_version (version, namespace, name, kind, app_namespace, app_name, deleted, created, actor, reason, document)
+			SELECT n, 'shop', 'p' || n, 'policy', 'shop', 'inventory', false, now(), 'a', 'b',
+				json_build_object('namespace', 'shop', 'name', 'p' || n, 'kind', 'policy', 'target', json_build_object('app', 'shop/inventory', 'at', 'provider'), 'timeout', '1s')
+			FROM generate_series(1, $1) n RETURNING namespace, name, version)
+		INSERT INTO governance.policy SELECT * FROM v`, n); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(t.Context(), "UPDATE governance.counter SET version = $1", n); err != nil {
+		t.Fatal(err)
+	}
+	got, at := 0, int64(0)
+	for {
+		part, to, err := s.Since(t.Context(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got += len(part); to == at {
+			break
+		}
+		at = to
+	}
+	if got != n || at != n {
+		t.Fatalf("read %d policies up to version %d, want %d", got, at, n)
+	}
+}
