@@ -64,7 +64,7 @@ func (e *endpoint) drain() {
 	e.drained.Store(true)
 }
 
-// restFor is how long an endpoint that refused a call, or broke its connection, is
+// restFor is how long an endpoint that refused a call, or could not be reached, is
 // passed over where there are others. One that fails fast has few calls under way
 // and would draw the more to it.
 const restFor = time.Second

@@ -400,7 +400,7 @@ func (h *handler) try(ctx context.Context, e *endpoint, x *exchange, r *http.Req
 		p = h.failed(ctx, e, err)
 	}
 	if p != nil {
-		if p.Kind == kindOverloaded || p.Kind == kindBroken {
+		if p.Kind == kindOverloaded || p.Kind == kindBroken || p.Kind == kindUnreachable {
 			e.rest()
 		}
 		return nil, p
