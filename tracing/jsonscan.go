@@ -55,11 +55,11 @@ func (p *scanner) peek() byte {
 
 // open reads the bracket that begins an array or object.
 func (p *scanner) open(c byte) bool {
-	switch got := p.peek(); {
-	case got == c:
+	switch p.peek() {
+	case c:
 		p.i++
 		return true
-	case got == 0:
+	case 0:
 		p.malformed()
 	default:
 		p.fail(malformed) // what gson calls "Expected BEGIN_OBJECT", Zipkin calls this
@@ -278,21 +278,20 @@ func (p *scanner) quoted() string {
 
 // escaped reads on from the first backslash of a string.
 func (p *scanner) escaped(start, i int) string {
-	b := append(p.buf[:0], p.s[start:i]...)
+	b := p.buf[:0]
+	b = append(b, p.s[start:i]...)
 	defer func() { p.buf = b[:0] }()
 	for i < len(p.s) {
 		c := p.s[i]
-		switch c {
-		case '"':
+		if c == '"' {
 			p.i = i + 1
 			return string(b)
-		default:
-			b = append(b, c)
-			i++
-			continue
-		case '\\':
 		}
 		i++
+		if c != '\\' {
+			b = append(b, c)
+			continue
+		}
 		if i >= len(p.s) {
 			break
 		}

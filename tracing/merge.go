@@ -104,7 +104,7 @@ func compareForMerge(a, b Span) int {
 	return cmp.Or(
 		cmp.Compare(a.ID, b.ID),
 		cmp.Compare(rank(&a), rank(&b)),
-		compareEndpoints(a.Local, b.Local),
+		compareEndpoints(&a.Local, &b.Local),
 		compareRest(&a, &b),
 	)
 }
@@ -119,7 +119,7 @@ func rank(s *Span) int {
 	return 1
 }
 
-func compareEndpoints(a, b Endpoint) int {
+func compareEndpoints(a, b *Endpoint) int {
 	if a.IsZero() != b.IsZero() {
 		if a.IsZero() {
 			return -1
@@ -153,7 +153,7 @@ func compareRest(a, b *Span) int {
 		cmp.Compare(b.ParentID, a.ParentID),
 		strings.Compare(b.Name, a.Name),
 		cmp.Compare(a.Local.Port, b.Local.Port),
-		compareEndpoints(a.Remote, b.Remote),
+		compareEndpoints(&a.Remote, &b.Remote),
 		cmp.Compare(a.Remote.Port, b.Remote.Port),
 		cmp.Compare(a.TraceID.High, b.TraceID.High),
 		slices.CompareFunc(a.Annotations, b.Annotations, compareAnnotations),

@@ -71,7 +71,7 @@ type Endpoint struct {
 }
 
 // IsZero reports whether nothing is known of the endpoint.
-func (e Endpoint) IsZero() bool { return e == Endpoint{} }
+func (e *Endpoint) IsZero() bool { return *e == Endpoint{} }
 
 // setIP sets the field of the address's family, as Zipkin does whichever field
 // the sender used; what is no address is passed over.

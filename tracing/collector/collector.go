@@ -166,7 +166,7 @@ func (c *Collector) refuse(w http.ResponseWriter, r *http.Request, no *refusal) 
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(no.status)
-	fmt.Fprint(w, no.text)
+	fmt.Fprint(w, no.text) //nolint:gosec // plain text, and said to be
 }
 
 // sender is the address that a request came from, without its port.
@@ -278,8 +278,6 @@ func (c *Collector) buffer() *bytes.Buffer {
 	return b
 }
 
-var errLimit = errors.New("over the limit")
-
 // fill reads a body into a buffer, taking of the budget as it grows.
 func fill(b *bytes.Buffer, from io.Reader, limit int64, held *holding, over func() *refusal) *refusal {
 	for {
@@ -339,9 +337,9 @@ func decode(contentType string, body []byte) ([]tracing.Span, error) {
 	case len(body) == 0 || len(trimmed) == 0 || string(trimmed) == "[]":
 		return nil, nil
 	case trimmed[0] != '[' && !tracing.LooksLikeProto(body):
-		return nil, errors.New("Expected a " + format + " encoded list\n") //nolint:revive,staticcheck // Zipkin's words
+		return nil, &tracing.Error{Code: tracing.Invalid, Message: "Expected a " + format + " encoded list\n"}
 	case format == "JSON_V2" && tracing.LooksLikeV1(body):
-		return nil, errors.New("Expected a JSON_V2 encoded list, but received: JSON_V1\n") //nolint:revive,staticcheck // Zipkin's words
+		return nil, &tracing.Error{Code: tracing.Invalid, Message: "Expected a JSON_V2 encoded list, but received: JSON_V1\n"}
 	}
 	return read(body)
 }
@@ -413,7 +411,7 @@ func (c *Collector) Run(ctx context.Context) error {
 		var t *time.Timer
 		switch {
 		case ctx.Err() != nil || errors.Is(err, spool.ErrClosed):
-			return nil
+			return nil //nolint:nilerr // that is the end that was asked for
 		case err != nil:
 			if attempt == 0 {
 				c.cfg.Log.WarnContext(ctx, "cannot replay the spool now, and will try again", "error", err)

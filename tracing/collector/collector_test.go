@@ -289,7 +289,7 @@ func counter(t *testing.T, reg *prometheus.Registry, name string) prometheus.Col
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "sum"})
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "sum", Help: "The sum of a metric."})
 	for _, f := range families {
 		if f.GetName() == name {
 			for _, m := range f.GetMetric() {

@@ -73,7 +73,7 @@ func (s *Store) Write(ctx context.Context, spans []tracing.Span) error {
 	}
 	if q.writers < s.cfg.Writers && (q.writers == 0 || q.spans >= s.cfg.MaxBatch) {
 		q.writers++
-		go s.writer()
+		go s.writer() //nolint:gosec // what it writes is of many requests, and must not end with one
 	}
 	q.mu.Unlock()
 	select {

@@ -81,7 +81,7 @@ func serveChild(text string) error {
 		fmt.Fprintln(w, n)
 	})
 	fmt.Println(l.Addr())
-	return http.Serve(l, mux) //nolint:gosec // it lives as long as a test
+	return http.Serve(l, mux)
 }
 
 // process is a running child.

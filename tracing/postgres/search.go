@@ -167,7 +167,7 @@ type sampled struct {
 // sample returns the newest fragments, and whether they are all there are.
 func (x *search) sample(ctx context.Context) (out []sampled, complete bool, err error) {
 	for s := x.slices(); s.next(); {
-		rows, err := x.store.pool.Query(ctx, x.sql("at, trace, terms, longest", s, nil, candidate{s.hi, math.MaxInt64}, sampleRows-len(out)), pgx.QueryExecModeDescribeExec) //nolint:rowserrcheck // CollectRows does
+		rows, err := x.store.pool.Query(ctx, x.sql("at, trace, terms, longest", s, nil, candidate{s.hi, math.MaxInt64}, sampleRows-len(out)), pgx.QueryExecModeDescribeExec)
 		if err != nil {
 			return nil, false, err
 		}

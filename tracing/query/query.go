@@ -170,7 +170,7 @@ func writeJSON(w http.ResponseWriter, body []byte) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	_, _ = w.Write(body) // nobody is left to be told
+	_, _ = w.Write(body) //nolint:gosec // JSON, and said to be; nobody is left to be told
 	return nil
 }
 
@@ -298,7 +298,8 @@ func (a *API) parse(v url.Values) (q tracing.Query, err error) {
 	if q.Limit > a.cfg.MaxLimit {
 		return q, invalid("limit > " + strconv.Itoa(a.cfg.MaxLimit))
 	}
-	return q, q.Normalize()
+	err = q.Normalize()
+	return q, err
 }
 
 func (a *API) search(w http.ResponseWriter, r *http.Request) error {

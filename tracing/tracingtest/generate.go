@@ -6,8 +6,10 @@ package tracingtest
 import (
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/weirmesh/weir/tracing"
@@ -96,7 +98,8 @@ func (g *Generator) Bodies(n, size int) [][]tracing.Span {
 	for made := 0; made < n; {
 		for _, s := range g.Trace() {
 			made++
-			list := append(waiting[s.Local.Service], s)
+			list := waiting[s.Local.Service]
+			list = append(list, s)
 			if len(list) == size {
 				out = append(out, list)
 				list = nil
@@ -183,7 +186,7 @@ func (g *Generator) tags(own tracing.Endpoint, path string) []tracing.Tag {
 		{Key: "customer.tier", Value: []string{"gold", "silver", "none"}[g.rand.IntN(3)]},
 		{Key: "http.method", Value: "GET"},
 		{Key: "http.status_code", Value: status},
-		{Key: "http.url", Value: fmt.Sprintf("http://%s:%d%s?order=%d&trace=1", own.Service, own.Port, path, order)},
+		{Key: "http.url", Value: fmt.Sprintf("http://%s%s?order=%d&trace=1", net.JoinHostPort(own.Service, strconv.Itoa(int(own.Port))), path, order)},
 		{Key: "http.path", Value: path},
 		{Key: "net.peer", Value: fmt.Sprintf("10.244.%d.%d:%d", g.rand.IntN(30), g.rand.IntN(250), 30000+g.rand.IntN(20000))},
 		{Key: "thread", Value: fmt.Sprintf("worker-%d", g.rand.IntN(64))},
