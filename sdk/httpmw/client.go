@@ -217,9 +217,12 @@ func (c *client) standIn(answer *standIn, r *http.Request, span zipkin.Span, cir
 // follow ends the call with its body.
 func (c *client) follow(r *http.Request, resp *http.Response, span zipkin.Span, circuit *breaker.Circuit, call *breaker.Call) io.ReadCloser {
 	b := &body{ReadCloser: resp.Body}
-	key, keyed := cacheKey(r)
-	if keyed && resp.StatusCode == http.StatusOK && circuit.Keeps() && resp.ContentLength <= maxKept {
-		b.keep = new(bytes.Buffer)
+	key := ""
+	if circuit.Keeps() && resp.StatusCode == http.StatusOK && resp.ContentLength <= maxKept {
+		var keyed bool
+		if key, keyed = cacheKey(r); keyed {
+			b.keep = new(bytes.Buffer)
+		}
 	}
 	b.end = func(err error) {
 		if o := call.Done(err); o == breaker.Success && b.keep != nil && b.whole {

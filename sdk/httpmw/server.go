@@ -146,9 +146,12 @@ func (s *server) serve(out *writer, r *http.Request, span zipkin.Span, circuit *
 	// A panic passes by; what it leaves is a failure.
 	defer call.End(breaker.Failure)
 	r = r.WithContext(call.Context())
-	key, keyed := cacheKey(r)
-	if keyed && circuit.Keeps() {
-		out.keep = new(bytes.Buffer)
+	key := ""
+	if circuit.Keeps() {
+		var keyed bool
+		if key, keyed = cacheKey(r); keyed {
+			out.keep = new(bytes.Buffer)
+		}
 	}
 	out.onFailure = func() bool { return s.standIn(out, r, span, circuit) }
 	out.onHijack = func() { call.End(breaker.Success) } // what follows is no call any more

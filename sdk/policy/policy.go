@@ -23,6 +23,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/weirmesh/weir/governance"
 )
@@ -207,9 +208,9 @@ func (c *Client) Status() Status {
 }
 
 // AddCalls declares that this instance calls another application. The next
-// report tells the control plane.
+// report tells the control plane. An App that can be none is left out.
 func (c *Client) AddCalls(app governance.App) {
-	if app.Namespace == "" || app.Name == "" {
+	if !validApp(app) {
 		return
 	}
 	c.mu.Lock()
@@ -222,6 +223,17 @@ func (c *Client) AddCalls(app governance.App) {
 	if !known {
 		c.changed()
 	}
+}
+
+// validApp leaves out what a control plane would refuse, and the stream with it.
+func validApp(app governance.App) bool {
+	for _, part := range []string{app.Namespace, app.Name} {
+		if part == "" || len(part) > governance.MaxNameLength || !utf8.ValidString(part) ||
+			strings.ContainsFunc(part, func(c rune) bool { return c <= ' ' || c == '/' || c == 0x7f }) {
+			return false
+		}
+	}
+	return true
 }
 
 // NewCalls returns all applications that this instance calls when the control

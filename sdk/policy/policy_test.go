@@ -99,6 +99,28 @@ func (b *bench) sets() [][]string {
 	return slices.Clone(b.applied)
 }
 
+// heard returns how far ahead the last set had the control plane's clock, and how
+// many changes were told.
+func (b *bench) heard() (offset time.Duration, changed int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.offset, b.changed
+}
+
+// forget forgets the sets.
+func (b *bench) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.applied = nil
+}
+
+// failing makes the engine refuse every set; nil ends that.
+func (b *bench) failing(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fail = err
+}
+
 func (b *bench) make() {
 	b.t.Helper()
 	c, err := policy.New(b.cfg)
@@ -146,10 +168,11 @@ func TestStreamBringsEveryChange(t *testing.T) {
 			t.Fatalf("sets are %v", got)
 		}
 		s := b.client.Status()
-		if s.Applied.Version != 2 || s.Source != policy.FromStream || !s.Connected || s.Problem != "" || s.Sets != 3 || b.changed != 3 {
-			t.Errorf("%+v, %d changes told", s, b.changed)
+		offset, changed := b.heard()
+		if s.Applied.Version != 2 || s.Source != policy.FromStream || !s.Connected || s.Problem != "" || s.Sets != 3 || changed != 3 {
+			t.Errorf("%+v, %d changes told", s, changed)
 		}
-		if s.Offset != time.Hour || b.offset != time.Hour {
+		if s.Offset != time.Hour || offset != time.Hour {
 			t.Errorf("the control plane's clock is an hour ahead, not %s", s.Offset)
 		}
 		i := b.mesh.Instances()
@@ -195,11 +218,12 @@ func TestFileBeforeTheFirstDial(t *testing.T) {
 		b.stop()
 
 		b.mesh.Down()
-		b.applied = nil
+		b.forget()
 		b.start()
 		s := b.client.Status()
-		if got := b.sets(); len(got) != 1 || !slices.Equal(got[0], []string{"orders.all"}) || b.offset != -time.Minute {
-			t.Fatalf("without a control plane the sets are %v, offset %s", got, b.offset)
+		offset, _ := b.heard()
+		if got := b.sets(); len(got) != 1 || !slices.Equal(got[0], []string{"orders.all"}) || offset != -time.Minute {
+			t.Fatalf("without a control plane the sets are %v, offset %s", got, offset)
 		}
 		if s.Source != policy.FromFile || s.Applied.Version != 1 || s.Connected || !strings.Contains(s.Problem, "503") {
 			t.Errorf("%+v", s)
@@ -220,7 +244,7 @@ func TestFileBeforeTheFirstDial(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.mesh.Down()
-		b.applied = nil
+		b.forget()
 		b.start()
 		if got := b.sets(); len(got) != 0 || !strings.Contains(b.log.String(), "checksum is wrong") {
 			t.Errorf("sets %v of a bad file; log:\n%s", got, b.log)
@@ -247,18 +271,19 @@ func TestRefusalKeepsWhatHolds(t *testing.T) {
 			{"a policy at fault", func() { forge(1, 5, governance.Version{Policy: bad, Version: 5}) }, "shop/orders.all", "timeout"},
 			{"a later wire", func() { forge(2, 6) }, "", "update the SDK"},
 			{"older than what holds", func() { forge(1, 0) }, "", "older than 1"},
-			{"the engine says no", func() { b.fail = errors.New("no"); forge(1, 7); b.fail = nil }, "", "no"},
+			{"the engine says no", func() { b.failing(errors.New("no")); forge(1, 7); b.failing(nil) }, "", "no"},
 			{"no set at all", func() { b.mesh.SendRaw("event: policies\ndata: []\n\n"); synctest.Wait() }, "", "cannot be read"},
 		} {
-			before := b.changed
+			_, before := b.heard()
 			tt.do()
 			s := b.client.Status()
+			_, after := b.heard()
 			r := s.Applied.Refused
 			if r == nil || r.Policy != tt.policy || !strings.Contains(r.Reason, tt.reason) {
 				t.Errorf("%s: refused is %+v", tt.name, r)
 			}
-			if s.Applied.Version != 1 || len(b.sets()) != 1 || b.changed != before+1 {
-				t.Errorf("%s: %+v is in force, %d told", tt.name, s.Applied, b.changed-before)
+			if s.Applied.Version != 1 || len(b.sets()) != 1 || after != before+1 {
+				t.Errorf("%s: %+v is in force, %d told", tt.name, s.Applied, after-before)
 			}
 		}
 		b.mesh.Forge(nil)
@@ -469,6 +494,9 @@ func TestCallsAreDeclared(t *testing.T) {
 		pricing := governance.App{Namespace: "shop", Name: "pricing"}
 		b.client.AddCalls(pricing)
 		b.client.AddCalls(pricing)
+		for _, bad := range []governance.App{{}, {Name: "x"}, {Namespace: "a b", Name: "x"}, {Namespace: "a", Name: "x/y"}, {Namespace: "a", Name: strings.Repeat("x", 300)}} {
+			b.client.AddCalls(bad)
+		}
 		if got := b.client.NewCalls(); !slices.Equal(got, []governance.App{inventory, pricing}) {
 			t.Errorf("new are %v", got)
 		}

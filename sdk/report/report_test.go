@@ -161,9 +161,11 @@ func TestAcknowledgementIsPrompt(t *testing.T) {
 		if len(got) != 3 || len(got[2].Calls) != 1 {
 			t.Errorf("of the call it knows %+v", got)
 		}
+		b.mu.Lock()
 		if len(b.answers) != 3 || b.answers[0].Hash == "" {
 			t.Errorf("answers are %+v", b.answers)
 		}
+		b.mu.Unlock()
 		// Now and then it is heard although there is nothing to tell.
 		pass(3 * time.Minute)
 		if n := len(b.mesh.Reports()); n < 5 || n > 6 {
@@ -196,6 +198,7 @@ func TestSameReportUntilAccepted(t *testing.T) {
 		if s := b.reporter.Stats(); s.Problem != "" || s.Sent != 2 {
 			t.Errorf("%+v", s)
 		}
+		b.stop()
 		if n := strings.Count(b.log.String(), "level=WARN"); n != 1 {
 			t.Errorf("%d warnings:\n%s", n, b.log.String())
 		}
