@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/pflag"
 
 	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
+	governancepg "github.com/weirmesh/weir/governance/postgres"
 	"github.com/weirmesh/weir/internal/access"
 	accessapi "github.com/weirmesh/weir/internal/access/api"
 	accesspg "github.com/weirmesh/weir/internal/access/postgres"
@@ -29,16 +31,22 @@ type ControlConfig struct {
 	Cluster
 	// Listen is host:port of the APIs and the console.
 	Listen string
+	// History says how long what instances reported is kept.
+	History governancepg.Retention
 }
 
 // ControlDefaults returns the settings that hold when nothing is said.
 func ControlDefaults() *ControlConfig {
-	return &ControlConfig{Base: baseDefaults(":9001"), Cluster: clusterDefaults(), Listen: fmt.Sprintf(":%d", ControlPort)}
+	return &ControlConfig{Base: baseDefaults(":9001"), Cluster: clusterDefaults(), Listen: fmt.Sprintf(":%d", ControlPort), History: governancepg.Retention{}.WithDefaults()}
 }
 
 // Flags binds the settings to flags.
 func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Listen, ControlListen, c.Listen, "address of the APIs and the console")
+	fs.DurationVar(&c.History.Instances, "history-seconds", c.History.Instances, "how long metrics of instances are kept by the second, at least 26h")
+	fs.DurationVar(&c.History.Apps10s, "history-10s", c.History.Apps10s, "how long metrics of applications are kept by 10 s")
+	fs.DurationVar(&c.History.Apps1m, "history-minutes", c.History.Apps1m, "how long metrics of applications are kept by the minute")
+	fs.DurationVar(&c.History.Events, "history-events", c.History.Events, "how long events of circuits, policies and instances are kept")
 	c.Database.flags(fs)
 	c.Cluster.flags(fs)
 	c.Base.flags(fs)
@@ -46,7 +54,20 @@ func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
 
 // Validate reports everything that is wrong with the settings by themselves.
 func (c *ControlConfig) Validate() error {
-	return errors.Join(CheckListen(ControlListen, c.Listen), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
+	return errors.Join(CheckListen(ControlListen, c.Listen), checkHistory(c.History), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
+}
+
+// checkHistory wants each kind kept for an hour at least: less is a mistyped unit.
+func checkHistory(r governancepg.Retention) error {
+	for _, d := range []struct {
+		flag string
+		keep time.Duration
+	}{{"history-seconds", r.Instances}, {"history-10s", r.Apps10s}, {"history-minutes", r.Apps1m}, {"history-events", r.Events}} {
+		if d.keep < time.Hour {
+			return fmt.Errorf("--%s %s keeps next to nothing: give at least 1h, such as 168h for a week", d.flag, d.keep)
+		}
+	}
+	return nil
 }
 
 // Host returns what runs the role alone.
@@ -56,7 +77,7 @@ func (c *ControlConfig) Host(lookup func(string) (string, bool)) *Host {
 		if err != nil {
 			return nil, err
 		}
-		deps := ControlDeps{Env: env, DatabaseURL: c.DatabaseURL, Password: func(password string) {
+		deps := ControlDeps{Env: env, DatabaseURL: c.DatabaseURL, History: c.History, Password: func(password string) {
 			env.Log.WarnContext(ctx, "made the first account: change its password", "account", AdminAccount, "password", password)
 		}}
 		if hub == nil {
@@ -82,6 +103,9 @@ type Registry interface {
 type ControlDeps struct {
 	Env
 	DatabaseURL string
+	// History says how long what instances reported is kept; zero fields have the
+	// defaults.
+	History governancepg.Retention
 	// Registry tells the applications; nil where there is no cluster.
 	Registry Registry
 	// Reviewer tells whose the tokens of pods are; nil where there is no cluster.
