@@ -16,6 +16,9 @@ func Train(ctx context.Context, s *Store) error {
 	return err
 }
 
+// KnowAtMost bounds how many rows of tracing.dirty the linker knows at once.
+func KnowAtMost(s *Store, rows int) { s.link.most = rows }
+
 // Waiting is how many spans wait to be written.
 func Waiting(s *Store) int {
 	s.queue.mu.Lock()

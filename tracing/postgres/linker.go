@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ const (
 	microsPerMinute = 60 * 1_000_000
 	linkAtOnce      = 500       // traces in one transaction
 	maxDirty        = 1_000_000 // known at once; beyond, the oldest are linked unasked
+	maxDirtyRows    = 20_000    // of tracing.dirty, known at once
 	lease           = 30 * time.Second
 )
 
@@ -39,11 +41,13 @@ const (
 type linker struct {
 	store *Store
 	token int64
+	most  int // rows of tracing.dirty that are known at once
 
 	mu     sync.Mutex
 	rows   map[int64]*dirtyRow
 	traces map[int64]*dirtyTrace
 	ready  []int64 // traces whose time has come, the longest waiting first
+	beyond bool    // there may be rows that were not known for want of room
 }
 
 // dirtyRow is a row of tracing.dirty: a batch, and what is left of its traces.
@@ -58,7 +62,7 @@ type dirtyTrace struct {
 func newLinker(s *Store) *linker {
 	var raw [8]byte
 	_, _ = rand.Read(raw[:]) // never fails
-	l := &linker{store: s, token: int64(binary.LittleEndian.Uint64(raw[:])>>2) + 1}
+	l := &linker{store: s, most: maxDirtyRows, token: int64(binary.LittleEndian.Uint64(raw[:])>>2) + 1}
 	l.reset()
 	return l
 }
@@ -88,7 +92,7 @@ func (s *Store) LinkDue(ctx context.Context) (more bool, err error) {
 	}
 	s.metrics.linked.Add(float64(n))
 	s.metrics.dirty.Set(float64(len(l.traces)))
-	return len(l.ready) > 0, nil
+	return len(l.ready) > 0 || l.beyond && n > 0, nil
 }
 
 // claim takes or renews the token.
@@ -151,9 +155,10 @@ func (l *linker) round(ctx context.Context) (linked int, err error) {
 	return len(due), tx.Commit(ctx)
 }
 
-// load reads the rows of tracing.dirty that are not known yet.
+// load reads the rows of tracing.dirty that are not known yet, the oldest first
+// and no more than fit into memory.
 func (l *linker) load(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, "SELECT id FROM tracing.dirty")
+	rows, err := tx.Query(ctx, "SELECT id FROM tracing.dirty ORDER BY id LIMIT $1", l.most)
 	if err != nil {
 		return err
 	}
@@ -161,22 +166,32 @@ func (l *linker) load(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
+	l.beyond = len(ids) == l.most
 	var news []int64
 	for _, id := range ids {
-		if l.rows[id] == nil {
+		if l.rows[id] == nil && len(l.rows)+len(news) < l.most {
 			news = append(news, id)
 		}
 	}
-	if len(news) == 0 {
-		return nil
+	_, err = l.know(ctx, tx, news)
+	return err
+}
+
+// know reads rows of tracing.dirty by their ids, and returns how many there are.
+func (l *linker) know(ctx context.Context, tx pgx.Tx, ids []int64) (int, error) {
+	if len(ids) == 0 {
+		return 0, nil
 	}
-	if rows, err = tx.Query(ctx, "SELECT id, seen, traces FROM tracing.dirty WHERE id = ANY($1) ORDER BY seen, id", news); err != nil {
-		return err
+	rows, err := tx.Query(ctx, "SELECT id, seen, traces FROM tracing.dirty WHERE id = ANY($1) ORDER BY seen, id", ids)
+	if err != nil {
+		return 0, err
 	}
+	n := 0
 	var id int64
 	var seen time.Time
 	var traces []int64
 	_, err = pgx.ForEachRow(rows, []any{&id, &seen, &traces}, func() error {
+		n++
 		row := &dirtyRow{left: make(map[int64]struct{}, len(traces))}
 		l.rows[id] = row
 		for _, t := range traces {
@@ -197,7 +212,7 @@ func (l *linker) load(ctx context.Context, tx pgx.Tx) error {
 		traces = nil
 		return nil
 	})
-	return err
+	return n, err
 }
 
 // due returns the next traces whose time has come. They are taken in the order in
@@ -284,11 +299,16 @@ func (l *linker) difference(ctx context.Context, tx pgx.Tx, due []int64) (sums, 
 	if err != nil {
 		return nil, nil, err
 	}
+	type part struct {
+		batch int64
+		spans []tracing.Span
+	}
 	type parts struct {
-		all, before []tracing.Span
-		last        int64
+		parts []part
+		last  int64
 	}
 	traces := make(map[int64]*parts, len(due))
+	unknown := make(map[int64]struct{})
 	n := 0
 	var at, trace, batch int64
 	var raw pgtype.DriverBytes
@@ -307,10 +327,10 @@ func (l *linker) difference(ctx context.Context, tx pgx.Tx, due []int64) (sums, 
 			t = &parts{}
 			traces[trace] = t
 		}
-		t.all = append(t.all, spans...)
+		t.parts = append(t.parts, part{batch, spans})
 		t.last = max(t.last, at)
-		if row := l.rows[batch]; row == nil || !row.has(trace) {
-			t.before = append(t.before, spans...)
+		if l.rows[batch] == nil {
+			unknown[batch] = struct{}{}
 		}
 		return nil
 	})
@@ -320,11 +340,23 @@ func (l *linker) difference(ctx context.Context, tx pgx.Tx, due []int64) (sums, 
 	if err != nil {
 		return nil, nil, err
 	}
+	// Batches whose rows are gone were linked; but a row may be there and unknown,
+	// when there are very many.
+	if _, err := l.know(ctx, tx, slices.Sorted(maps.Keys(unknown))); err != nil {
+		return nil, nil, err
+	}
 	sum, reach := make(sums), make(map[int64]int64)
-	for _, t := range traces {
-		sum.add(t.before, -1)
-		sum.add(t.all, +1)
-		if began := tracing.TraceTime(t.all); began != 0 && t.last-began > reachFloor {
+	for trace, t := range traces {
+		var all, before []tracing.Span
+		for _, part := range t.parts {
+			all = append(all, part.spans...)
+			if row := l.rows[part.batch]; row == nil || !row.has(trace) {
+				before = append(before, part.spans...)
+			}
+		}
+		sum.add(before, -1)
+		sum.add(all, +1)
+		if began := tracing.TraceTime(all); began != 0 && t.last-began > reachFloor {
 			d := began / microsPerDay
 			reach[d] = max(reach[d], t.last-began)
 		}
