@@ -329,3 +329,24 @@ func TestAuthenticate(t *testing.T) {
 		}
 	})
 }
+
+// The cluster is asked only about what may be a token of a ServiceAccount.
+func FuzzServiceAccountToken(f *testing.F) {
+	f.Add(jwt("system:serviceaccount:shop:orders", 0, "a"))
+	f.Add(jwt("system:serviceaccount:shop:orders", 1<<62, "a"))
+	f.Add(jwt("admin", 0, "a"))
+	for _, seed := range []string{"", "..", "a.b.c", "e30.e30.e30", "e30.bnVsbA.e30", "e30.W10.e30", strings.Repeat("a.", 10_000)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		c := &cluster{}
+		_, err := access.NewReviews(c, nil).Review(t.Context(), token)
+		var d *access.DeniedError
+		switch {
+		case err == nil && c.asked == 1 && strings.Count(token, ".") == 2 && len(token) <= 16<<10:
+		case errors.As(err, &d) && d.Unknown && c.asked == 0:
+		default:
+			t.Errorf("%q: asked %d times, %v", token, c.asked, err)
+		}
+	})
+}

@@ -93,7 +93,8 @@ func TestConfigShowsOriginsAndMasksSecrets(t *testing.T) {
 
 // Every command explains itself and shows how it is used.
 func TestHelp(t *testing.T) {
-	for _, command := range []string{"", "up", "registry", "registry list", "registry get", "registry watch", "config", "manifests", "version", "completion bash"} {
+	for _, command := range []string{"", "up", "control", "gateway", "tracing", "registry", "registry list", "registry get", "registry watch",
+		"token", "token list", "token create", "token revoke", "account", "account reset-password", "audit", "route", "policy", "switch", "trace", "config", "manifests", "version", "completion bash"} {
 		code, out, errs := do(t, nil, append(strings.Fields(command), "--help")...)
 		if code != 0 || !strings.Contains(out, "Usage:\n  weir") || errs != "" {
 			t.Errorf("weir %s --help: %d\n%s%s", command, code, out, errs)
