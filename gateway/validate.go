@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -190,7 +191,7 @@ func regex(v *validation, field, expr string) {
 }
 
 func between[T int | int64 | float64](v *validation, field string, value, low, high T) {
-	if value < low || value > high || value != value { // NaN is between nothing
+	if value < low || value > high || math.IsNaN(float64(value)) {
 		v.bad(field, "%v is not between %v and %v", value, low, high)
 	}
 }

@@ -29,6 +29,7 @@ func TestParse(t *testing.T) {
 		"documents":  "---\n" + cart + "---\n# nothing here\n---\n" + reserve + "---\n",
 		"a list":     "- {namespace: shop, name: cart, match: {}, upstream: {url: 'http://x'}}\n- {namespace: shop, name: reserve, match: {}, upstream: {url: 'http://x'}}\n",
 		"JSON":       `[{"namespace":"shop","name":"cart","match":{},"upstream":{"url":"http://x"}},{"namespace":"shop","name":"reserve","match":{},"upstream":{"url":"http://x"}}]`,
+		"JSON, tabs": "[\n\t{\n\t\t\"namespace\": \"shop\",\n\t\t\"name\": \"cart\",\n\t\t\"match\": {},\n\t\t\"upstream\": {\"url\": \"http://x\"}\n\t},\n\t{\"namespace\":\t\"shop\",\"name\":\"reserve\",\"match\":{},\"upstream\":{\"url\":\"http://x\"}}\n]\n",
 		"an answer":  `{"revision":7,"items":[{"revision":3,"actor":"a","route":{"namespace":"shop","name":"cart","match":{},"upstream":{"url":"http://x"}}},{"revision":7,"route":{"namespace":"shop","name":"reserve","match":{},"upstream":{"url":"http://x"}}}]}`,
 		"an anchor":  "namespace: shop\nname: cart\nmatch: &m {path: /x}\nupstream: {url: 'http://x'}\n---\nnamespace: shop\nname: reserve\nmatch: {}\nupstream: {url: 'http://x'}",
 		"an alias":   "- {namespace: &n shop, name: cart, match: {}, upstream: &u {url: 'http://x'}}\n- {namespace: *n, name: reserve, match: {}, upstream: *u}\n",
