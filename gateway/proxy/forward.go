@@ -55,6 +55,7 @@ func (x *exchange) http() {
 		}
 		f.watch.stop()
 		f.cancel(nil)
+		f.endBody()
 	}()
 	response, failed := f.send()
 	f.answers()
@@ -63,6 +64,7 @@ func (x *exchange) http() {
 		if call != nil {
 			call.End(outcomeOfProblem(failed))
 		}
+		f.closeIfSending()
 		x.fail(failed)
 		return
 	}
@@ -72,6 +74,7 @@ func (x *exchange) http() {
 	}
 	x.status = response.StatusCode
 	if response.StatusCode >= 500 && a.fallback != nil && a.fallback.on5xx {
+		f.closeIfSending()
 		x.answer(a.fallback, codeReset)
 		return
 	}
@@ -172,6 +175,34 @@ func (f *forward) hasOther(p *pool, e *endpoint) bool {
 	return slices.ContainsFunc(set.endpoints, func(o *endpoint) bool { return o != e && !slices.Contains(f.tried, o) })
 }
 
+// sending reports whether the client of a failed request still sends its body.
+func (f *forward) sending() bool {
+	return f.body != nil && f.replay == nil && !f.body.ended.Load()
+}
+
+// closeIfSending has the connection closed after an answer that came before the
+// client had sent its body.
+func (f *forward) closeIfSending() {
+	if f.sending() && f.r.ProtoMajor == 1 {
+		f.w.Header()["Connection"] = []string{"close"}
+	}
+}
+
+// endBody makes sure that nobody reads the client's body any more: the connection
+// is net/http's again once the exchange has ended.
+func (f *forward) endBody() {
+	if f.body == nil || f.replay != nil {
+		return
+	}
+	if f.sending() {
+		_ = http.NewResponseController(f.w).Flush() // a writer that cannot flush does not buffer
+		if f.cutBody() != nil {
+			return // a server that cannot end a read: its own concern
+		}
+	}
+	f.body.end()
+}
+
 // discard ends an attempt whose answer is not taken.
 func (f *forward) discard(response *http.Response, e *endpoint) {
 	if response != nil {
@@ -201,10 +232,15 @@ func (f *forward) prepare() *problem {
 	f.body = &clientBody{source: f.r.Body}
 	t := &f.action.retry
 	if !t.needsBody() || !t.repeats(f.r.Method) || f.r.ContentLength < 0 || f.r.ContentLength > maxReplay {
+		// Else net/http holds an answer back until the body has arrived, and an
+		// upstream that refuses a body is heard only after it was sent.
+		_ = http.NewResponseController(f.w).EnableFullDuplex() // HTTP/2 always is
 		return nil
 	}
 	data := make([]byte, f.r.ContentLength)
-	if _, err := io.ReadFull(f.body, data); err != nil {
+	stop := context.AfterFunc(f.ctx, func() { _ = f.cutBody() }) // a server without deadlines waits
+	_, err := io.ReadFull(f.body, data)
+	if !stop() || err != nil {
 		return f.bodyFailed(err)
 	}
 	f.replay = data
@@ -212,10 +248,21 @@ func (f *forward) prepare() *problem {
 	return nil
 }
 
+// cutBody ends all reading of the client's body, which may take for ever. It must
+// not be called once the body was read to its end, since net/http then watches
+// the connection for the client's going away.
+func (x *exchange) cutBody() error {
+	x.cut.Store(true)
+	return http.NewResponseController(x.w).SetReadDeadline(time.Unix(1, 0))
+}
+
 func (f *forward) bodyFailed(err error) *problem {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return tooLargeFor(f.action)
+	}
+	if errors.Is(context.Cause(f.ctx), errTotal) {
+		return &problem{status: http.StatusRequestTimeout, code: codeBody, detail: "The request's body did not arrive in time.", err: err}
 	}
 	if isGone(f.r.Context()) {
 		return &problem{status: statusClientGone, code: codeClientGone, err: err}
@@ -279,6 +326,14 @@ func (f *forward) attempt(pool *pool, e *endpoint) (*http.Response, *problem) {
 }
 
 func (f *forward) roundTrip(pool *pool, e *endpoint, out *http.Request) (*http.Response, *problem) {
+	if f.body != nil && f.replay == nil {
+		// A transport does not come back while it reads the body.
+		defer context.AfterFunc(out.Context(), func() {
+			if !f.body.ended.Load() {
+				_ = f.cutBody() // a server without deadlines waits
+			}
+		})()
+	}
 	response, err := e.transportFor(f.upgrade).RoundTrip(out)
 	if err == nil {
 		e.accepted()
@@ -392,22 +447,40 @@ func (f *forward) answers() {
 // clientBody is the body of the client, which one attempt after another may be
 // given, as long as nothing of it was read.
 type clientBody struct {
+	mu     sync.Mutex // held by a read
+	closed bool
 	source io.Reader
 	read   atomic.Bool
+	ended  atomic.Bool
 	err    atomic.Pointer[error]
 }
 
 func (b *clientBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	b.read.Store(true)
 	n, err := b.source.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		b.err.CompareAndSwap(nil, &err)
+	if err != nil {
+		b.ended.Store(true)
+		if !errors.Is(err, io.EOF) {
+			b.err.CompareAndSwap(nil, &err)
+		}
 	}
 	return n, err
 }
 
 // Close leaves the body open: the server closes it when the exchange has ended.
 func (b *clientBody) Close() error { return nil }
+
+// end waits for a read under way and allows no other.
+func (b *clientBody) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+}
 
 func (b *clientBody) begun() bool { return b.read.Load() }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/openzipkin/zipkin-go"
@@ -32,6 +34,7 @@ type exchange struct {
 	code     string // of the problem, if there was one
 	stream   bool   // the answer lasts as long as somebody listens
 	observed bool
+	cut      atomic.Bool // the client's body was
 }
 
 // ServeHTTP sends a request to the upstream of the route that takes it.
@@ -133,7 +136,7 @@ func (x *exchange) fail(p *problem) {
 	if p.err != nil && x.p.config.Log != nil && p.code != codeClientGone {
 		x.p.failures.log(x, p)
 	}
-	if x.r.Context().Err() != nil { // nobody is there to read it
+	if p.code == codeClientGone || x.r.Context().Err() != nil && !x.cut.Load() { // nobody is there to read it
 		x.status, x.code = statusClientGone, codeClientGone
 		panic(http.ErrAbortHandler)
 	}
@@ -231,6 +234,15 @@ func (x *exchange) dubbo(vars gateway.Vars) {
 	for i := range a.request {
 		a.request[i].apply(r.Header)
 	}
+	if r.Body != nil && r.ContentLength != 0 {
+		body := &arriving{ReadCloser: r.Body}
+		r.Body = body
+		defer context.AfterFunc(ctx, func() {
+			if !body.done.Load() {
+				_ = x.cutBody() // a server without deadlines waits
+			}
+		})()
+	}
 	w := &capture{ResponseWriter: x.w, header: make(http.Header), x: x}
 	ended := false
 	defer func() { // also when the handler panics
@@ -247,6 +259,20 @@ func (x *exchange) dubbo(vars gateway.Vars) {
 	if w.withheld {
 		x.fail(&problem{status: w.status, code: codeReset, detail: "The upstream did not answer as it should.", upstream: true})
 	}
+}
+
+// arriving is a client's body that knows whether it was read to its end.
+type arriving struct {
+	io.ReadCloser
+	done atomic.Bool
+}
+
+func (a *arriving) Read(p []byte) (int, error) {
+	n, err := a.ReadCloser.Read(p)
+	if err != nil {
+		a.done.Store(true)
+	}
+	return n, err
 }
 
 // capture stands before the client for a handler, to see its status, to edit its

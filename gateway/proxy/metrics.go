@@ -68,7 +68,7 @@ func newMetrics(p *Proxy) (*metrics, error) {
 		gauge("weir_gateway_table_quarantined_routes", "Routes that cannot be served as written.", func() float64 { return float64(p.follower.stats().quarantined) }),
 		gauge("weir_gateway_table_revision", "The revision of the routes that are served.", func() float64 { return float64(p.follower.stats().revision) }),
 		gauge("weir_gateway_table_compile_seconds", "How long the last change of the table took to compile.", func() float64 { return p.follower.stats().compile.Seconds() }),
-		gauge("weir_gateway_table_unread_seconds", "How long ago the source of the routes was last read; it grows while the source is away.", func() float64 { return p.follower.unread().Seconds() }),
+		gauge("weir_gateway_table_unread_seconds", "How long ago the source of the routes was last read: minutes where nothing changes, more while the source is away.", func() float64 { return p.follower.unread().Seconds() }),
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

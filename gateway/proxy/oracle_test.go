@@ -49,7 +49,9 @@ func TestAgreesWithReverseProxy(t *testing.T) {
 		Transport: &http.Transport{DisableCompression: true},
 	})
 	t.Cleanup(oracle.Close)
-	t.Cleanup(func() { oracle.Config.Handler.(*httputil.ReverseProxy).Transport.(*http.Transport).CloseIdleConnections() })
+	t.Cleanup(func() {
+		oracle.Config.Handler.(*httputil.ReverseProxy).Transport.(*http.Transport).CloseIdleConnections()
+	})
 	d := dice{rand.New(rand.NewPCG(7, 7))}
 	for range 400 {
 		raw := d.rawRequest()

@@ -46,6 +46,7 @@ func (x *exchange) respond(f *forward, response *http.Response) {
 		}
 		h["Trailer"] = []string{strings.Join(names, ", ")}
 	}
+	f.closeIfSending()
 	x.w.WriteHeader(response.StatusCode)
 	out := http.NewResponseController(x.w)
 	if flush {

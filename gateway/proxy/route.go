@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unique"
 
 	"github.com/weirmesh/weir/gateway"
 )
@@ -64,6 +65,9 @@ func compileMatch(v gateway.Version) (*route, error) {
 	var err error
 	if r.pattern, err = gateway.ParsePattern(m.Path); err != nil {
 		return nil, invalid("match.path", err, "the pattern cannot be read")
+	}
+	for i := range r.pattern.Segments { // few words make up many paths: one copy of each stays in the processor's cache
+		r.pattern.Segments[i].Literal = unique.Make(r.pattern.Segments[i].Literal).Value()
 	}
 	for _, method := range m.Method {
 		r.methods.add(strings.ToUpper(method))

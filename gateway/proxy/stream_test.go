@@ -12,12 +12,12 @@ import (
 	"net/http/httptest"
 	"net/http/httptrace"
 	"net/textproto"
-	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/weirmesh/weir/gateway"
 )
 
 func TestEventStreamArrivesAsItIsWritten(t *testing.T) {
@@ -452,133 +452,6 @@ func TestUntrustedCertificateIsNoConnection(t *testing.T) {
 	}
 }
 
-// TestRoutesWrittenUnderLoad changes, adds and deletes routes and endpoints while
-// requests come in: none of them fails.
-func TestRoutesWrittenUnderLoad(t *testing.T) {
-	f := start(t, nil)
-	var asked [3]atomic.Int64
-	var handlers []http.HandlerFunc
-	for i := range asked {
-		handlers = append(handlers, answering(&asked[i], 200, "ok"))
-	}
-	f.instances("cart", handlers...)
-	f.routes(toApp("cart", `{"path":"/cart/{id}"}`, "shop/cart"))
-	ctx, cancel := context.WithCancel(t.Context())
-	var load sync.WaitGroup
-	var served atomic.Int64
-	for i := range 8 {
-		load.Go(func() {
-			for ctx.Err() == nil {
-				r, _ := http.NewRequestWithContext(context.Background(), []string{"GET", "POST"}[i%2], fmt.Sprintf("%s/cart/%d", f.server.URL, i), strings.NewReader("body"))
-				answer, err := f.client.Do(r)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				body, err := io.ReadAll(answer.Body)
-				answer.Body.Close()
-				if answer.StatusCode != http.StatusOK || string(body) != "ok" || err != nil {
-					t.Errorf("%d %s %v", answer.StatusCode, body, err)
-					return
-				}
-				served.Add(1)
-			}
-		})
-	}
-	name := handlersApp("cart")
-	for i := range 30 {
-		switch i % 5 {
-		case 0:
-			f.routes(toApp("cart", `{"path":"/cart/{id}"}`, "shop/cart", fmt.Sprintf(`{"requestHeaders":{"set":{"X-I":"%d"}}}`, i)))
-		case 1:
-			f.routes(toApp(fmt.Sprint("new", i), fmt.Sprintf(`{"path":"/new/%d"}`, i), "shop/cart"))
-			if r := f.get(fmt.Sprintf("/new/%d", i)); r.status != 200 {
-				t.Errorf("a new route is not live: %+v", r)
-			}
-		case 2:
-			f.registry.SetHealth(name, fmt.Sprint("pod-", i%3), "terminating")
-		case 3:
-			f.registry.SetHealth(name, fmt.Sprint("pod-", (i-1)%3), "ready")
-		case 4: // the same route, to another upstream by another route's name
-			f.routes(toApp("cart2", `{"path":"/cart/{id}","method":["GET"]}`, "shop/cart", `{"timeout":{"total":"10s"}}`))
-		}
-		now := served.Load()
-		f.until("requests go on", func() bool { return served.Load() > now+10 || t.Failed() })
-	}
-	cancel()
-	load.Wait()
-	for i := range asked {
-		if asked[i].Load() == 0 {
-			t.Errorf("endpoint %d was never asked", i)
-		}
-	}
-}
-
-// TestEndpointsStopUnderLoad takes servers away as Kubernetes does: first they get
-// nothing new, then they end what they have, then they are gone.
-func TestEndpointsStopUnderLoad(t *testing.T) {
-	f := start(t, nil)
-	var n atomic.Int64
-	h := answering(&n, 200, "ok")
-	servers := f.instances("cart", slices.Repeat([]http.HandlerFunc{h}, 4)...)
-	f.routes(toApp("cart", every, "shop/cart"))
-	ctx, cancel := context.WithCancel(t.Context())
-	var load sync.WaitGroup
-	for range 6 {
-		load.Go(func() {
-			for ctx.Err() == nil {
-				if r := f.do("POST", "/x", strings.NewReader("body")); r.status != 200 {
-					t.Errorf("got %+v", r)
-					return
-				}
-			}
-		})
-	}
-	name := handlersApp("cart")
-	key := poolKey{app: name, protocol: "http1"}
-	for i, s := range servers[:3] {
-		before := n.Load()
-		f.until("load", func() bool { return n.Load() > before+50 })
-		leaving := slices.DeleteFunc(slices.Clone(f.endpoints(key)), func(e *endpoint) bool { return e.address != s.Listener.Addr().String() })[0]
-		f.registry.SetHealth(name, fmt.Sprint("pod-", i), "terminating")
-		f.until("the endpoint gets nothing new", func() bool { return len(f.endpoints(key)) == len(servers)-1-i })
-		f.until("its last request ended", func() bool { return leaving.active.Load() == 0 })
-		s.Config.Shutdown(context.Background())
-		f.registry.RemoveInstance(name, fmt.Sprint("pod-", i))
-	}
-	cancel()
-	load.Wait()
-}
-
-// TestCrashUnderLoad kills servers without a word. Requests of which something was
-// sent may fail once each; then they go elsewhere.
-func TestCrashUnderLoad(t *testing.T) {
-	f := start(t, nil)
-	var n atomic.Int64
-	h := answering(&n, 200, "ok")
-	servers := f.instances("cart", slices.Repeat([]http.HandlerFunc{h}, 2)...)
-	f.routes(toApp("cart", every, "shop/cart", `{"retry":{"attempts":2,"on":["connect","reset"],"budgetPercent":100}}`))
-	ctx, cancel := context.WithCancel(t.Context())
-	var load sync.WaitGroup
-	for range 4 {
-		load.Go(func() {
-			for ctx.Err() == nil {
-				if r := f.get("/x"); r.status != 200 {
-					t.Errorf("got %+v", r)
-					return
-				}
-			}
-		})
-	}
-	f.until("load", func() bool { return n.Load() > 100 })
-	servers[0].Listener.Close()
-	servers[0].CloseClientConnections()
-	before := n.Load()
-	f.until("load goes on", func() bool { return n.Load() > before+200 || t.Failed() })
-	cancel()
-	load.Wait()
-}
-
 func TestNoRoutesYet(t *testing.T) {
 	source := &brokenSource{err: errors.New("the database is away")}
 	p, err := New(Config{Node: "n", Source: source})
@@ -592,5 +465,42 @@ func TestNoRoutesYet(t *testing.T) {
 	}
 	if err := p.Shutdown(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestClientThatSendsNothing(t *testing.T) {
+	f := start(t, func(c *Config) {
+		c.Dubbo = compiler(func(gateway.Route) (http.Handler, error) {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if _, err := io.ReadAll(r.Body); err != nil {
+					w.WriteHeader(http.StatusBadRequest)
+				}
+			}), nil
+		})
+	})
+	up := f.upstream(echo)
+	early := f.wire(func(c net.Conn, in *bufio.Reader) { // refuses a body without reading it
+		readHead(in)
+		io.WriteString(c, "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		io.Copy(io.Discard, in)
+	})
+	f.routes(
+		toURL("replay", `{"path":"/replay"}`, up.URL, `{"timeout":{"total":"30ms"}}`, `{"retry":{"attempts":2,"on":["503"]}}`),
+		toURL("stream", `{"path":"/stream"}`, up.URL, `{"timeout":{"total":"30ms"}}`),
+		toURL("try", `{"path":"/try"}`, up.URL, `{"timeout":{"perTry":"30ms"}}`),
+		toURL("early", `{"path":"/early"}`, "http://"+early),
+		fmt.Sprintf(toDubbo, `,{"timeout":{"total":"30ms"}}`),
+	)
+	for path, want := range map[string]string{"/replay": "408", "/stream": "504", "/try": "504", "/early": "413", "/d/1": "400"} {
+		got := f.rawHalf("PUT " + path + " HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc")
+		if !strings.HasPrefix(got, "HTTP/1.1 "+want) {
+			t.Errorf("%s: %q, want %s", path, got, want)
+		}
+		if path == "/early" {
+			continue
+		}
+		if got := f.raw("PUT " + path + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc"); !strings.HasPrefix(got, "HTTP/1.1 200") {
+			t.Errorf("%s in time: %q", path, got)
+		}
 	}
 }
