@@ -94,7 +94,8 @@ func TestRoutes(t *testing.T) {
 	says(weir(0, "route", "list"), "none\n")
 	says(weir(1, "route", "apply", "-f", dir, "--reason", "first", "--wait", "10ms"), "+ shop/cart   new\n", "revision 1 is written, but not served by all: no gateway was heard of")
 
-	gateway := start(t, nil, "gateway", "--database-url", db.URL(), "--gateway-listen", "127.0.0.1:0", "--admin-listen", "", "--data-dir", t.TempDir(), "--node-name", "g1")
+	gatewayArgs := []string{"gateway", "--database-url", db.URL(), "--gateway-listen", "127.0.0.1:0", "--admin-listen", "", "--data-dir", t.TempDir(), "--node-name", "g1"}
+	gateway := start(t, nil, gatewayArgs...)
 	entry := gateway.serving(t)
 	serves := func(path, want string) {
 		t.Helper()
@@ -165,4 +166,28 @@ func TestRoutes(t *testing.T) {
 	says(weir(1, "route", "rollback", "shop/cart", "--to", "77", "--reason", "x"), "has no version at revision 77")
 	says(weir(2, "route", "delete", "shop/cart", "--reason", "x", "--wait", "1h"), "--wait 1h0m0s is not between")
 	says(weir(0, "route", "list", "-o", "json"), `"revision": 4`)
+
+	// The database goes away: what is served is served on, also by a gateway that
+	// starts meanwhile, and a write is refused and says why.
+	if err := db.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	serves("/shop/cart/42", "upstream got /cart/42 one")
+	says(weir(1, "route", "delete", "shop/cart", "--reason", "x"), "does not answer")
+	gateway.cancel()
+	gateway.wait(t)
+	again := start(t, nil, gatewayArgs...)
+	entry = again.serving(t)
+	again.complains(t, "serving what the snapshot on disk has")
+	for status := 0; status != http.StatusOK; { // it serves before it has read anything
+		resp, err := http.DefaultClient.Get(entry + "/shop/cart/42")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if status = resp.StatusCode; status == http.StatusNotFound {
+			t.Fatal("it serves no routes")
+		}
+	}
+	serves("/shop/cart/42", "upstream got /cart/42 one")
 }
