@@ -38,6 +38,8 @@ type local struct {
 	governance.Instance
 	streams map[*subscriber]struct{}
 	put     time.Time // when what it applies was last written
+	boot    string
+	dropped map[string]int64 // as its process counted last
 }
 
 func newFleet(c Config, h *hub, m *metrics) *fleet {
@@ -117,6 +119,7 @@ func (f *fleet) heard(ctx context.Context, rep governance.Report, now time.Time)
 		more = !slices.Equal(calls, l.Calls)
 		l.Calls = calls
 	}
+	f.countDropped(l, rep)
 	moved := rep.Applied != nil && !reflect.DeepEqual(rep.Applied, l.Applied)
 	write := moved || more || len(l.streams) == 0 && now.Sub(l.put) >= governance.InstanceSeen
 	if moved {
@@ -151,6 +154,24 @@ func (f *fleet) heard(ctx context.Context, rep governance.Report, now time.Time)
 		f.broadcast()
 	}
 	return out.Calls, nil
+}
+
+// countDropped adds up what an instance could not report, which it counts from
+// the begin of its process on.
+func (f *fleet) countDropped(l *local, rep governance.Report) {
+	if l.boot != rep.Boot {
+		l.boot, l.dropped = rep.Boot, nil
+	}
+	for kind, n := range rep.Dropped {
+		if more := n - l.dropped[kind]; more > 0 {
+			label := "other"
+			if kind == "samples" || kind == "transitions" {
+				label = kind
+			}
+			f.metrics.dropped.WithLabelValues(label).Add(float64(more))
+		}
+	}
+	l.dropped = rep.Dropped
 }
 
 // broadcast wakes those who wait for instances to change.

@@ -5,7 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	version, unconfirmed                    prometheus.Gauge
 	sent, turnedAway, samples, acknowledged prometheus.Counter
-	reports                                 *prometheus.CounterVec
+	reports, dropped                        *prometheus.CounterVec
 	publish                                 prometheus.Histogram
 }
 
@@ -26,6 +26,9 @@ func newMetrics() *metrics {
 		reports: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "weir", Subsystem: "control", Name: "reports_total", Help: "Reports of instances, by what became of them.",
 		}, []string{"outcome"}),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "weir", Subsystem: "control", Name: "dropped_by_instances_total", Help: "What instances said that they could not report for lack of room, by kind.",
+		}, []string{"kind"}),
 		publish: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "weir", Subsystem: "control", Name: "publish_seconds", Help: "Time to compute what instances have to enforce after a change, and to wake their streams.",
 			Buckets: []float64{.0001, .0005, .001, .005, .01, .05, .1, .5, 1},
@@ -41,7 +44,7 @@ func (m *metrics) register(r prometheus.Registerer, a *API) {
 		defer a.hub.mu.Unlock()
 		return float64(a.hub.streams)
 	})
-	for _, c := range []prometheus.Collector{streams, m.version, m.unconfirmed, m.sent, m.turnedAway, m.samples, m.acknowledged, m.reports, m.publish} {
+	for _, c := range []prometheus.Collector{streams, m.version, m.unconfirmed, m.sent, m.turnedAway, m.samples, m.acknowledged, m.reports, m.dropped, m.publish} {
 		if err := r.Register(c); err != nil {
 			a.log.Error("a metric is not registered", "error", err)
 		}

@@ -169,7 +169,7 @@ func lockInstances(ctx context.Context, tx pgx.Tx, in []governance.Instance) ([]
 			return have, err
 		}
 		if _, err := tx.Exec(ctx, `INSERT INTO governance.instance (app_namespace, app_name, id, joined, seen, left_at)
-			SELECT ns, name, id, seen, seen, seen FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS t (ns, name, id, seen)
+			SELECT ns, name, id, seen AS joined, seen AS seen_at, seen AS left_at FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS t (ns, name, id, seen)
 			ON CONFLICT DO NOTHING`, ns, name, id, seen); err != nil {
 			return nil, err
 		}

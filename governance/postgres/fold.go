@@ -59,7 +59,7 @@ type foldedMinute struct {
 
 // foldSome folds up to foldRows reports whose newest sample is before a second.
 func (s *Store) foldSome(ctx context.Context, before int64) (int, error) {
-	staged := 0
+	staged, begin := 0, time.Now()
 	// One at a time in this process too: the numbers of series are shared.
 	s.ids.mu.Lock()
 	defer s.ids.mu.Unlock()
@@ -93,8 +93,13 @@ func (s *Store) foldSome(ctx context.Context, before int64) (int, error) {
 	})
 	if err != nil {
 		clear(s.ids.known) // the commit may be what failed
+		return staged, err
 	}
-	return staged, err
+	if staged > 0 {
+		s.foldCount.Add(float64(staged))
+		s.foldTime.Observe(time.Since(begin).Seconds())
+	}
+	return staged, nil
 }
 
 // staged reads reports, sorted into minutes.
@@ -261,6 +266,9 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-keep.C:
 			doing, err = "keep", s.keep(ctx)
 			keep.Reset(jitter(keepEvery))
+		}
+		if err != nil && ctx.Err() == nil {
+			s.failures.WithLabelValues(doing).Inc()
 		}
 		switch {
 		case err != nil && failing != doing && ctx.Err() == nil:

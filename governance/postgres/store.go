@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weirmesh/weir/governance"
 )
@@ -49,6 +50,8 @@ type Options struct {
 	Log *slog.Logger
 	// Retention says how long history is kept.
 	Retention Retention
+	// Metrics gets the collectors of this package; nil for none.
+	Metrics prometheus.Registerer
 }
 
 // Retention is how long each kind of history is kept; it goes by whole
@@ -80,6 +83,9 @@ type Store struct {
 	appends   *batcher[governance.Report]
 	instances *batcher[governance.Instance]
 	ids       *seriesIDs
+	foldCount prometheus.Counter
+	foldTime  prometheus.Histogram
+	failures  *prometheus.CounterVec
 }
 
 var _ governance.Store = (*Store)(nil)
@@ -98,9 +104,31 @@ func New(pool *pgxpool.Pool, o Options) *Store {
 	}
 	o.Retention = o.Retention.WithDefaults()
 	s := &Store{pool: pool, opts: o, ids: newSeriesIDs()}
+	s.measure()
 	s.appends = newBatcher(s.appendAll)
 	s.instances = newBatcher(s.putInstances)
 	return s
+}
+
+func (s *Store) measure() {
+	s.foldCount = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "weir", Subsystem: "control", Name: "history_folded_reports_total", Help: "Reports folded from staging into chunks and roll-ups.",
+	})
+	s.foldTime = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: "weir", Subsystem: "control", Name: "history_fold_seconds", Help: "Time of one folding transaction that had reports to fold.",
+		Buckets: []float64{.01, .05, .1, .5, 1, 2, 5, 10, 30},
+	})
+	s.failures = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "weir", Subsystem: "control", Name: "history_failures_total", Help: "Folding and keeping of history that failed and is tried again, by task.",
+	}, []string{"task"})
+	if s.opts.Metrics == nil {
+		return
+	}
+	for _, c := range []prometheus.Collector{s.foldCount, s.foldTime, s.failures} {
+		if err := s.opts.Metrics.Register(c); err != nil {
+			s.opts.Log.Error("a metric is not registered", "error", err)
+		}
+	}
 }
 
 // now is the time as the database keeps it.

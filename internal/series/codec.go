@@ -66,6 +66,13 @@ var deflaters = sync.Pool{New: func() any {
 	return w
 }}
 
+type inflater interface {
+	io.Reader
+	flate.Resetter
+}
+
+var inflaters = sync.Pool{New: func() any { return flate.NewReader(bytes.NewReader(nil)) }}
+
 // EncodeChunk encodes the samples of one minute, which begins at the Unix second
 // start: at least one, each of another second of it, in order.
 func EncodeChunk(start int64, samples []governance.Sample) ([]byte, error) {
@@ -124,7 +131,11 @@ func DecodeChunk(start int64, sr governance.Series, data []byte) ([]governance.S
 	if len(data) == 0 || data[0] != codecVersion {
 		return nil, fmt.Errorf("%w: a chunk of another version", errCodec)
 	}
-	inflate := flate.NewReader(bytes.NewReader(data[1:]))
+	inflate := inflaters.Get().(inflater) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	defer inflaters.Put(inflate)
+	if err := inflate.Reset(bytes.NewReader(data[1:]), nil); err != nil {
+		return nil, err
+	}
 	raw, err := io.ReadAll(io.LimitReader(inflate, maxInflated+1))
 	if err != nil || len(raw) > maxInflated {
 		return nil, fmt.Errorf("%w: a chunk that does not inflate", errCodec)

@@ -36,7 +36,7 @@ func (c *Control) serveRoutes(h *httpapi.API) {
 // serveGovernance adds policies, switches, history, and the instances' stream.
 func (c *Control) serveGovernance(h *httpapi.API) {
 	d := c.deps
-	store := governancepg.New(c.pool, governancepg.Options{Log: d.Log, Retention: d.History})
+	store := governancepg.New(c.pool, governancepg.Options{Log: d.Log, Retention: d.History, Metrics: d.Metrics})
 	cfg := governanceapi.Config{Store: store, Log: d.Log, Metrics: d.Metrics}
 	if d.Registry != nil {
 		cfg.Known = func(ctx context.Context, app governance.App) (bool, error) {
