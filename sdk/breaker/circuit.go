@@ -28,6 +28,8 @@ type Circuit struct {
 	set      *Set
 	series   governance.Series
 	settings governance.Rules
+	// countOnly keeps the circuit closed where no policy speaks of its breaker.
+	countOnly bool
 	classify func(error) Outcome
 	others   bool
 	cache    cache
@@ -260,7 +262,7 @@ func (c *Circuit) admit(now int64, r *rules) admission {
 		if now < c.openUntil.Load() {
 			return admission{refused: c.answerOpen(r)}
 		}
-		c.move(now, r, halfOpen, fmt.Sprintf("it was open for %s and is tried again", time.Duration(now-c.since)), windowed{})
+		c.move(now, r, halfOpen, fmt.Sprintf("it was open for %s and is tried again", time.Duration(now-c.since).Round(time.Millisecond)), windowed{})
 	case halfOpen:
 		if c.passed >= r.probes { // fewer are asked for than were
 			c.move(now, r, closed, c.passedCause(), windowed{})

@@ -3,6 +3,7 @@ package breaker
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/weirmesh/weir/governance"
@@ -85,6 +86,9 @@ func (c *Circuit) compile(p *policySet, now int64) *rules {
 	if r.slowCall == 0 {
 		r.slowCall = never
 	}
+	if c.countOnly && !spoken(e.Sources) {
+		r.errorPercent, r.slowPercent = math.Inf(1), math.Inf(1)
+	}
 	if e.Bulkhead != nil {
 		r.bulkhead = int64(e.Bulkhead.Concurrent)
 	}
@@ -101,6 +105,16 @@ func (c *Circuit) compile(p *policySet, now int64) *rules {
 		r.timedOut = &timeoutError{c.series.Command, r.timeout, e.Sources["timeout"]}
 	}
 	return r
+}
+
+// spoken reports whether a policy says something of the breaker.
+func spoken(sources map[string]governance.Source) bool {
+	for field := range sources {
+		if strings.HasPrefix(field, "breaker.") {
+			return true
+		}
+	}
+	return false
 }
 
 // refusal prepares the answer to calls that a rule refuses.

@@ -36,6 +36,8 @@ const Others = "(others)"
 type Set struct {
 	app      governance.App
 	settings governance.Rules
+	// breakerSet says that the service's own settings speak of breakers.
+	breakerSet bool
 	max      int
 	shards   int
 
@@ -57,7 +59,7 @@ type Set struct {
 
 // NewSet returns an empty set.
 func NewSet(cfg Config) *Set {
-	s := &Set{app: cfg.App, settings: merge(cfg.Settings, defaults), max: cfg.MaxCircuits, now: cfg.Now}
+	s := &Set{app: cfg.App, settings: merge(cfg.Settings, defaults), breakerSet: cfg.Settings.Breaker != nil, max: cfg.MaxCircuits, now: cfg.Now}
 	if s.max <= 0 {
 		s.max = 1000
 	}
@@ -110,6 +112,14 @@ type CircuitOption func(*Circuit)
 // policy.
 func WithSettings(r governance.Rules) CircuitOption {
 	return func(c *Circuit) { c.settings = merge(r, c.settings) }
+}
+
+// CountOnly makes a circuit that counts, obeys switches, timeouts and bulkheads,
+// and opens by its counts only once a policy, or the service's own settings, say
+// something of its breaker. It is for the side that serves: a service that fails
+// half of its callers should not fail the rest because nobody said otherwise.
+func CountOnly() CircuitOption {
+	return func(c *Circuit) { c.countOnly = !c.set.breakerSet }
 }
 
 // WithClassify says what an error means to a circuit, for Call.Done and Do. It is

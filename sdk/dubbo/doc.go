@@ -13,8 +13,9 @@
 // The guard stands next to the method, behind dubbo-go's own filters and whichever
 // a program adds, however its list of filters reads. A refused call does not reach
 // the method. Callers get the policy's fallback, else an error that names the
-// switch, its version and its reason; Refused recognises it in a Go caller. A
-// static value is JSON of the method's reply type: fields of Hessian classes by
+// switch, its version and its reason; Refused recognises it in a Go caller. The
+// circuit of served calls opens by its counts only where a policy speaks of its
+// breaker: see breaker.CountOnly. A static value is JSON of the method's reply type: fields of Hessian classes by
 // their Go or Java spelling, messages of protobuf as proto JSON. A timeout is a
 // deadline of the method's context.
 //
@@ -40,7 +41,7 @@
 // Exceptions of the service's own classes, and Triple errors whose code blames the
 // request (invalid argument, not found, already exists, permission denied, failed
 // precondition, out of range, unauthenticated, aborted), are ignored: they are
-// answers. Other errors are failures; among them a Go error that has no class and
+// answers. So is dubbo-go's word that it knows no provider: nothing was called. Other errors are failures; among them a Go error that has no class and
 // no code. WithClassify says otherwise. At the caller, a provider's word that it is
 // switched off is ignored too, though the caller's fallback answers: otherwise
 // circuits of callers would open above the switch and stay so after its release.

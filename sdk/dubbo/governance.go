@@ -154,8 +154,11 @@ type governed struct {
 
 // circuit returns that of one method on one side.
 func (g *governed) circuit(at governance.At, iface, method string, peer governance.App) *breaker.Circuit {
-	return g.kit.Breakers().Circuit(governance.Series{Command: command(iface, method), At: at, Peer: peer},
-		breaker.WithClassify(g.classify))
+	opts := []breaker.CircuitOption{breaker.WithClassify(g.classify)}
+	if at == governance.Provider {
+		opts = append(opts, breaker.CountOnly())
+	}
+	return g.kit.Breakers().Circuit(governance.Series{Command: command(iface, method), At: at, Peer: peer}, opts...)
 }
 
 // command is the name of a method for breakers and spans.

@@ -78,8 +78,16 @@ func Classify(err error) breaker.Outcome {
 	if errors.As(err, &received) && ofService(received.ExceptionClass) {
 		return breaker.Ignored
 	}
+	if err != nil && strings.Contains(err.Error(), noProvider) {
+		return breaker.Ignored
+	}
 	return breaker.Failure
 }
+
+// noProvider is what dubbo-go says when it knows nobody to call. Nothing was
+// called, so nothing failed: a circuit that opened over it would keep the first
+// instance waiting.
+const noProvider = "No provider available for the service"
 
 // ofService reports whether a class is a service's own, and not one of Java's or
 // Dubbo's.
