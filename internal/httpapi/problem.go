@@ -230,6 +230,9 @@ func tidied(in *huma.ErrorModel) *huma.ErrorModel {
 	if len(says) > most {
 		says = append(says[:most:most], fmt.Sprintf("and %d more", len(says)-most))
 	}
+	if limit, ok := strings.CutPrefix(out.Detail, "request body is too large limit="); ok {
+		out.Detail = "the body is too large: at most " + limit + " are taken here" // as tooLarge has it
+	}
 	switch {
 	case len(says) == 0:
 	case out.Detail == "" || out.Detail == "validation failed":
