@@ -173,25 +173,22 @@ func (l *linker) load(ctx context.Context, tx pgx.Tx) error {
 			news = append(news, id)
 		}
 	}
-	_, err = l.know(ctx, tx, news)
-	return err
+	return l.know(ctx, tx, news)
 }
 
-// know reads rows of tracing.dirty by their ids, and returns how many there are.
-func (l *linker) know(ctx context.Context, tx pgx.Tx, ids []int64) (int, error) {
+// know reads rows of tracing.dirty by their ids.
+func (l *linker) know(ctx context.Context, tx pgx.Tx, ids []int64) error {
 	if len(ids) == 0 {
-		return 0, nil
+		return nil
 	}
 	rows, err := tx.Query(ctx, "SELECT id, seen, traces FROM tracing.dirty WHERE id = ANY($1) ORDER BY seen, id", ids)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	n := 0
 	var id int64
 	var seen time.Time
 	var traces []int64
 	_, err = pgx.ForEachRow(rows, []any{&id, &seen, &traces}, func() error {
-		n++
 		row := &dirtyRow{left: make(map[int64]struct{}, len(traces))}
 		l.rows[id] = row
 		for _, t := range traces {
@@ -212,7 +209,7 @@ func (l *linker) know(ctx context.Context, tx pgx.Tx, ids []int64) (int, error) 
 		traces = nil
 		return nil
 	})
-	return n, err
+	return err
 }
 
 // due returns the next traces whose time has come. They are taken in the order in
@@ -342,7 +339,7 @@ func (l *linker) difference(ctx context.Context, tx pgx.Tx, due []int64) (sums, 
 	}
 	// Batches whose rows are gone were linked; but a row may be there and unknown,
 	// when there are very many.
-	if _, err := l.know(ctx, tx, slices.Sorted(maps.Keys(unknown))); err != nil {
+	if err := l.know(ctx, tx, slices.Sorted(maps.Keys(unknown))); err != nil {
 		return nil, nil, err
 	}
 	sum, reach := make(sums), make(map[int64]int64)

@@ -213,6 +213,10 @@ func (s *Store) fail(ctx context.Context, err error, doing string) error {
 	}
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) {
+		if pe.Code == "42P01" || pe.Code == "3F000" {
+			// One that has just come up, and soon will be.
+			return &tracing.Error{Code: tracing.Unavailable, Message: "cannot " + doing + " before the database is migrated", Err: err}
+		}
 		switch pe.Code[:2] {
 		case "08", "53", "57", "58", "40", "55", "25":
 			// Away, out of something, shutting down, only to be read, or in one

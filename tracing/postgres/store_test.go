@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/weirmesh/weir/internal/testdb"
 	"github.com/weirmesh/weir/tracing"
 	"github.com/weirmesh/weir/tracing/postgres"
 	"github.com/weirmesh/weir/tracing/tracingtest"
@@ -37,6 +38,21 @@ func write(t *testing.T, s *postgres.Store, spans ...tracing.Span) {
 func TestOpenRefusesAShortRetention(t *testing.T) {
 	if _, err := postgres.Open(nil, postgres.Config{Retention: time.Hour}); err == nil {
 		t.Fatal("an hour was taken")
+	}
+}
+
+// Spans that come between the database and its migration must go to the spool,
+// which only what is Unavailable makes them do.
+func TestADatabaseThatIsNotMigratedYetIsAway(t *testing.T) {
+	s, err := postgres.Open(testdb.New(t).Pool(), postgres.Config{Linger: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(t.Context(), tracingtest.NewGenerator(47, time.Now()).Trace()); tracing.CodeOf(err) != tracing.Unavailable {
+		t.Errorf("%v", err)
+	}
+	if err := s.Check(t.Context()); tracing.CodeOf(err) != tracing.Unavailable {
+		t.Errorf("%v", err)
 	}
 }
 
