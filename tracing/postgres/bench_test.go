@@ -15,7 +15,7 @@ import (
 // and links what it stored; it prints spans per second and bytes per span.
 func BenchmarkStore(b *testing.B) {
 	pool := database(b)
-	s := open(b, pool, postgres.Config{Quiet: time.Second})
+	s := open(b, pool, postgres.Config{Quiet: -1})
 	g := tracingtest.NewGenerator(61, time.Now().Add(-time.Minute))
 	var bodies [][]byte
 	for _, body := range g.Bodies(60_000, 100) {
