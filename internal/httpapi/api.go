@@ -8,9 +8,11 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weirmesh/weir/gateway"
 	"github.com/weirmesh/weir/governance"
@@ -31,6 +33,9 @@ type Config struct {
 	Log   *slog.Logger
 	// MaxBody bounds bodies in bytes, DefaultMaxBody when zero.
 	MaxBody int64
+	// Metrics takes weir_control_requests_total and weir_control_request_seconds;
+	// nil for none.
+	Metrics prometheus.Registerer
 	// Mappers turn errors into problems, before those that every API knows. One
 	// that does not know an error returns nil.
 	Mappers []func(error) *Problem
@@ -44,6 +49,7 @@ type API struct {
 	cfg     Config
 	log     *slog.Logger
 	origins *http.CrossOriginProtection
+	metrics *metrics
 }
 
 // New returns an API without operations on mux, and serves its description
@@ -51,7 +57,7 @@ type API struct {
 // mux: it answers what nobody registered with problems too.
 func New(mux *http.ServeMux, cfg Config) *API {
 	cfg.MaxBody = cmp.Or(cfg.MaxBody, DefaultMaxBody)
-	a := &API{mux: mux, cfg: cfg, log: cfg.Log, origins: http.NewCrossOriginProtection()}
+	a := &API{mux: mux, cfg: cfg, log: cfg.Log, origins: http.NewCrossOriginProtection(), metrics: newMetrics(cfg.Metrics)}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -115,7 +121,9 @@ func (a *API) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h, pattern := a.mux.Handler(r)
 		if pattern != "" {
-			a.mux.ServeHTTP(w, r)
+			began, out := time.Now(), &written{ResponseWriter: w}
+			defer func() { a.metrics.answered(pattern, out.status, time.Since(began)) }()
+			a.mux.ServeHTTP(out, r)
 			return
 		}
 		probe := &statusProbe{header: make(http.Header)}

@@ -94,12 +94,16 @@ func (a *API) mount(pattern string, rule rule, h http.Handler, opts []Option) {
 // written remembers whether an answer has begun.
 type written struct {
 	http.ResponseWriter
-	begun bool
+	begun  bool
+	status int // 0 until it is said
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *written) WriteHeader(status int) {
 	w.begun = true
+	if w.status == 0 && status >= http.StatusOK { // what comes before is no answer yet
+		w.status = status
+	}
 	w.ResponseWriter.WriteHeader(status)
 }
 

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"github.com/weirmesh/weir/gateway"
@@ -107,6 +109,7 @@ type fixture struct {
 	t       *testing.T
 	srv     *httptest.Server
 	journal *journal
+	metrics *prometheus.Registry
 	log     *bytes.Buffer
 	// fails is what the handlers answer.
 	fails error
@@ -117,9 +120,9 @@ type fixture struct {
 
 func setup(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{t: t, journal: &journal{}, log: &bytes.Buffer{}}
+	f := &fixture{t: t, journal: &journal{}, metrics: prometheus.NewRegistry(), log: &bytes.Buffer{}}
 	api := httpapi.New(http.NewServeMux(), httpapi.Config{
-		Title: "test", Version: "1", Auth: auth{}, Audit: f.journal, Log: slog.New(slog.NewTextHandler(f.log, nil)), MaxBody: 200,
+		Title: "test", Version: "1", Auth: auth{}, Audit: f.journal, Log: slog.New(slog.NewTextHandler(f.log, nil)), MaxBody: 200, Metrics: f.metrics,
 	})
 	httpapi.Register(api, httpapi.Op[putIn]{
 		Operation: huma.Operation{OperationID: "put-thing", Method: http.MethodPut, Path: "/api/v1/{namespace}/thing"},
@@ -473,6 +476,31 @@ func TestWithoutAuditNothingIsWritten(t *testing.T) {
 	f.wantProblem(f.do("PUT", put, good, "Authorization", "Bearer operator", "Weir-Reason", "test"), http.StatusServiceUnavailable, "audit cannot be written")
 	if f.calls != 0 {
 		t.Error("the handler ran")
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	f := setup(t)
+	f.do("GET", "/api/v1/hello", "")
+	f.do("GET", "/api/v1/hello", "")
+	f.do("GET", "/api/v1/thing", "")
+	f.do("GET", "/nothing/of/that/name", "")
+	want := `
+# HELP weir_control_requests_total Requests by the pattern that took them and the status of the answer.
+# TYPE weir_control_requests_total counter
+weir_control_requests_total{pattern="GET /api/v1/hello",status="204"} 2
+weir_control_requests_total{pattern="GET /api/v1/thing",status="401"} 1
+`
+	// What is counted is counted after the answer was sent.
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		err := testutil.GatherAndCompare(f.metrics, strings.NewReader(want), "weir_control_requests_total")
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirmesh/weir/internal/pg"
 )
@@ -19,6 +20,9 @@ var (
 	passwordLine = regexp.MustCompile(`password=(\S+)`)
 	consoleLine  = regexp.MustCompile(`console +ready +(http://[0-9.:]+) +\(user admin, password (\S+), shown this once\)`)
 )
+
+// web is a browser that keeps no connection open.
+var web = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
 
 // database is a PostgreSQL of the test's own.
 func database(t *testing.T) *pg.Server {
@@ -57,7 +61,7 @@ func loginToken(t *testing.T, w *weir) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Post(server+"/api/v1/login", "application/json", strings.NewReader(string(body)))
+	resp, err := web.Post(server+"/api/v1/login", "application/json", strings.NewReader(string(body)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +76,7 @@ func loginToken(t *testing.T, w *weir) string {
 	req.AddCookie(resp.Cookies()[0])
 	req.Header.Set("Weir-Reason", "test")
 	req.Header.Set("Sec-Fetch-Site", "same-origin")
-	if resp, err = http.DefaultClient.Do(req); err != nil {
+	if resp, err = web.Do(req); err != nil {
 		t.Fatal(err)
 	}
 	var made struct{ Secret string }

@@ -27,7 +27,7 @@ func adminOf(t *testing.T) string {
 func ready(t *testing.T, admin string) {
 	t.Helper()
 	testkube.Eventually(t, admin+" is ready", func() error {
-		resp, err := http.DefaultClient.Get("http://" + admin + "/readyz")
+		resp, err := web.Get("http://" + admin + "/readyz")
 		if err != nil {
 			return err
 		}
@@ -137,7 +137,7 @@ func TestRolesApart(t *testing.T) {
 	tracing = start(t, nil, tracingArgs...)
 	collector = tracing.serving(t)
 	span := fmt.Sprintf(`[{"traceId":"000000000000000a000000000000000b","id":"000000000000000c","name":"later","timestamp":%d,"duration":5,"localEndpoint":{"serviceName":"spooled"}}]`, time.Now().UnixMicro())
-	resp, err := http.DefaultClient.Post(collector+"/api/v2/spans", "application/json", strings.NewReader(span))
+	resp, err := web.Post(collector+"/api/v2/spans", "application/json", strings.NewReader(span))
 	if err != nil {
 		t.Fatal(err)
 	}

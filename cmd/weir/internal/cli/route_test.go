@@ -32,7 +32,7 @@ func adminToken(t *testing.T, w *weir, server string) string {
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set("Weir-Reason", "test")
 		req.Header.Set("Sec-Fetch-Site", "same-origin")
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := web.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +99,7 @@ func TestRoutes(t *testing.T) {
 	entry := gateway.serving(t)
 	serves := func(path, want string) {
 		t.Helper()
-		resp, err := http.DefaultClient.Get(entry + path)
+		resp, err := web.Get(entry + path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +180,7 @@ func TestRoutes(t *testing.T) {
 	entry = again.serving(t)
 	again.complains(t, "serving what the snapshot on disk has")
 	for status := 0; status != http.StatusOK; { // it serves before it has read anything
-		resp, err := http.DefaultClient.Get(entry + "/shop/cart/42")
+		resp, err := web.Get(entry + "/shop/cart/42")
 		if err != nil {
 			t.Fatal(err)
 		}

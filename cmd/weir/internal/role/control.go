@@ -152,7 +152,7 @@ func (c *Control) Open(ctx context.Context) error {
 		d.Password(password)
 	}
 	auth := access.NewAuth(c.access, d.Reviewer, nil)
-	api := httpapi.New(http.NewServeMux(), httpapi.Config{Title: "Weir", Version: d.Version, Auth: auth, Audit: c.access, Log: d.Log})
+	api := httpapi.New(http.NewServeMux(), httpapi.Config{Title: "Weir", Version: d.Version, Auth: auth, Audit: c.access, Log: d.Log, Metrics: d.Metrics})
 	accessapi.Register(api, accessapi.Deps{Store: c.access, Revoked: auth.Forget})
 	c.serveRoutes(api)
 	c.serveGovernance(api)

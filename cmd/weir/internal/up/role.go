@@ -24,6 +24,8 @@ type hosted struct {
 	h2c          bool // as in run.ServerConfig
 	needs, uses  []string
 	make         func(env role.Env) role.Service
+	// stopped is called once it has stopped; it may be nil.
+	stopped func()
 	// note adds to what the board says of it; it may be nil.
 	note func() string
 
@@ -40,6 +42,9 @@ func (h *hosted) part() run.Part {
 		Start: func(ctx context.Context) error { return h.start(ctx, check) },
 		Watch: func(ctx context.Context) error { return h.get().Watch(ctx) },
 		Stop: func(ctx context.Context) error {
+			if h.stopped != nil {
+				defer h.stopped()
+			}
 			if s := h.get(); s != nil {
 				return s.Stop(ctx)
 			}
@@ -121,12 +126,19 @@ func (u *Up) hostGateway(db *database, late *role.Late, roles map[string]*hosted
 	if u.Config.DatabaseURL == "" {
 		h.needs = []string{partPostgres}
 	}
+	// Dials outlive the requests that they are for, but not the gateway.
+	life, end := context.WithCancel(context.Background())
+	reach := within(life, roles)
+	h.stopped = func() {
+		end()
+		reach.CloseIdleConnections()
+	}
 	h.make = func(env role.Env) role.Service {
 		return role.NewGateway(role.GatewayDeps{
 			Env: env, DatabaseURL: cmp.Or(u.Config.DatabaseURL, db.url), Registry: late, Dir: u.Config.data("gateway"), Node: "up",
 			Kit: sdk.Config{
 				ControlURL: sdk.DefaultControlURL, TracingURL: sdk.DefaultTracingURL,
-				TokenFile: role.GatewayToken(u.Config.DataDir).Path, HTTPClient: within(roles),
+				TokenFile: role.GatewayToken(u.Config.DataDir).Path, HTTPClient: reach,
 			},
 		})
 	}
@@ -149,8 +161,8 @@ func (u *Up) hostTracing(db *database) *hosted {
 }
 
 // within returns a client that reaches the roles of this process by the names
-// that they have in a cluster, wherever they serve.
-func within(roles map[string]*hosted) *http.Client {
+// that they have in a cluster, wherever they serve, until life ends.
+func within(life context.Context, roles map[string]*hosted) *http.Client {
 	var dialer net.Dialer
 	return &http.Client{Transport: &http.Transport{
 		IdleConnTimeout: 90 * time.Second,
@@ -168,6 +180,8 @@ func within(roles map[string]*hosted) *http.Client {
 			case <-h.serving:
 			case <-ctx.Done():
 				return nil, context.Cause(ctx)
+			case <-life.Done():
+				return nil, context.Cause(life)
 			}
 			return dialer.DialContext(ctx, network, strings.TrimPrefix(h.url(), "http://"))
 		},
