@@ -105,7 +105,7 @@ func TestOneTraceThroughGatewayHTTPTripleAndDubbo(t *testing.T) {
 
 	// The command line shows it to people, and it is found by what is known of it.
 	out := theMesh.ask(t, "trace", "get", id)
-	for _, want := range []string{"storefront", "InventoryService", id} {
+	for _, want := range []string{"storefront", "inventoryservice.stock", id} {
 		if !strings.Contains(out, want) {
 			t.Errorf("weir trace get lacks %q:\n%s", want, out)
 		}
