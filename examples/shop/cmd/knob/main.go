@@ -13,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -34,16 +35,19 @@ and quote of pricing.
 Flags:
 `
 
-func main() {
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, out, errs io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "knob:", err)
-		os.Exit(1)
+	if err := work(ctx, args, out); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(errs, "knob:", err)
+		return 1
 	}
+	return 0
 }
 
-func run(ctx context.Context, args []string) error {
+func work(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("knob", flag.ContinueOnError)
 	kubeconfig := fs.String("kubeconfig", env("KUBECONFIG", "data/devcluster/admin.kubeconfig"), "`file` of the cluster, or KUBECONFIG")
 	namespace := fs.String("namespace", "shop", "`namespace` of the shop")
@@ -81,7 +85,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return turn(ctx, client, *namespace, names[0], method, body)
+	return turn(ctx, client, *namespace, names[0], method, body, out)
 }
 
 // parse takes names before, between and after flags.
@@ -100,7 +104,7 @@ func parse(fs *flag.FlagSet, args []string) (names []string, err error) {
 
 // turn asks each pod of the app by way of the API server, which reaches pods
 // from wherever it is reached itself.
-func turn(ctx context.Context, client *kubernetes.Clientset, namespace, app, method string, body []byte) error {
+func turn(ctx context.Context, client *kubernetes.Clientset, namespace, app, method string, body []byte, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + app})
@@ -119,7 +123,7 @@ func turn(ctx context.Context, client *kubernetes.Clientset, namespace, app, met
 			errs = append(errs, fmt.Errorf("%s: %w: %s", pod, err, bytes.TrimSpace(answer)))
 			continue
 		}
-		fmt.Printf("%s  %s\n", pod, bytes.TrimSpace(answer))
+		fmt.Fprintf(out, "%s  %s\n", pod, bytes.TrimSpace(answer))
 	}
 	return errors.Join(errs...)
 }

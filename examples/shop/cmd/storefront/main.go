@@ -46,7 +46,7 @@ func main() {
 				}
 				s := &storefront.Service{
 					Instance: p.Instance, Orders: shop, Pricing: *prices,
-					HTTP: &http.Client{Timeout: *timeout, Transport: httpmw.Client(p.Kit)},
+					HTTP: &http.Client{Timeout: *timeout, Transport: httpmw.Client(p.Kit, httpmw.Patterns("GET /prices/{sku}"))},
 				}
 				defer func() {
 					if err := rpc.Leave(); err != nil {

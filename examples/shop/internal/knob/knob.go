@@ -135,7 +135,7 @@ func (b *Board) Feel(ctx context.Context, operation string) error {
 			return context.Cause(ctx)
 		}
 	}
-	if rand.Float64()*100 < s.ErrorPercent { //nolint:gosec // chance, not a secret
+	if rand.Float64()*100 < s.ErrorPercent {
 		return ErrInjected
 	}
 	return nil
@@ -146,8 +146,13 @@ func (b *Board) Feel(ctx context.Context, operation string) error {
 func (b *Board) Handler() http.Handler {
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter) {
+		body, err := json.Marshal(b.Settings())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(b.Settings()) // a reader that left needs no answer
+		_, _ = w.Write(append(body, '\n')) // a reader that left needs no answer
 	}
 	mux.HandleFunc("GET /knobs", func(w http.ResponseWriter, _ *http.Request) { answer(w) })
 	mux.HandleFunc("DELETE /knobs", func(w http.ResponseWriter, _ *http.Request) {
