@@ -14,6 +14,8 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
 	perrors "github.com/pkg/errors"
 
+	"github.com/weirmesh/weir/sdk/breaker"
+
 	"shop.example/api/inventory"
 )
 
@@ -30,12 +32,16 @@ func TestOf(t *testing.T) {
 		err   error
 		class Class
 	}{
-		"success":                {nil, OK},
-		"client closed":          {perrors.WithStack(base.ErrClientClosed), Unreachable},
-		"invoker destroyed":      {base.ErrDestroyedInvoker, Unreachable},
-		"dial refused":           {triple_protocol.NewError(triple_protocol.CodeUnavailable, dial), Unreachable},
-		"connection broke":       {triple_protocol.NewError(triple_protocol.CodeUnavailable, read), Broken},
-		"nobody known":           {errors.New(nobodyKnown), NoProvider},
+		"success":              {nil, OK},
+		"client closed":        {perrors.WithStack(base.ErrClientClosed), Unreachable},
+		"invoker destroyed":    {base.ErrDestroyedInvoker, Unreachable},
+		"dial refused":         {triple_protocol.NewError(triple_protocol.CodeUnavailable, dial), Unreachable},
+		"connection broke":     {triple_protocol.NewError(triple_protocol.CodeUnavailable, read), Broken},
+		"nobody known":         {errors.New(nobodyKnown), NoProvider},
+		"refused by a circuit": {perrors.WithStack(&breaker.Refused{Reason: breaker.ReasonOpen}), Guarded},
+		"switched off there": {
+			&hessian2.GenericException{ExceptionClass: "java.lang.Throwable", ExceptionMessage: "weir refused the call (switched): reserve is switched off"}, Guarded,
+		},
 		"nobody reachable":       {errors.New(nobodyReachable), Unreachable},
 		"dubbo timeout":          {perrors.New("maybe the client read timeout or fail to decode tcp stream in Writer.Write"), Timeout},
 		"refused over dubbo":     {&hessian2.GenericException{ExceptionClass: "java.lang.Throwable", ExceptionMessage: ErrRefused.Error()}, Refused},
