@@ -28,11 +28,12 @@ type Circuit struct {
 	set      *Set
 	series   governance.Series
 	settings governance.Rules
-	// countOnly keeps the circuit closed where no policy speaks of its breaker.
-	countOnly bool
-	classify func(error) Outcome
-	others   bool
-	cache    cache
+	// countOnly keeps the circuit closed where nobody speaks of its breaker;
+	// breakerSet says that its own settings do.
+	countOnly, breakerSet bool
+	classify              func(error) Outcome
+	others                bool
+	cache                 cache
 
 	rules atomic.Pointer[rules]
 	word  atomic.Uint64 // generation and state
@@ -127,8 +128,11 @@ func (c *Circuit) current(now int64) *rules {
 		return r
 	}
 	c.set.mu.Lock()
-	c.apply(c.set.policies, now)
-	r = c.rules.Load()
+	// Another call may have seen it as well, and something later by now.
+	if r = c.rules.Load(); now >= r.until {
+		c.apply(c.set.policies, now)
+		r = c.rules.Load()
+	}
 	c.set.mu.Unlock()
 	c.set.events.deliver()
 	return r
@@ -146,6 +150,12 @@ func (c *Circuit) apply(p *policySet, now int64) {
 	}
 	if old.mode == r.mode {
 		c.rules.Store(r)
+		switch state := c.word.Load() & stateMask; {
+		case r.counts && state != closed:
+			c.move(now, r, closed, "nobody asks it to open by what it counts any more", windowed{})
+		case state == open && r.openFor < old.openFor:
+			c.shorten(c.since + r.openFor)
+		}
 		return
 	}
 	from := c.state(old)
@@ -162,6 +172,17 @@ func (c *Circuit) apply(p *policySet, now int64) {
 		source = old.effective.Sources["breaker.mode"] // which ended
 	}
 	c.put(now, from, c.state(r), c.whyMode(p, old, r, now), w, source)
+}
+
+// shorten lets an open circuit be tried earlier. The circuit is locked.
+func (c *Circuit) shorten(until int64) {
+	if until >= c.openUntil.Load() {
+		return
+	}
+	next := *c.refused.Load()
+	next.Until = c.set.wallTime(until)
+	c.refused.Store(&next)
+	c.openUntil.Store(until)
 }
 
 // whyMode says in a sentence why the mode changed. old is nil for a new circuit.
@@ -351,8 +372,10 @@ func (c *Circuit) passedCause() string {
 	return fmt.Sprintf("%d calls in a row that tried it succeeded", c.passed)
 }
 
-// judge opens a closed circuit if its window says so.
-func (c *Circuit) judge(now int64, r *rules, gen uint64) {
+// judge opens a closed circuit if its window says so, by what holds now: it is
+// about the calls to come.
+func (c *Circuit) judge(now int64, gen uint64) {
+	r := c.current(now)
 	w := c.window(now)
 	ran := w.ran()
 	if ran < r.minCalls || ran == 0 || c.others {
@@ -366,8 +389,8 @@ func (c *Circuit) judge(now int64, r *rules, gen uint64) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.word.Load() != word(gen, closed) || c.rules.Load().mode != governance.ModeAuto {
-		return // somebody else was first
+	if c.word.Load() != word(gen, closed) || c.rules.Load() != r || r.mode != governance.ModeAuto {
+		return // somebody else was first, or other rules: the next call is judged by those
 	}
 	window := time.Duration(r.width * buckets)
 	cause := fmt.Sprintf("%s of %d calls failed in %s, less than %s allowed", percent(failed), ran, window, percent(r.errorPercent))
@@ -475,7 +498,7 @@ func (c *Circuit) end(call *Call, o Outcome, now int64) {
 		c.probeEnded(now, call.gen, o, took)
 		c.set.events.deliver()
 	case counts && auto && (few || slow || k == kindFailure || k == kindTimeout):
-		c.judge(now, r, call.gen)
+		c.judge(now, call.gen)
 		c.set.events.deliver()
 	}
 }

@@ -12,7 +12,7 @@ func (c *Circuit) Configure(r governance.Rules) {
 	}
 	s := c.set
 	s.mu.Lock()
-	c.settings = merge(r, s.settings)
+	c.settings, c.breakerSet = merge(r, s.settings), s.breakerSet || r.Breaker != nil
 	now := s.mono()
 	c.apply(s.policies, now)
 	s.arm(now)

@@ -245,3 +245,45 @@ func TestListenersMayCallBack(t *testing.T) {
 		t.Errorf("%v after stop", got)
 	}
 }
+
+// A call that began under stricter thresholds must not open a circuit for those
+// that begin under looser ones.
+func TestCallsUnderWayAreJudgedByPresentThresholds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSet(t, settings(governance.Breaker{MinCalls: 4, ErrorPercent: 50}))
+		c := s.Circuit(reserve)
+		run(t, c, 3, nil)
+		run(t, c, 2, errBroken)
+		call, err := c.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(t, s, version(1, governance.Policy{Rules: governance.Rules{Breaker: &governance.Breaker{ErrorPercent: 90}}}))
+		call.End(Failure)
+		wantState(t, c, governance.StateClosed)
+	})
+}
+
+// Who has given a circuit an hour to be open by mistake can take it back.
+func TestOpenForIsLiveWhileACircuitIsOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newSet(t, settings(governance.Breaker{MinCalls: 1, OpenFor: governance.Duration(time.Hour)}))
+		c := s.Circuit(reserve)
+		run(t, c, 1, errBroken)
+		wantState(t, c, governance.StateOpen)
+		pass(10 * time.Second)
+		refusedBy(t, run(t, c, 1, nil), ReasonOpen)
+		apply(t, s, version(1, governance.Policy{Rules: governance.Rules{Breaker: &governance.Breaker{OpenFor: governance.Duration(20 * time.Second)}}}))
+		if r := refusedBy(t, run(t, c, 1, nil), ReasonOpen); !r.Until.Equal(time.Now().Add(10 * time.Second)) {
+			t.Errorf("it says it is open until %s, and it is %s", r.Until, time.Now())
+		}
+		pass(11 * time.Second)
+		if err := run(t, c, 1, nil); err != nil {
+			t.Fatalf("still refused: %v", err)
+		}
+		wantState(t, c, governance.StateClosed)
+		if got := l.states(); len(got) != 3 {
+			t.Errorf("transitions to %v", got)
+		}
+	})
+}

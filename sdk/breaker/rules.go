@@ -35,6 +35,7 @@ type rules struct {
 	bulkhead     int64
 	fallback     *governance.Fallback
 	caches       bool // the fallback, or one behind it, is cached
+	counts       bool // it never opens by what it counts
 
 	until     int64 // when a policy expires, on the set's clock; never for none
 	effective governance.Effective
@@ -86,8 +87,8 @@ func (c *Circuit) compile(p *policySet, now int64) *rules {
 	if r.slowCall == 0 {
 		r.slowCall = never
 	}
-	if c.countOnly && !spoken(e.Sources) {
-		r.errorPercent, r.slowPercent = math.Inf(1), math.Inf(1)
+	if c.countOnly && !c.breakerSet && !spoken(e.Sources) {
+		r.counts, r.errorPercent, r.slowPercent = true, math.Inf(1), math.Inf(1)
 	}
 	if e.Bulkhead != nil {
 		r.bulkhead = int64(e.Bulkhead.Concurrent)

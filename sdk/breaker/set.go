@@ -38,8 +38,8 @@ type Set struct {
 	settings governance.Rules
 	// breakerSet says that the service's own settings speak of breakers.
 	breakerSet bool
-	max      int
-	shards   int
+	max        int
+	shards     int
 
 	now  func() time.Time // nil for time.Now
 	base time.Time        // zero of the set's clock
@@ -111,7 +111,9 @@ type CircuitOption func(*Circuit)
 // WithSettings gives a circuit settings of its own, over the set's and under every
 // policy.
 func WithSettings(r governance.Rules) CircuitOption {
-	return func(c *Circuit) { c.settings = merge(r, c.settings) }
+	return func(c *Circuit) {
+		c.settings, c.breakerSet = merge(r, c.settings), c.breakerSet || r.Breaker != nil
+	}
 }
 
 // CountOnly makes a circuit that counts, obeys switches, timeouts and bulkheads,
@@ -119,7 +121,7 @@ func WithSettings(r governance.Rules) CircuitOption {
 // something of its breaker. It is for the side that serves: a service that fails
 // half of its callers should not fail the rest because nobody said otherwise.
 func CountOnly() CircuitOption {
-	return func(c *Circuit) { c.countOnly = !c.set.breakerSet }
+	return func(c *Circuit) { c.countOnly = true }
 }
 
 // WithClassify says what an error means to a circuit, for Call.Done and Do. It is
@@ -157,7 +159,7 @@ func (s *Set) make(series governance.Series, opts []CircuitOption) *Circuit {
 		}
 		opts = nil
 	}
-	c := &Circuit{set: s, series: series, settings: s.settings, others: others, shards: make([]shard, s.shards)}
+	c := &Circuit{set: s, series: series, settings: s.settings, breakerSet: s.breakerSet, others: others, shards: make([]shard, s.shards)}
 	for _, o := range opts {
 		o(c)
 	}
