@@ -27,6 +27,8 @@ YES ?=
 export YES
 # make test RUN=TestName
 RUN ?=
+# make bench BENCH=proxy
+BENCH ?=
 
 .PHONY: help
 help: ## List the targets
@@ -54,9 +56,9 @@ e2e: ## Run the end-to-end tests against real pods
 	@tools/dev/test.sh e2e
 
 .PHONY: bench
-bench: build-devcluster ## Run the benchmarks against peers (ARGS=…, see test/bench/README.md)
+bench: build-weir build-devcluster ## Run the benchmarks beside their peers, 12 minutes; one: BENCH=proxy or ARGS="proxy -rate 8000"
 	@tools/dev/deps.sh bench
-	@$(MAKE) -C test/bench bench ARGS="$(ARGS)"
+	@$(MAKE) -C test/bench bench BENCH="$(BENCH)" ARGS="$(ARGS)"
 
 .PHONY: lint
 lint: ## Run the formatters' check, go vet and golangci-lint on every module

@@ -21,8 +21,10 @@ import (
 	"github.com/weirmesh/weir/test/bench/consumer"
 	"github.com/weirmesh/weir/test/bench/discovery"
 	"github.com/weirmesh/weir/test/bench/load"
+	"github.com/weirmesh/weir/test/bench/match"
 	"github.com/weirmesh/weir/test/bench/proxy"
 	"github.com/weirmesh/weir/test/bench/push"
+	"github.com/weirmesh/weir/test/bench/samples"
 	"github.com/weirmesh/weir/test/bench/spans"
 	"github.com/weirmesh/weir/test/bench/zookeeper"
 )
@@ -99,12 +101,14 @@ func of[O any](name, about string, parse func([]string, io.Writer) (O, error), r
 }
 
 var benchmarks = []benchmark{
-	of("discovery", "how consumers learn of instances: Kubernetes through Weir beside dubbo-go's own registry on ZooKeeper", discovery.ParseOptions, discovery.Run),
-	of("breaker", "a guarded call beside hystrix-go and gobreaker", breaker.ParseOptions, breaker.Run),
+	of("match", "finding a request's route among 10, 1,000 and 100,000 beside a linear scan", match.ParseOptions, match.Run),
 	of("proxy", "a request through the gateway beside nginx and Caddy", proxy.ParseOptions, proxy.Run),
 	of("dubbo", "a request to a Dubbo method beside dubbo-go's generic client", bridge.ParseOptions, bridge.Run),
+	of("breaker", "a guarded call beside hystrix-go and gobreaker", breaker.ParseOptions, breaker.Run),
 	of("push", "a policy to 1,000 and 10,000 streams, confirmed by each", push.ParseOptions, push.Run),
+	of("samples", "the history of commands beside a row for each sample", samples.ParseOptions, samples.Run),
 	of("spans", "spans stored per second, bytes per span, and spans lost after kill -9", spans.ParseOptions, spans.Run),
+	of("discovery", "how consumers learn of instances: Kubernetes through Weir beside dubbo-go's own registry on ZooKeeper", discovery.ParseOptions, discovery.Run),
 }
 
 func usage(w io.Writer) error {

@@ -91,7 +91,7 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) (err error) {
 		}
 		results[i].rss = float64(rss)
 	}
-	return print(o, results, out)
+	return table(o, results, out)
 }
 
 // push publishes one policy and waits until all streams confirmed it.
@@ -125,7 +125,7 @@ func (m *measured) push(ctx context.Context, control, clients *child.Process, tu
 	return nil
 }
 
-func print(o Options, results []measured, out io.Writer) error {
+func table(o Options, results []measured, out io.Writer) error {
 	fmt.Fprintf(out, "Push: a policy written to PostgreSQL, told to every stream, confirmed by a report each that is committed before it is answered;\n"+
 		"control plane, PostgreSQL and all streams share this machine. Medians of %d policies, from the begin of the write.\n\n", o.Rounds)
 	t := &report.Table{Columns: []string{fmt.Sprintf("%d streams", o.Few), fmt.Sprintf("%d streams", o.Many)}}
