@@ -2,3 +2,9 @@ package postgres
 
 // Keep is what Run does every few minutes.
 var Keep = (*Store).keep
+
+// FoldAtMost bounds the samples of one transaction.
+func (s *Store) FoldAtMost(samples int) { s.foldSamples = samples }
+
+// OnWallClock makes the store take its clock for the machine's.
+func (s *Store) OnWallClock() { s.wallClock = true }

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +21,8 @@ const (
 	// foldRows bounds one transaction. Rows come by application and instance, so
 	// that a chunk is written once, whatever the bound.
 	foldRows = 10_000
+	// foldSamples bounds what one transaction holds in memory: reports may be large.
+	foldSamples = 400_000
 	// foldLock is held, to the end of its transaction, by the one process that
 	// folds.
 	foldLock = 0x77656972_666f6c64
@@ -35,11 +36,11 @@ func (s *Store) Fold(ctx context.Context) error { return s.fold(ctx, s.now().Add
 
 func (s *Store) fold(ctx context.Context, now time.Time) error {
 	for {
-		n, err := s.foldSome(ctx, now.Truncate(time.Minute).Unix())
+		more, err := s.foldSome(ctx, now.Truncate(time.Minute).Unix())
 		if err != nil {
 			return fail(ctx, err, "fold reports")
 		}
-		if n < foldRows {
+		if !more {
 			return nil
 		}
 	}
@@ -57,28 +58,29 @@ type foldedMinute struct {
 	changed map[string]bool
 }
 
-// foldSome folds up to foldRows reports whose newest sample is before a second.
-func (s *Store) foldSome(ctx context.Context, before int64) (int, error) {
+// foldSome folds some of the reports whose newest sample is before a second, and
+// tells whether there may be more.
+func (s *Store) foldSome(ctx context.Context, before int64) (more bool, err error) {
 	staged, begin := 0, time.Now()
 	// One at a time in this process too: the numbers of series are shared.
 	s.ids.mu.Lock()
 	defer s.ids.mu.Unlock()
-	err := s.tx(ctx, func(tx pgx.Tx) (err error) {
-		staged = 0
+	err = s.tx(ctx, func(tx pgx.Tx) (err error) {
+		staged, more = 0, false
 		defer func() {
 			if err != nil {
-				clear(s.ids.known) // those it gave are gone with the transaction
+				s.ids.forget() // those it gave are gone with the transaction
 			}
 		}()
 		var mine bool
 		if err := tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock($1)", int64(foldLock)).Scan(&mine); err != nil || !mine {
 			return err
 		}
-		ids, minutes, err := s.staged(ctx, tx, before)
+		ids, minutes, rest, err := s.staged(ctx, tx, before)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		staged = len(ids)
+		staged, more = len(ids), rest
 		if err := s.joinChunks(ctx, tx, minutes); err != nil {
 			return err
 		}
@@ -92,35 +94,41 @@ func (s *Store) foldSome(ctx context.Context, before int64) (int, error) {
 		return err
 	})
 	if err != nil {
-		clear(s.ids.known) // the commit may be what failed
-		return staged, err
+		s.ids.forget() // the commit may be what failed
+		return false, err
 	}
 	if staged > 0 {
 		s.foldCount.Add(float64(staged))
 		s.foldTime.Observe(time.Since(begin).Seconds())
 	}
-	return staged, nil
+	return more, nil
 }
 
-// staged reads reports, sorted into minutes.
-func (s *Store) staged(ctx context.Context, tx pgx.Tx, before int64) ([]int64, map[minuteOf]*foldedMinute, error) {
+// errEnough ends the reading of reports before their end.
+var errEnough = errors.New("enough for one transaction")
+
+// staged reads reports, sorted into minutes, and tells whether there may be more.
+func (s *Store) staged(ctx context.Context, tx pgx.Tx, before int64) (ids []int64, minutes map[minuteOf]*foldedMinute, more bool, err error) {
 	rows, err := tx.Query(ctx, `SELECT id, app_namespace, app_name, instance, samples FROM governance.staging
 		WHERE id IN (SELECT id FROM governance.staging WHERE last < $1 ORDER BY app_namespace, app_name, instance, id LIMIT $2)
 		ORDER BY id`, before, foldRows)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
 	type report struct {
 		app      governance.App
 		instance string
 		samples  []governance.Sample
 	}
-	var ids []int64
 	var reports []report
 	var id int64
 	var r report
 	var data []byte
-	if _, err := pgx.ForEachRow(rows, []any{&id, &r.app.Namespace, &r.app.Name, &r.instance, &data}, func() error {
+	held := 0
+	_, err = pgx.ForEachRow(rows, []any{&id, &r.app.Namespace, &r.app.Name, &r.instance, &data}, func() error {
+		if held >= s.foldSamples {
+			return errEnough
+		}
 		ids = append(ids, id)
 		samples, err := unpack(data)
 		if err != nil {
@@ -128,12 +136,15 @@ func (s *Store) staged(ctx context.Context, tx pgx.Tx, before int64) ([]int64, m
 			s.opts.Log.ErrorContext(ctx, "dropped a staged report that cannot be read", "id", id, "error", err)
 			return nil
 		}
+		held += len(samples)
 		reports = append(reports, report{r.app, r.instance, samples})
 		return nil
-	}); err != nil {
-		return nil, nil, err
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, nil, false, err
 	}
-	minutes := map[minuteOf]*foldedMinute{}
+	more = err != nil || len(ids) == foldRows
+	minutes = map[minuteOf]*foldedMinute{}
 	for _, r := range reports {
 		for _, sample := range r.samples {
 			id, err := s.ids.of(ctx, tx, r.app, sample.Series)
@@ -142,7 +153,7 @@ func (s *Store) staged(ctx context.Context, tx pgx.Tx, before int64) ([]int64, m
 				id, err = s.ids.of(ctx, tx, r.app, sample.Series)
 			}
 			if err != nil {
-				return nil, nil, err
+				return nil, nil, false, err
 			}
 			key := minuteOf{id, sample.Second - sample.Second%60}
 			m := minutes[key]
@@ -154,12 +165,15 @@ func (s *Store) staged(ctx context.Context, tx pgx.Tx, before int64) ([]int64, m
 			m.changed[r.instance] = true
 		}
 	}
-	return ids, minutes, nil
+	return ids, minutes, more, nil
 }
 
 // joinChunks adds what is there already of these minutes: reports that came late
 // join theirs, and roll-ups are always those of all chunks.
 func (s *Store) joinChunks(ctx context.Context, tx pgx.Tx, minutes map[minuteOf]*foldedMinute) error {
+	if len(minutes) == 0 {
+		return nil // of all that was staged nothing could be read
+	}
 	var ids []int32
 	var starts []time.Time
 	for k := range minutes {
@@ -179,7 +193,9 @@ func (s *Store) joinChunks(ctx context.Context, tx pgx.Tx, minutes map[minuteOf]
 		m := minutes[minuteOf{id, minute.Unix()}]
 		old, err := series.DecodeChunk(minute.Unix(), m.id, data)
 		if err != nil {
-			return fmt.Errorf("chunk of series %d, instance %s, %s: %w", id, instance, minute.Format(time.RFC3339), err)
+			// It would stop all folding; what comes now takes its place.
+			s.opts.Log.ErrorContext(ctx, "dropped a chunk that cannot be read", "series", id, "instance", instance, "minute", minute.UTC(), "error", err)
+			return nil
 		}
 		m.samples[instance] = append(old, m.samples[instance]...)
 		return nil
@@ -188,9 +204,7 @@ func (s *Store) joinChunks(ctx context.Context, tx pgx.Tx, minutes map[minuteOf]
 	}
 	for _, m := range minutes {
 		for instance, samples := range m.samples {
-			if m.samples[instance], err = series.Join(samples); err != nil {
-				return err
-			}
+			m.samples[instance] = series.Join(samples)
 		}
 	}
 	return nil
@@ -296,6 +310,9 @@ func (s *Store) keep(ctx context.Context) error {
 type seriesIDs struct {
 	mu    sync.Mutex
 	known map[seriesName]int32
+	// full are applications that have as many as they may, all of which are known:
+	// nobody is asked about their others again.
+	full map[governance.App]bool
 }
 
 type seriesName struct {
@@ -303,7 +320,14 @@ type seriesName struct {
 	sr  governance.Series
 }
 
-func newSeriesIDs() *seriesIDs { return &seriesIDs{known: map[seriesName]int32{}} }
+func newSeriesIDs() *seriesIDs {
+	return &seriesIDs{known: map[seriesName]int32{}, full: map[governance.App]bool{}}
+}
+
+func (k *seriesIDs) forget() {
+	clear(k.known)
+	clear(k.full)
+}
 
 const (
 	// maxKnown bounds the memory that names take.
@@ -329,6 +353,9 @@ func (k *seriesIDs) of(ctx context.Context, tx pgx.Tx, app governance.App, sr go
 	}
 	name.app.Name, name.sr.Command = strings.Clone(app.Name), strings.Clone(sr.Command)
 	if sr != Overflow(sr) {
+		if k.full[app] {
+			return 0, errTooManySeries
+		}
 		if err := k.room(ctx, tx, app, sr); err != nil {
 			return 0, err
 		}
@@ -343,11 +370,15 @@ func (k *seriesIDs) of(ctx context.Context, tx pgx.Tx, app governance.App, sr go
 	if err != nil {
 		return 0, err
 	}
+	k.know(name, id)
+	return id, nil
+}
+
+func (k *seriesIDs) know(name seriesName, id int32) {
 	if len(k.known) >= maxKnown {
-		clear(k.known)
+		k.forget()
 	}
 	k.known[name] = id
-	return id, nil
 }
 
 // room returns errTooManySeries for a new series of an application that has as
@@ -362,5 +393,30 @@ func (k *seriesIDs) room(ctx context.Context, tx pgx.Tx, app governance.App, sr 
 	if err != nil || exists || have < MaxSeries {
 		return err
 	}
+	if err := k.knowAll(ctx, tx, app); err != nil {
+		return err
+	}
 	return errTooManySeries
+}
+
+// knowAll learns all series of an application that is to get no more.
+func (k *seriesIDs) knowAll(ctx context.Context, tx pgx.Tx, app governance.App) error {
+	rows, err := tx.Query(ctx, `SELECT id, command, at, peer_namespace, peer_name FROM governance.series
+		WHERE app_namespace = $1 AND app_name = $2 LIMIT $3`, app.Namespace, app.Name, 2*MaxSeries)
+	if err != nil {
+		return err
+	}
+	if len(k.known)+2*MaxSeries > maxKnown {
+		k.forget() // so that all of these stay
+	}
+	var id int32
+	name := seriesName{app: governance.App{Namespace: strings.Clone(app.Namespace), Name: strings.Clone(app.Name)}}
+	_, err = pgx.ForEachRow(rows, []any{&id, &name.sr.Command, &name.sr.At, &name.sr.Peer.Namespace, &name.sr.Peer.Name}, func() error {
+		k.know(name, id)
+		return nil
+	})
+	if err == nil {
+		k.full[name.app] = true
+	}
+	return err
 }

@@ -77,22 +77,33 @@ func (s *Store) makePartitions(ctx context.Context) error {
 	if len(sql) == 0 {
 		return nil
 	}
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(partitionLock)); err != nil {
-			return err
-		}
-		for _, q := range sql {
-			if _, err := tx.Exec(ctx, q); err != nil {
-				return fmt.Errorf("make a partition: %w", err)
+	// Each by itself, and none that waits long: whoever writes waits behind one who
+	// waits for the end of a long read, such as a dump.
+	var errs []error
+	for _, q := range sql {
+		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '2s'"); err != nil {
+				return err
 			}
+			if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(partitionLock)); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, q)
+			return err
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("make a partition: %w", err))
 		}
-		return nil
-	})
+	}
+	return errors.Join(errs...)
 }
 
 // dropPartitions drops those whose whole content is older than it is kept. Each
 // is dropped by itself, and one that somebody reads is left for the next time.
 func (s *Store) dropPartitions(ctx context.Context) error {
+	if err := s.checkClock(ctx); err != nil {
+		return err
+	}
 	have, err := s.partitions(ctx)
 	if err != nil {
 		return err
@@ -129,6 +140,26 @@ func (s *Store) dropPartitions(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// maxClockGap is how far the clock may be from the database's for history to be
+// dropped by it.
+const maxClockGap = time.Hour
+
+// checkClock keeps a machine whose clock went wrong from dropping everybody's
+// history.
+func (s *Store) checkClock(ctx context.Context) error {
+	if !s.wallClock {
+		return nil
+	}
+	var theirs time.Time
+	if err := s.pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&theirs); err != nil {
+		return err
+	}
+	if gap := s.now().Sub(theirs).Abs(); gap > maxClockGap {
+		return fmt.Errorf("the clock of this machine is %s off that of PostgreSQL: no history is dropped until they agree; set the clock", gap.Round(time.Second))
+	}
+	return nil
 }
 
 // partitions returns the names of all there are.

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -83,6 +84,12 @@ type Store struct {
 	appends   *batcher[governance.Report]
 	instances *batcher[governance.Instance]
 	ids       *seriesIDs
+	// foldSamples is what tests make smaller.
+	foldSamples int
+	// wallClock says that the clock is the machine's, and to be held against that
+	// of the database before anything is dropped by it.
+	wallClock bool
+
 	foldCount prometheus.Counter
 	foldTime  prometheus.Histogram
 	failures  *prometheus.CounterVec
@@ -96,14 +103,15 @@ func New(pool *pgxpool.Pool, o Options) *Store {
 	if o.Poll <= 0 {
 		o.Poll = 1500 * time.Millisecond
 	}
-	if o.Now == nil {
+	wallClock := o.Now == nil
+	if wallClock {
 		o.Now = time.Now
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Retention = o.Retention.WithDefaults()
-	s := &Store{pool: pool, opts: o, ids: newSeriesIDs()}
+	s := &Store{pool: pool, opts: o, ids: newSeriesIDs(), foldSamples: foldSamples, wallClock: wallClock}
 	s.measure()
 	s.appends = newBatcher(s.appendAll)
 	s.instances = newBatcher(s.putInstances)
@@ -149,16 +157,17 @@ func fail(ctx context.Context, err error, doing string) error {
 	}
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) {
-		switch pe.Code[:2] {
-		case "08", "53", "57", "40", "55":
-			// Away, out of something, shutting down, or in one another's way.
+		switch {
+		case slices.Contains([]string{"08", "53", "57", "58", "40", "55"}, pe.Code[:2]), pe.Code == "25006":
+			// Away, out of something, shutting down, in one another's way, or a
+			// standby that has not taken over yet.
 		default:
 			return &governance.Error{Code: governance.Internal, Message: "cannot " + doing, Err: err}
 		}
 	}
 	return &governance.Error{
 		Code: governance.Unavailable, Message: "cannot " + doing + " now", Err: err,
-		Fix: "nothing was changed: try again; if it stays so, see whether PostgreSQL answers",
+		Fix: "try again; if it stays so, see whether PostgreSQL answers, and takes writes",
 	}
 }
 

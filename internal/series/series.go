@@ -6,7 +6,6 @@
 package series
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -161,8 +160,9 @@ func (m *Merger) Points() []governance.Point {
 }
 
 // Join merges samples of one instance and series so that each second has one,
-// in order. It changes the slice it is given.
-func Join(samples []governance.Sample) ([]governance.Sample, error) {
+// in order. Of latencies that cannot be joined, one is kept and the second marked
+// as lossy. It changes the slice it is given.
+func Join(samples []governance.Sample) []governance.Sample {
 	slices.SortStableFunc(samples, func(a, b governance.Sample) int { return int(a.Second - b.Second) })
 	out := samples[:0]
 	for _, s := range samples {
@@ -171,27 +171,26 @@ func Join(samples []governance.Sample) ([]governance.Sample, error) {
 			out = append(out, s)
 			continue
 		}
-		latency, err := joinLatency(out[n-1].Latency, s.Latency)
-		if err != nil {
-			return nil, err
-		}
+		latency, whole := joinLatency(out[n-1].Latency, s.Latency)
 		o := &out[n-1]
 		o.Counts, o.Latency, o.State = o.Counts.Add(s.Counts), latency, s.State
-		o.InFlight, o.Lossy = max(o.InFlight, s.InFlight), o.Lossy || s.Lossy
+		o.InFlight, o.Lossy = max(o.InFlight, s.InFlight), o.Lossy || s.Lossy || !whole
 	}
-	return out, nil
+	return out
 }
 
-func joinLatency(a, b []byte) ([]byte, error) {
+// joinLatency merges two encoded sketches; whole is false when one was left out.
+func joinLatency(a, b []byte) (joined []byte, whole bool) {
 	if len(a) == 0 || len(b) == 0 {
-		return append(slices.Clone(a), b...), nil
+		return append(slices.Clone(a), b...), true
 	}
 	var s sketch.Sketch
-	if err := s.MergeBinary(a); err != nil {
-		return nil, fmt.Errorf("join latencies: %w", err)
+	if s.MergeBinary(a) != nil {
+		return slices.Clone(b), false
 	}
-	if err := s.MergeBinary(b); err != nil {
-		return nil, fmt.Errorf("join latencies: %w", err)
+	if s.MergeBinary(b) != nil {
+		return slices.Clone(a), false
 	}
-	return s.MarshalBinary()
+	joined, err := s.MarshalBinary()
+	return joined, err == nil
 }

@@ -1,6 +1,7 @@
 package series_test
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -134,15 +135,12 @@ func TestJoinedBucketsAreTheSamplesOfAll(t *testing.T) {
 
 func TestJoinAddsUpSecondsThatCameTwice(t *testing.T) {
 	t.Parallel()
-	got, err := series.Join([]governance.Sample{
+	got := series.Join([]governance.Sample{
 		{Second: minute + 2, Counts: governance.Counts{Success: 1}, InFlight: 3, State: governance.StateOpen},
 		{Second: minute, Counts: governance.Counts{Success: 1}, Latency: latency(t, time.Second)},
 		{Second: minute + 2, Counts: governance.Counts{Failure: 2}, Latency: latency(t, time.Minute), InFlight: 1, State: governance.StateClosed, Lossy: true},
 		{Second: minute, Counts: governance.Counts{Success: 1}, Latency: latency(t, time.Millisecond)},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	want := []governance.Sample{
 		{Second: minute, Counts: governance.Counts{Success: 2}, Latency: latency(t, time.Second, time.Millisecond)},
 		{Second: minute + 2, Counts: governance.Counts{Success: 1, Failure: 2}, Latency: latency(t, time.Minute), InFlight: 3, State: governance.StateClosed, Lossy: true},
@@ -150,8 +148,13 @@ func TestJoinAddsUpSecondsThatCameTwice(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("got %+v", got)
 	}
-	if _, err := series.Join([]governance.Sample{{Latency: []byte("x")}, {Latency: []byte("y")}}); err == nil {
-		t.Fatal("joined what are no sketches")
+	// What cannot be joined stops nobody.
+	good := latency(t, time.Second)
+	for _, pair := range [][2][]byte{{[]byte("x"), good}, {good, []byte("x")}} {
+		got := series.Join([]governance.Sample{{Latency: pair[0]}, {Latency: pair[1]}})
+		if len(got) != 1 || !got[0].Lossy || !bytes.Equal(got[0].Latency, good) {
+			t.Errorf("joined %q to %+v", pair, got)
+		}
 	}
 }
 

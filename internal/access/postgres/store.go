@@ -71,10 +71,20 @@ func fail(err error, message string) error {
 	switch {
 	case errors.As(err, &coded):
 		return err
-	case errors.As(err, &server) && server.Code[:2] != "57" && server.Code[:2] != "53" && server.Code[:2] != "08":
+	case errors.As(err, &server) && !away(server.Code):
 		return &access.Error{Code: access.Internal, Message: message, Err: err}
 	}
 	return &access.Error{Code: access.Unavailable, Message: "the database of accounts and audit does not answer", Fix: "try again", Err: err}
+}
+
+// away tells whether the database is, by the class of an error: it is out of
+// reach or of something, shuts down, or is a standby that has not taken over.
+func away(code string) bool {
+	switch code[:2] {
+	case "08", "40", "53", "55", "57", "58":
+		return true
+	}
+	return code == "25006"
 }
 
 func isUnique(err error) bool {
