@@ -218,15 +218,17 @@ func (c *client) standIn(answer *standIn, r *http.Request, span zipkin.Span, cir
 func (c *client) follow(r *http.Request, resp *http.Response, span zipkin.Span, circuit *breaker.Circuit, call *breaker.Call) io.ReadCloser {
 	b := &body{ReadCloser: resp.Body}
 	key := ""
-	if circuit.Keeps() && resp.StatusCode == http.StatusOK && resp.ContentLength <= maxKept {
+	if circuit.Keeps() && resp.StatusCode == http.StatusOK && resp.ContentLength <= maxKept && keepable(resp.Header) {
 		var keyed bool
 		if key, keyed = cacheKey(r); keyed {
 			b.keep = new(bytes.Buffer)
 		}
 	}
 	b.end = func(err error) {
-		if o := call.Done(err); o == breaker.Success && b.keep != nil && b.whole {
-			circuit.Keep(key, &keptAnswer{resp.StatusCode, resp.Header.Clone(), b.keep.Bytes()})
+		if o := call.Done(err); o == breaker.Success && b.whole != nil {
+			h := resp.Header.Clone()
+			h.Del("Set-Cookie")
+			circuit.Keep(key, &keptAnswer{resp.StatusCode, h, b.whole})
 		}
 		if err != nil {
 			span.Tag("error", err.Error())
@@ -245,8 +247,8 @@ type body struct {
 	io.ReadCloser
 	once  sync.Once
 	end   func(error)
-	keep  *bytes.Buffer
-	whole bool
+	keep  *bytes.Buffer // by readers alone: Close may come from elsewhere
+	whole []byte        // set before the end of a body that was read whole and is kept
 }
 
 // Read implements io.Reader.
@@ -261,8 +263,12 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	switch {
 	case err == io.EOF:
-		b.whole = true
-		b.once.Do(func() { b.end(nil) })
+		b.once.Do(func() {
+			if b.keep != nil {
+				b.whole = append([]byte{}, b.keep.Bytes()...)
+			}
+			b.end(nil)
+		})
 	case err != nil:
 		b.once.Do(func() { b.end(err) })
 	}

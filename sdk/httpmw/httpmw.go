@@ -16,12 +16,14 @@ package httpmw
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,14 +87,38 @@ func cacheKey(r *http.Request) (string, bool) {
 	if r.Method != "" && r.Method != http.MethodGet {
 		return "", false
 	}
-	// Who asks can matter as much as what is asked for.
+	// Who asks, and whom, can matter as much as what is asked for.
 	var b strings.Builder
+	b.WriteString(cmp.Or(r.Host, r.URL.Host))
+	b.WriteByte('\n')
 	b.WriteString(r.URL.RequestURI())
-	for _, h := range []string{"Authorization", "Cookie", "Accept", "Accept-Language", "Accept-Encoding"} {
+	for _, h := range keyHeaders {
 		b.WriteByte('\n')
 		b.WriteString(strings.Join(r.Header[h], ","))
 	}
 	return b.String(), true
+}
+
+// keyHeaders are the headers that tell calls apart.
+var keyHeaders = []string{"Authorization", "Cookie", "Origin", "Accept", "Accept-Language", "Accept-Encoding"}
+
+// keepable reports whether an answer may be given again to a call with an equal key:
+// not one that forbids it, or says that it goes by what the key does not hold.
+func keepable(h http.Header) bool {
+	for _, v := range h["Cache-Control"] {
+		if strings.Contains(strings.ToLower(v), "no-store") {
+			return false
+		}
+	}
+	for _, v := range h["Vary"] {
+		for name := range strings.SplitSeq(v, ",") {
+			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+			if name != "" && !slices.Contains(keyHeaders, name) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // standIn is what a policy's fallback answers in HTTP.

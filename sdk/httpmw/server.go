@@ -61,6 +61,10 @@ type server struct {
 // has routed the request here already. Requests that match no pattern are traced
 // only.
 //
+// Its circuits count, and obey switches, timeouts and bulkheads; they open by their
+// counts only once a policy, or sdk.Config.Settings, say something of breakers
+// (breaker.CountOnly).
+//
 // A call that is refused is answered by the policy's fallback, else by 503 with a
 // problem document; Weir-Policy names the policy that refuses. A policy's timeout
 // ends the request's context; a handler that answers nothing by then is answered
@@ -108,18 +112,20 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		span.Tag("http.route", command)
 	}
 	out := &writer{ResponseWriter: w}
-	defer func() { tagAnswer(span, out) }()
+	returned := false
+	defer func() { tagAnswer(span, out, returned) }()
 	if command == "" {
 		s.next.ServeHTTP(out, r.WithContext(ctx))
+		returned = true
 		return
 	}
-	circuit := s.kit.Breakers().Circuit(governance.Series{Command: command, At: governance.Provider})
-	call, err := circuit.Begin(ctx)
-	if err != nil {
+	circuit := s.kit.Breakers().Circuit(governance.Series{Command: command, At: governance.Provider}, breaker.CountOnly())
+	if call, err := circuit.Begin(ctx); err != nil {
 		s.refuse(out, r, span, circuit, asRefused(err))
-		return
+	} else {
+		s.serve(out, r, span, circuit, call)
 	}
-	s.serve(out, r, span, circuit, call)
+	returned = true
 }
 
 func (s *server) refuse(out *writer, r *http.Request, span zipkin.Span, circuit *breaker.Circuit, refused *breaker.Refused) {
@@ -143,8 +149,9 @@ func (s *server) refuse(out *writer, r *http.Request, span zipkin.Span, circuit 
 
 // serve runs the handler of a call that was let through.
 func (s *server) serve(out *writer, r *http.Request, span zipkin.Span, circuit *breaker.Circuit, call *breaker.Call) {
-	// A panic passes by; what it leaves is a failure.
-	defer call.End(breaker.Failure)
+	// A panic passes by; what it leaves is a failure, unless the caller has gone: then
+	// a proxy's handler panics as well.
+	defer call.Done(errPanicked)
 	r = r.WithContext(call.Context())
 	key := ""
 	if circuit.Keeps() {
@@ -169,9 +176,13 @@ func (s *server) serve(out *writer, r *http.Request, span zipkin.Span, circuit *
 		h := out.Header().Clone()
 		h.Del("Date")
 		h.Del("Set-Cookie")
-		circuit.Keep(key, &keptAnswer{out.status, h, out.keep.Bytes()})
+		if keepable(h) {
+			circuit.Keep(key, &keptAnswer{out.status, h, out.keep.Bytes()})
+		}
 	}
 }
+
+var errPanicked = errors.New("httpmw: the handler panicked")
 
 // standIn answers by the policy's fallback in place of a failure, if there is one.
 func (s *server) standIn(out *writer, r *http.Request, span zipkin.Span, circuit *breaker.Circuit) bool {
@@ -190,8 +201,15 @@ func (s *server) standIn(out *writer, r *http.Request, span zipkin.Span, circuit
 	return true
 }
 
-func tagAnswer(span zipkin.Span, out *writer) {
+// tagAnswer tells how a handler answered that has returned or panicked.
+func tagAnswer(span zipkin.Span, out *writer, returned bool) {
 	status := out.status
+	if !returned {
+		defer span.Tag("error", "the handler panicked")
+		if status == 0 {
+			return // the connection ends without an answer
+		}
+	}
 	if status == 0 {
 		status = http.StatusOK // what net/http answers for a handler that wrote nothing
 	}
