@@ -35,3 +35,7 @@ func VarsOf(ctx context.Context) Vars {
 	v, _ := ctx.Value(varsKey{}).(Vars)
 	return v
 }
+
+// ErrorHeader names, on answers that a gateway gives by itself instead of an
+// upstream, what was the matter: the member code of the problem document.
+const ErrorHeader = "Weir-Error"

@@ -138,13 +138,19 @@ func (c *client) do(ctx context.Context, build func(id uint64) []byte) (response
 		return r, r.err
 	case <-ctx.Done():
 	}
-	if !cn.forget(id) { // the answer is on its way to us
-		r := <-cl.done
+	if cn.forget(id) {
+		c.calls.Put(cl)
+		return response{}, context.Cause(ctx)
+	}
+	select {
+	case r := <-cl.done: // it came in the same moment
 		c.calls.Put(cl)
 		return r, r.err
+	default:
+		// It is on its way, and may stay there for long: whoever brings it is left with
+		// the call.
+		return response{}, context.Cause(ctx)
 	}
-	c.calls.Put(cl)
-	return response{}, context.Cause(ctx)
 }
 
 // connect returns the connection, made if there is none. Callers share one

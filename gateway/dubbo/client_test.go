@@ -375,3 +375,20 @@ func FuzzConnection(f *testing.F) {
 		<-done
 	})
 }
+
+func TestClientGivesUpOnHalfAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, wires := pipes(t, clientConfig{})
+		defer c.Close()
+		go func() {
+			w := <-wires
+			h, _ := w.mustNext()
+			_, _ = w.conn.Write(appendHeader(nil, hessian2, statusOK, h.id, 100)) // and not the 100 bytes
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := c.ask(ctx, "x"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v: the call did not end with its deadline", err)
+		}
+	})
+}

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/weirmesh/weir/sdk/breaker"
 )
 
 // The frame of the Dubbo protocol: 16 bytes of header, then the body.
@@ -299,21 +297,13 @@ func refusedProblem(detail string) *callError {
 	return problem(http.StatusServiceUnavailable, kindOverloaded, "%s", detail)
 }
 
-// refusedByWeir begins what governance says in a provider that refuses a call (see
-// sdk/dubbo), before the reason.
-const refusedByWeir = "weir refused the call ("
-
 // providerMessage knows by their words the refusals that Dubbo and Weir make
 // themselves, for which neither Java nor Go has codes. It returns nil for any
 // other message. Words prove nothing of whether the method ran: it may pass on
 // what another provider said to it.
 func providerMessage(message string) *callError {
-	if _, rest, ok := strings.Cut(message, refusedByWeir); ok {
-		reason, _, _ := strings.Cut(rest, ")")
-		if breaker.Reason(reason) == breaker.ReasonSwitched {
-			return problem(http.StatusServiceUnavailable, kindOpen, "the method is switched off at the provider")
-		}
-		return refusedProblem("the provider's own breaker or bulkhead refuses the call")
+	if p := governedProblem(message); p != nil {
+		return p
 	}
 	has := func(parts ...string) bool {
 		for _, part := range parts {
@@ -360,11 +350,25 @@ func exceptionProblem(class, message string) *callError {
 		if class != "" {
 			what = "the method threw " + shorten(class)
 		}
-		p = problem(http.StatusUnprocessableEntity, kindException, "%s", what)
+		p = thrownProblem(ofService(class), what)
 		p.Exception, p.Message = shorten(class), publicMessage(message)
-		p.business = ofService(class)
 	}
 	p.ran = true
+	return p
+}
+
+// thrownProblem is the problem of a method that answered an error. A service's own
+// word is an answer, 422: the request is at odds with its business. Any other, such
+// as a NullPointerException or a Go error without a class, is a failure of the
+// provider, 500, as a handler's would be over HTTP: routes fall back, retry and
+// break their circuits over it.
+func thrownProblem(business bool, detail string) *callError {
+	status := http.StatusInternalServerError
+	if business {
+		status = http.StatusUnprocessableEntity
+	}
+	p := problem(status, kindException, "%s", detail)
+	p.business = business
 	return p
 }
 

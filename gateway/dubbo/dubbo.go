@@ -188,11 +188,11 @@ func (d *Dubbo) Compile(route gateway.Route) (http.Handler, error) {
 	h.target = target{iface: u.Interface, group: u.Group, version: u.Version, method: u.Method, types: h.mapping.types}
 	h.budget.tokens.Store(maxTokens)
 	h.prefix, h.attached = h.target.requestPrefix(), h.target.attachmentsPrefix()
-	h.counts = d.metrics.of(route.Key(), h.command, app)
 	if h.following, err = d.follow(app); err != nil {
 		return nil, err
 	}
-	h.hold = &hold{d: d, app: h.following}
+	h.counts = d.metrics.of(route.Key(), h.command, app)
+	h.hold = &hold{d: d, app: h.following, counts: h.counts}
 	runtime.AddCleanup(h, func(l *hold) { l.close() }, h.hold)
 	return h, nil
 }
@@ -229,11 +229,17 @@ func newAttachments(m map[string]string) ([]attachment, error) {
 	return out, nil
 }
 
-// hold is a handler's claim on an application.
+// hold is a handler's claim on an application, and on its numbers.
 type hold struct {
-	d    *Dubbo
-	app  *application
-	once sync.Once
+	d      *Dubbo
+	app    *application
+	counts *counts
+	once   sync.Once
 }
 
-func (l *hold) close() { l.once.Do(func() { l.d.release(l.app) }) }
+func (l *hold) close() {
+	l.once.Do(func() {
+		l.counts.close()
+		l.d.release(l.app)
+	})
+}

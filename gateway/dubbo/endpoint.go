@@ -91,6 +91,14 @@ func (e *endpoint) release() {
 	}
 }
 
+// left reports whether the endpoint was retired. Of one that was not, when a call
+// was counted before, the connection stays until that call is released.
+func (e *endpoint) left() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.retired
+}
+
 // retire lets calls under way end, and then closes.
 func (e *endpoint) retire() {
 	e.mu.Lock()

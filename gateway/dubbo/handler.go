@@ -67,8 +67,12 @@ type exchange struct {
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
+// maxKeptRefs is how many references and classes an exchange that is kept may have
+// room for.
+const maxKeptRefs = 8 << 10
+
 func (x *exchange) free() {
-	if cap(x.transcoder.b)+cap(x.body)+cap(x.out)+cap(x.frame)+cap(x.message) > 4*maxKept {
+	if cap(x.transcoder.b)+cap(x.body)+cap(x.out)+cap(x.frame)+cap(x.message) > 4*maxKept || cap(x.refs)+cap(x.reader.classes) > maxKeptRefs {
 		return
 	}
 	clear(x.tried)
@@ -199,7 +203,7 @@ func refusal(err error) *callError {
 	}
 	switch refused.Reason {
 	case breaker.ReasonSwitched:
-		p.Detail = "the method is switched off"
+		p.Code, p.Detail = codeSwitchedOff, "the method is switched off"
 	case breaker.ReasonFull:
 		p.Status, p.Title = http.StatusTooManyRequests, http.StatusText(http.StatusTooManyRequests)
 		p.Kind, p.Detail = kindOverloaded, "the method has as many calls under way as it may"
@@ -304,7 +308,8 @@ func (h *handler) again(p *callError, method string) bool {
 	if p.notRun && p.Kind != kindNotFound {
 		return true
 	}
-	if !repeatable(method) && !slices.Contains(h.retryMethods, method) {
+	if p.Kind == kindOpen || !repeatable(method) && // a switch is one for all instances
+		!slices.Contains(h.retryMethods, method) {
 		return false
 	}
 	return p.Kind == kindBroken && slices.Contains(h.retryOn, "reset") ||
@@ -334,9 +339,21 @@ func (h *handler) choose(ctx context.Context, x *exchange, r *http.Request) (*en
 		}
 	}
 	list := s.candidates(h.mapping.message, h.tag(r))
-	if e := pick(list, x.tried); e != nil {
+	for e := pick(list, x.tried); e != nil; e = pick(list, x.tried) {
 		e.pending.Add(1)
-		return e, nil
+		if !e.left() {
+			return e, nil
+		}
+		// It left the registry in this moment, and may be closed already.
+		e.release()
+		if s = h.following.now.Load(); s == nil {
+			break
+		}
+		next := s.candidates(h.mapping.message, h.tag(r))
+		if slices.ContainsFunc(next, func(c choice) bool { return c.endpoint == e }) {
+			break // the application itself was let go of
+		}
+		list = next
 	}
 	switch {
 	case s.instances == 0:

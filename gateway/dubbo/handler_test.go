@@ -214,7 +214,7 @@ func TestBreakerTakesErrorsSeriously(t *testing.T) {
 	defer set.Close()
 	h := openShop(t, Config{Breakers: set}, p).compile()
 	for range 5 {
-		want(t, ask(h, http.MethodPost), http.StatusUnprocessableEntity, "no database")
+		want(t, ask(h, http.MethodPost), http.StatusInternalServerError, "no database")
 	}
 	want(t, ask(h, http.MethodPost), http.StatusServiceUnavailable, "its circuit is open")
 }

@@ -242,7 +242,10 @@ func TestExceptions(t *testing.T) {
 		notRun bool
 	}{
 		{thrown("org.example.StockException", "no article"), 422, false},
-		{thrown("java.lang.RuntimeException", "out of stock"), 422, false},
+		{thrown("java.lang.RuntimeException", "out of stock"), 500, false},
+		{thrown("java.lang.Throwable", "no database"), 500, false},
+		{thrown("java.lang.Exception", "no database"), 500, false},
+		{thrown("", "no database"), 500, false},
 		{thrown("org.example.Mine", "thread pool is exhausted"), 422, false}, // the service's own words
 		{statusProblem(statusThreadPoolIsEmpty, ""), 503, true},
 		{statusProblem(statusServerTimeout, ""), 504, false},
@@ -252,13 +255,15 @@ func TestExceptions(t *testing.T) {
 		{statusProblem(statusBadRequest, "cannot decode"), 400, false},
 		{statusProblem(statusServiceError, "boom at 10.0.0.1:20880"), 502, false},
 		{thrown("java.lang.Throwable", "weir refused the call (switched): InventoryService.reserve is switched off"), 503, false},
-		{grpcProblem(codeResourceExhausted, "weir refused the call (full): all 5"), 429, false},
+		{grpcProblem(codeResourceExhausted, "weir refused the call (full): all 5"), 503, false},
 		{grpcProblem(codeUnimplemented, ""), 404, true},
-		{grpcProblem(codeBusiness, "out of stock"), 422, false},
+		{grpcProblem(codeBusiness, "out of stock"), 500, false},
+		{grpcProblem(codeUnknown, "out of stock"), 500, false},
+		{grpcProblem(codeFailedPrecondition, "out of stock"), 422, false},
 		{grpcProblem(codeUnavailable, ""), 503, false},
 		{grpcProblem(codeDeadlineExceeded, ""), 504, false},
 		{httpProblem(404, []byte("404 page not found")), 404, true},
-		{httpProblem(500, []byte(`{"message":"boom","status":"500"}`)), 422, false},
+		{httpProblem(500, []byte(`{"message":"boom","status":"500"}`)), 500, false},
 		{httpProblem(400, []byte(`{"code":"invalid_argument","message":"no"}`)), 400, false},
 	} {
 		if c.p.Status != c.status || c.p.notRun != c.notRun {

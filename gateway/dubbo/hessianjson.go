@@ -23,6 +23,9 @@ func (r *reader) value() error {
 	if len(r.out) > maxUnfolded {
 		return errUnfolded
 	}
+	if len(r.refs) > maxRefs {
+		return errTooMany
+	}
 	r.depth++
 	err := r.valueDeep()
 	r.depth--
@@ -324,7 +327,9 @@ func (r *reader) mapJSON(tag byte) error {
 			return err
 		}
 		if isClass && isClassName(r.out[at:]) { // the name of a bean's class
-			r.cut(from)
+			if err := r.cut(from); err != nil {
+				return err
+			}
 		}
 	}
 	r.out = append(r.out, '}')
@@ -378,7 +383,10 @@ func (r *reader) keyJSON() error {
 		return fmt.Errorf("the answer has a map whose keys are lists or objects, which JSON cannot say")
 	}
 	key := string(r.out[from:])
-	r.out = append(append(append(r.out[:from], '"'), key...), '"')
+	if err := r.cut(from); err != nil { // a decimal may be named again, without these quotes
+		return err
+	}
+	r.out = append(append(append(r.out, '"'), key...), '"')
 	return nil
 }
 
@@ -426,9 +434,14 @@ func (r *reader) objectJSON(tag byte) error {
 		}
 	}
 	r.out = append(r.out, '}')
-	if c.kind != plainClass {
-		if better, ok := c.kind.rewrite(r.out[from:], r.bigAsStrings); ok {
-			r.cut(from)
+	if text := r.out[from:]; c.kind != plainClass && len(text) <= maxRewritten {
+		if r.spent += len(text); r.spent > maxUnfolded {
+			return errUnfolded
+		}
+		if better, ok := c.kind.rewrite(text, r.bigAsStrings); ok {
+			if err := r.cut(from); err != nil {
+				return err
+			}
 			r.out = append(r.out, better...)
 		}
 	}

@@ -16,6 +16,13 @@ const (
 	// maxUnfolded bounds the JSON made of a message, in bytes: references let a
 	// message of some hundred bytes stand for gigabytes.
 	maxUnfolded = 64 << 20
+	// maxRefs and maxClasses bound what is remembered for later references, and
+	// maxRewritten the text of one object that becomes another: a number, a date or a
+	// name is short.
+	maxRefs      = 1 << 20
+	maxClasses   = 1 << 14
+	maxFields    = 1 << 17 // of all classes
+	maxRewritten = 16 << 10
 )
 
 var (
@@ -23,6 +30,7 @@ var (
 	errCycle    = errors.New("the answer refers to itself, which JSON cannot say")
 	errTooDeep  = fmt.Errorf("the answer is nested deeper than %d levels", maxHessianDepth)
 	errUnfolded = fmt.Errorf("the answer unfolds to more than %d MiB", maxUnfolded>>20)
+	errTooMany  = fmt.Errorf("the answer has more than %d lists and objects, %d classes or %d fields of classes", maxRefs, maxClasses, maxFields)
 )
 
 // class is a class definition within one message.
@@ -48,6 +56,9 @@ type reader struct {
 	classes []class
 	types   int // how many were named
 	refs    []reference
+	fields  int // of all classes
+	// spent is what rewriting read and references keep, in bytes, beside out.
+	spent int
 	// bigAsStrings writes integers beyond 2^53 and decimals as strings.
 	bigAsStrings bool
 	// cyclesAsNull writes null for a reference to what is being read: a Java
@@ -384,6 +395,9 @@ func (r *reader) typeName() error {
 
 // define reads a class definition.
 func (r *reader) define() error {
+	if len(r.classes) >= maxClasses {
+		return errTooMany
+	}
 	name, err := r.text("a class name")
 	if err != nil {
 		return err
@@ -391,6 +405,9 @@ func (r *reader) define() error {
 	n, err := r.length("the fields of " + shorten(name))
 	if err != nil {
 		return err
+	}
+	if r.fields += n; r.fields > maxFields {
+		return errTooMany
 	}
 	if n > maxClassFields {
 		return fmt.Errorf("the answer's class %s has %d fields", shorten(name), n)
@@ -415,14 +432,21 @@ func (r *reader) begin() int {
 func (r *reader) end(ref int) { r.refs[ref].to = len(r.out) }
 
 // cut takes what was written since from off the output, keeping it for the
-// references that may name parts of it.
-func (r *reader) cut(from int) {
+// references that may name parts of it. What lies nested is kept again at each
+// level, so that is bounded.
+func (r *reader) cut(from int) error {
 	for i := len(r.refs) - 1; i >= 0 && r.refs[i].from >= from; i-- {
-		if ref := &r.refs[i]; ref.to >= 0 && ref.text == nil {
-			ref.text = slices.Clone(r.out[ref.from:ref.to])
+		ref := &r.refs[i]
+		if ref.to < 0 || ref.text != nil {
+			continue
 		}
+		if r.spent += ref.to - ref.from; r.spent > maxUnfolded {
+			return errUnfolded
+		}
+		ref.text = slices.Clone(r.out[ref.from:ref.to])
 	}
 	r.out = r.out[:from]
+	return nil
 }
 
 func shorten(s string) string {

@@ -12,6 +12,8 @@ import (
 // metrics are the counters of all routes.
 type metrics struct {
 	d        *Dubbo
+	mu       sync.Mutex
+	users    map[series]int // handlers that count under these labels
 	requests *prometheus.CounterVec
 	attempts *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -22,7 +24,7 @@ type metrics struct {
 func newMetrics(d *Dubbo) *metrics {
 	route := []string{"namespace", "route", "command", "peer"}
 	return &metrics{
-		d: d,
+		d: d, users: map[series]int{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_gateway_dubbo_requests_total",
 			Help: "Requests served by Dubbo methods, by how they ended: ok, or the kind of the problem.",
@@ -77,8 +79,17 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// series are the labels of a route.
+type series struct{ namespace, route, command, peer string }
+
+func (s series) labels() prometheus.Labels {
+	return prometheus.Labels{"namespace": s.namespace, "route": s.route, "command": s.command, "peer": s.peer}
+}
+
 // counts are the counters of one route, looked up once.
 type counts struct {
+	of      *metrics
+	series  series
 	vec     *prometheus.CounterVec
 	ok      prometheus.Counter
 	retries prometheus.Counter
@@ -89,12 +100,31 @@ type counts struct {
 }
 
 func (m *metrics) of(key gateway.Key, command string, app registry.App) *counts {
-	labels := prometheus.Labels{"namespace": key.Namespace, "route": key.Name, "command": command, "peer": app.String()}
-	c := &counts{vec: m.requests.MustCurryWith(labels), kind: map[failureKind]prometheus.Counter{}}
+	s := series{key.Namespace, key.Name, command, app.String()}
+	labels := s.labels()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.users[s]++
+	c := &counts{of: m, series: s, vec: m.requests.MustCurryWith(labels), kind: map[failureKind]prometheus.Counter{}}
 	c.ok = c.vec.WithLabelValues("ok")
 	c.retries = m.attempts.With(labels)
 	c.seconds = m.seconds.With(labels)
 	return c
+}
+
+// close forgets the numbers once no handler counts under their labels, so that
+// routes which come and go leave none.
+func (c *counts) close() {
+	m := c.of
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.users[c.series]--; m.users[c.series] > 0 {
+		return
+	}
+	delete(m.users, c.series)
+	m.requests.DeletePartialMatch(c.series.labels())
+	m.attempts.Delete(c.series.labels())
+	m.seconds.Delete(c.series.labels())
 }
 
 func (c *counts) failed(k failureKind) {

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
+
+	"github.com/weirmesh/weir/gateway"
 )
 
 // failureKind says what went wrong with a call, for fallbacks, retries and metrics.
@@ -39,6 +42,9 @@ type callError struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
+	// Code is the kind in the words of the gateway's other problems; it is also the
+	// header gateway.ErrorHeader.
+	Code string `json:"code,omitempty"`
 	// Exception is the class of the exception that the provider's method threw,
 	// where it is known, and its message.
 	Exception string      `json:"exception,omitempty"`
@@ -51,8 +57,31 @@ type callError struct {
 	business bool
 	// notRun says that the method provably did not run.
 	notRun bool
+	// policy is the policy or switch that refused the call at the provider, and its
+	// version, as the header Weir-Policy has them; empty for none.
+	policy string
 	// ran says that an answer came, so that the provider is alive and reachable.
 	ran bool
+}
+
+// policyHeader names the policy that refuses, as services under sdk/httpmw do.
+const policyHeader = "Weir-Policy"
+
+// Codes of problems that are not named like their kind.
+const (
+	codeCircuitOpen = "circuit-open"
+	codeSwitchedOff = "switched-off"
+)
+
+// code returns what the problem is called in documents and headers.
+func (p *callError) code() string {
+	switch {
+	case p.Code != "":
+		return p.Code
+	case p.Kind == kindOpen:
+		return codeCircuitOpen
+	}
+	return strings.ReplaceAll(string(p.Kind), "_", "-")
 }
 
 // Error returns the detail.
@@ -75,6 +104,7 @@ func tooLarge(limit int64) *callError {
 
 // write answers a request with the problem.
 func (p *callError) write(w http.ResponseWriter) {
+	p.Code = p.code()
 	b, err := json.Marshal(p)
 	if err != nil {
 		http.Error(w, p.Title, p.Status)
@@ -84,6 +114,10 @@ func (p *callError) write(w http.ResponseWriter) {
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Content-Length", strconv.Itoa(len(b)))
 	h.Set("Cache-Control", "no-store")
+	h.Set(gateway.ErrorHeader, p.Code)
+	if p.policy != "" {
+		h.Set(policyHeader, p.policy)
+	}
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(b) // the client is gone: nobody to tell
 }

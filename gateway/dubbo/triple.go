@@ -317,6 +317,10 @@ var codeNames = map[string]int{
 
 // grpcProblem maps a status that the provider, or Triple in it, answered.
 func grpcProblem(code int, message string) *callError {
+	if p := governedProblem(message); p != nil {
+		p.ran = true
+		return p
+	}
 	if p := providerMessage(message); p != nil && (code == codeUnknown || code == codeInternal ||
 		code == codeBusiness || code == codeUnavailable || code == codeUnimplemented || code == codeNotFound) {
 		p.ran = true
@@ -354,7 +358,8 @@ func grpcProblem(code int, message string) *callError {
 		p = problem(http.StatusServiceUnavailable, kindOverloaded, "the provider says that it is not available")
 	case codeUnknown, codeBusiness, codeFailedPrecondition:
 		business = code == codeFailedPrecondition
-		said(http.StatusUnprocessableEntity, kindException, "the method failed")
+		p = thrownProblem(business, "the method failed")
+		p.Message = publicMessage(message)
 	default: // canceled, internal, data loss and what is not known
 		p = problem(http.StatusBadGateway, kindProviderError, "the provider answers with the status %d", code)
 	}

@@ -15,7 +15,7 @@ import (
 
 // ErrorHeader names, on answers that the gateway gives by itself instead of an
 // upstream, what was the matter: the code of the problem document.
-const ErrorHeader = "Weir-Error"
+const ErrorHeader = gateway.ErrorHeader
 
 // Codes of problems. Each answer of the gateway's own has one, in ErrorHeader
 // and as the member "code" of its problem document.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/openzipkin/zipkin-go"
 
 	"github.com/weirmesh/weir/gateway"
+	"github.com/weirmesh/weir/sdk/breaker"
 )
 
 // exchange is one request on its way through the gateway.
@@ -254,10 +256,14 @@ func (x *exchange) dubbo(vars gateway.Vars) {
 	w.finish()
 	ended = true
 	if call != nil {
-		call.End(outcomeOf(w.status, x.r.Context().Err()))
+		if w.code == codeSwitchedOff { // somebody's will, which tells nothing of the upstream
+			call.End(breaker.Ignored)
+		} else {
+			call.End(outcomeOf(w.status, x.r.Context().Err()))
+		}
 	}
 	if w.withheld {
-		x.fail(&problem{status: w.status, code: codeReset, detail: "The upstream did not answer as it should.", upstream: true})
+		x.fail(&problem{status: w.status, code: cmp.Or(w.code, codeReset), detail: "The upstream did not answer as it should.", upstream: true})
 	}
 }
 
@@ -282,6 +288,7 @@ type capture struct {
 	x        *exchange
 	header   http.Header
 	status   int
+	code     string // of the handler's problem, if it answers one
 	withheld bool
 }
 
@@ -300,7 +307,7 @@ func (c *capture) WriteHeader(status int) {
 		return
 	}
 	a := c.x.route.action
-	c.status = status
+	c.status, c.code = status, c.header.Get(ErrorHeader)
 	gave := status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 	if c.x.hasFallback() && (gave || status >= 500 && a.fallback != nil && a.fallback.on5xx) {
 		c.withheld = true
@@ -311,7 +318,7 @@ func (c *capture) WriteHeader(status int) {
 	for i := range a.response {
 		a.response[i].apply(h)
 	}
-	c.x.status = status
+	c.x.status, c.x.code = status, c.code
 	c.ResponseWriter.WriteHeader(status)
 }
 
