@@ -99,10 +99,21 @@ func Extract(c Carrier) model.SpanContext {
 			w3c.Sampled = nil
 		}
 	}
-	if s := f.traceState; s != "" && len(s) <= maxTraceState {
+	if s := f.traceState; s != "" && len(s) <= maxTraceState && printable(s) {
 		w3c.Baggage = traceState(s)
 	}
 	return w3c
+}
+
+// printable reports whether a text can be passed on in every carrier. Attachments
+// hold anything; HTTP refuses calls whose headers hold line breaks.
+func printable(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < ' ' && c != '\t') || c > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // Inject writes the context of a call that goes out, in every spelling a receiver
