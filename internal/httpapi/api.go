@@ -119,6 +119,10 @@ func (a *API) describe() {
 // not take, are answered with a problem.
 func (a *API) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := checkAddress(r); err != nil {
+			a.WriteProblem(w, r, err)
+			return
+		}
 		h, pattern := a.mux.Handler(r)
 		if pattern != "" {
 			began, out := time.Now(), &written{ResponseWriter: w}

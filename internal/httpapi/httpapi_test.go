@@ -176,6 +176,10 @@ func setup(t *testing.T) *fixture {
 		Operation: huma.Operation{OperationID: "hello", Method: http.MethodGet, Path: "/api/v1/hello"},
 		Public:    true,
 	}, func(context.Context, *struct{}) (*struct{}, error) { return nil, nil }) //nolint:nilnil // no content
+	httpapi.Register(api, httpapi.Op[struct{}]{
+		Operation: huma.Operation{OperationID: "greet", Method: http.MethodPost, Path: "/api/v1/hello"},
+		Public:    true,
+	}, func(context.Context, *struct{}) (*struct{}, error) { return nil, nil }) //nolint:nilnil // no content
 	api.HandleInstance("POST /api/v1/reports", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := access.RequireInstance(r.Context(), r.URL.Query().Get("app")); err != nil {
 			api.WriteProblem(w, r, err)

@@ -119,7 +119,7 @@ func (a *API) end(ctx context.Context, id int64, outcome string) {
 	revision := from(ctx).revision
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditPatience)
 	defer cancel()
-	if err := a.cfg.Audit.End(ctx, id, outcome, revision); err != nil {
+	if err := a.cfg.Audit.End(ctx, id, plain(outcome), revision); err != nil {
 		a.log.ErrorContext(ctx, "the outcome of a write was not recorded", "entry", id, "outcome", outcome, "error", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -43,8 +44,45 @@ func from(ctx context.Context) *request {
 
 func (r *request) entry(ctx context.Context, action string) access.Entry {
 	return access.Entry{
-		Time: time.Now(), Principal: Actor(ctx), Action: action, Object: r.object, Reason: r.reason, Remote: remote(r.http),
+		Time: time.Now(), Principal: Actor(ctx), Action: action, Object: plain(r.object), Reason: r.reason, Remote: remote(r.http),
 	}
+}
+
+// maxPlain bounds what audits keep of an object or an outcome, in bytes.
+const maxPlain = 1000
+
+// plain makes one line of bounded length of what may have been sent by anybody
+// and has not been looked at.
+func plain(text string) string {
+	text = text[:min(len(text), maxPlain)]
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
+}
+
+// checkAddress refuses what no name and no value holds, and what url.URL.Query
+// would pass over without a word.
+func checkAddress(r *http.Request) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return BadRequest("query", "it is not well formed: percent-encode what is neither letter nor digit")
+	}
+	if !isText(r.URL.Path) {
+		return BadRequest("path", "it holds control characters, or is no UTF-8")
+	}
+	for name, values := range query {
+		if !isText(name) || slices.ContainsFunc(values, func(v string) bool { return !isText(v) }) {
+			return BadRequest("query", "a parameter holds control characters, or is no UTF-8")
+		}
+	}
+	return nil
+}
+
+func isText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // Actor names who acts in ctx, as audits and change records have it.
@@ -104,6 +142,10 @@ func (a *API) admit(r *http.Request, rule rule) (context.Context, error) {
 	req := &request{http: r}
 	ctx := context.WithValue(r.Context(), requestKey{}, req)
 	if rule.public {
+		// Nobody is to be logged in by a page of another site, as somebody else.
+		if err := a.origins.Check(r); err != nil {
+			return nil, errOtherSite
+		}
 		return ctx, nil
 	}
 	p, err := a.principal(ctx, r)
@@ -131,6 +173,8 @@ func (a *API) admit(r *http.Request, rule rule) (context.Context, error) {
 	return ctx, nil
 }
 
+var errOtherSite = &access.DeniedError{Message: "this was sent by a page of another site: use Weir's console, or an API token"}
+
 // principal authenticates a request.
 func (a *API) principal(ctx context.Context, r *http.Request) (access.Principal, error) {
 	c := access.Credentials{Remote: remote(r)}
@@ -144,7 +188,7 @@ func (a *API) principal(ctx context.Context, r *http.Request) (access.Principal,
 		// Browsers send the cookie by themselves, so another site could have
 		// made them; SameSite=Strict is the first bar, this is the second.
 		if err := a.origins.Check(r); err != nil {
-			return access.Principal{}, &access.DeniedError{Message: "this was sent by a page of another site: use Weir's console, or an API token"}
+			return access.Principal{}, errOtherSite
 		}
 		c.Session = cookie.Value
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -232,6 +233,9 @@ func (s *service) allow(remote, name string) error {
 
 func (s *service) login(ctx context.Context, in *loginIn) (*loginOut, error) {
 	name, remote := in.Body.User, httpapi.Remote(ctx)
+	if strings.ContainsFunc(name, unicode.IsControl) {
+		return nil, httpapi.BadRequest("body.user", "it holds control characters")
+	}
 	if err := s.allow(remote, name); err != nil {
 		return nil, err
 	}

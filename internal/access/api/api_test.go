@@ -215,3 +215,23 @@ func TestPasswordsChange(t *testing.T) {
 	f.want(f.login(b, "admin", reset.Password), http.StatusOK)
 	f.want(f.do(b, "POST", "/api/v1/accounts/nobody/reset-password", "", nil, "Weir-Reason", "lost"), http.StatusNotFound)
 }
+
+// Garbage as a name is the sender's fault, and nobody is logged in from elsewhere.
+func TestLoginTakesNoGarbage(t *testing.T) {
+	f := setup(t)
+	for body, want := range map[string]int{
+		`{"user":"ad\u0000min","password":"x"}`: http.StatusBadRequest,
+		`{"user":"ad\nmin","password":"x"}`:     http.StatusBadRequest,
+		`{"user":"adm\ud800in","password":"x"}`: http.StatusUnauthorized,
+		`{"user":"admin","password":"\u0000"}`:  http.StatusUnauthorized,
+	} {
+		if resp := f.do(http.DefaultClient, http.MethodPost, "/api/v1/login", body, nil, "Content-Type", "application/json"); resp.StatusCode != want {
+			t.Errorf("%s: got %s, want %d", body, resp.Status, want)
+		}
+	}
+	good := `{"user":"admin","password":"` + f.password + `"}`
+	resp := f.do(http.DefaultClient, http.MethodPost, "/api/v1/login", good, nil, "Content-Type", "application/json", "Sec-Fetch-Site", "cross-site")
+	if resp.StatusCode != http.StatusForbidden || len(resp.Cookies()) != 0 {
+		t.Errorf("from another site: %s", resp.Status)
+	}
+}
