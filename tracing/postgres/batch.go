@@ -25,17 +25,18 @@ const (
 // pending is one request's spans on their way into the database.
 type pending struct {
 	spans []tracing.Span
-	since time.Time
 	done  chan error
 }
 
-// queue gathers the spans of many requests for few transactions. Writers are
-// started when there is something to write and end when there is not.
+// queue gathers the spans of many requests for few transactions: what comes while
+// one is under way is for the next. Writers are started when there is something to
+// write and end when there is not.
 type queue struct {
 	mu      sync.Mutex
 	waiting []*pending
 	spans   int
 	writers int
+	began   time.Time // when the newest batch was taken
 	closed  bool
 	full    chan struct{} // a batch is full, or the queue closed: linger no longer
 	idle    chan struct{} // closed once the last writer has ended, after close
@@ -52,7 +53,7 @@ func (s *Store) Write(ctx context.Context, spans []tracing.Span) error {
 	if len(spans) == 0 {
 		return nil
 	}
-	p := &pending{spans: spans, since: time.Now(), done: make(chan error, 1)}
+	p := &pending{spans: spans, done: make(chan error, 1)}
 	q := &s.queue
 	q.mu.Lock()
 	switch {
@@ -106,7 +107,10 @@ func (q *queue) close(ctx context.Context) error {
 	}
 }
 
-// take removes the next batch, or says how long to linger for more of it.
+// take removes the next batch, or says how long to linger for more of it: one that
+// is not full follows the one before after linger at the soonest, so that requests
+// that come singly find a writer ready, and those that come thick share
+// transactions.
 func (q *queue) take(size int, linger time.Duration) (batch []*pending, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -118,7 +122,7 @@ func (q *queue) take(size int, linger time.Duration) (batch []*pending, wait tim
 		return nil, 0
 	}
 	if q.spans < size && !q.closed {
-		if wait = linger - time.Since(q.waiting[0].since); wait > 0 {
+		if wait = linger - time.Since(q.began); wait > 0 {
 			return nil, wait
 		}
 	}
@@ -131,6 +135,7 @@ func (q *queue) take(size int, linger time.Duration) (batch []*pending, wait tim
 	clear(q.waiting[:n])
 	q.waiting = q.waiting[n:]
 	q.spans -= spans
+	q.began = time.Now()
 	return batch, 0
 }
 

@@ -358,11 +358,15 @@ func second[T any](_ T, err error) error { return err }
 
 func TestShutdownWritesWhatWasTaken(t *testing.T) {
 	s := open(t, database(t), postgres.Config{Linger: time.Hour}) // which nobody waits for
-	spans := tracingtest.NewGenerator(52, time.Now()).Trace()
-	done := make(chan error)
-	go func() { done <- s.Write(context.Background(), spans) }()
+	g := tracingtest.NewGenerator(52, time.Now())
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	if err := s.Write(ctx, g.Trace()); err != nil {
+		t.Fatalf("the first batch was held up: %v", err)
+	}
+	spans := g.Trace()
+	done := make(chan error)
+	go func() { done <- s.Write(context.Background(), spans) }()
 	await(t, func() bool { return postgres.Waiting(s) > 0 })
 	if err := s.Shutdown(ctx); err != nil {
 		t.Fatal(err)

@@ -58,8 +58,9 @@ type Config struct {
 	// MaxBatch is how many spans are written in one transaction, give or take a
 	// request. Default 4000.
 	MaxBatch int
-	// Linger is how long a smaller batch waits for more; negative for not at all.
-	// Default 20 ms.
+	// Linger is the least time between the begins of two transactions while batches
+	// are smaller: the first span after a pause is written at once, and more than
+	// one in this time share a transaction. Negative for none. Default 5 ms.
 	Linger time.Duration
 	// Writers is how many transactions run at once. Default 2.
 	Writers int
@@ -85,7 +86,7 @@ const day = 24 * time.Hour
 
 func (c Config) withDefaults() Config {
 	for d, def := range map[*time.Duration]time.Duration{
-		&c.Retention: 7 * day, &c.LinkRetention: 90 * day, &c.Linger: 20 * time.Millisecond, &c.Quiet: 30 * time.Second,
+		&c.Retention: 7 * day, &c.LinkRetention: 90 * day, &c.Linger: 5 * time.Millisecond, &c.Quiet: 30 * time.Second,
 		&c.Cap: 5 * time.Minute, &c.LinkEvery: time.Second, &c.SearchTimeout: 10 * time.Second,
 	} {
 		if *d == 0 {
@@ -169,7 +170,7 @@ func (s *Store) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	all.Go(func() { s.every(ctx, "look after partitions", time.Minute, s.Maintain) })
 	all.Go(func() { s.every(ctx, "link traces", s.cfg.LinkEvery, s.LinkDue) })
-	all.Go(func() { s.every(ctx, "train a dictionary", 5*time.Second, s.trainIfDue) })
+	all.Go(func() { s.every(ctx, "train a dictionary", time.Second, s.trainIfDue) })
 	all.Wait()
 	return nil
 }
