@@ -30,6 +30,7 @@ const (
 	MaxRecord    = 256 << 20
 	segmentBytes = 64 << 20
 	suffix       = ".spool"
+	asideDir     = "aside"
 )
 
 var (
@@ -51,7 +52,7 @@ type Spool struct {
 
 	mu       sync.Mutex
 	segments []*segment // the oldest first; the last is written to
-	file     *os.File   // of the last segment, nil until something is appended
+	file     *file      // of the last segment, nil until something is appended
 	next     uint64     // number of the next record
 	synced   uint64     // number of the first record that is not known to be on the disk
 	done     uint64     // number of the first record that is not delivered
@@ -59,7 +60,28 @@ type Spool struct {
 	closed   bool
 	failed   error // the last segment cannot be written to any more
 
-	sync chan struct{} // held by the one who syncs
+	flush func(*os.File) error // (*os.File).Sync, but for tests
+}
+
+// file is a segment that is being written to.
+type file struct {
+	*os.File
+	flush func(*os.File) error
+
+	turn sync.Mutex // held by the one who syncs
+	err  error      // of a sync; guarded by turn
+}
+
+// sync writes what was appended to the disk. Once it has failed it fails for ever:
+// the kernel tells of a page that it could not write once only, and takes it for
+// written from then on.
+func (f *file) sync() error {
+	f.turn.Lock()
+	defer f.turn.Unlock()
+	if f.err == nil {
+		f.err = f.flush(f.File)
+	}
+	return f.err
 }
 
 type segment struct {
@@ -87,7 +109,10 @@ func Open(dir string, limit int64) (_ *Spool, err error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, fmt.Errorf("the spool %s is in use by another process: give each its own directory", dir)
 	}
-	s := &Spool{dir: dir, limit: limit, lock: lock, next: 1, sync: make(chan struct{}, 1)}
+	if err := syncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
+		return nil, fmt.Errorf("open the spool: %w", err)
+	}
+	s := &Spool{dir: dir, limit: limit, lock: lock, next: 1, flush: (*os.File).Sync}
 	if s.name, err = identity(dir); err != nil {
 		return nil, err
 	}
@@ -287,11 +312,13 @@ func (s *Spool) Append(record []byte) error {
 	}
 	// Whoever comes while another syncs waits, and finds its record synced or syncs
 	// for all that came meanwhile.
-	err = f.sync(s.sync)
+	err = f.file.sync()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.failed = err
+		if s.file == f.file {
+			s.failed = err
+		}
 		return fmt.Errorf("write the spool: %w", err)
 	}
 	// Those before it in the file went with it, and a file is synced before the
@@ -302,14 +329,8 @@ func (s *Spool) Append(record []byte) error {
 
 // written is a record that has to be synced.
 type written struct {
-	file   *os.File
+	file   *file
 	number uint64
-}
-
-func (w written) sync(turn chan struct{}) error {
-	turn <- struct{}{}
-	defer func() { <-turn }()
-	return w.file.Sync()
 }
 
 func (s *Spool) write(record []byte) (written, error) {
@@ -351,7 +372,7 @@ func (s *Spool) begin() (*segment, error) {
 	if s.file != nil {
 		old := s.file
 		s.file = nil
-		if err := old.Sync(); err != nil && s.failed == nil {
+		if err := old.sync(); err != nil && s.failed == nil {
 			return nil, fmt.Errorf("write the spool: %w", err)
 		}
 		// Left open for those who sync it still; the runtime closes it.
@@ -367,7 +388,7 @@ func (s *Spool) begin() (*segment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the spool: %w", err)
 	}
-	s.file, s.failed = f, nil
+	s.file, s.failed = &file{File: f, flush: s.flush}, nil
 	s.segments = append(s.segments, seg)
 	return seg, nil
 }
@@ -450,6 +471,28 @@ func (s *Spool) Done(number uint64) error {
 	return nil
 }
 
+// SetAside takes the oldest record off as Done does, and keeps it in a file of its
+// own, which it returns the path of and which nothing reads again. It is for a
+// record that cannot be delivered and holds up those behind it.
+func (s *Spool) SetAside(number uint64) (path string, err error) {
+	oldest, record, ok, err := s.Next()
+	switch {
+	case err != nil:
+		return "", err
+	case !ok || oldest != number:
+		return "", fmt.Errorf("record %d is not the oldest of the spool", number)
+	}
+	dir := filepath.Join(s.dir, asideDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("set a record aside: %w", err)
+	}
+	name := strconv.FormatUint(number, 10)
+	if err := errors.Join(writeDurably(dir, name, record), syncDir(s.dir)); err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, name), s.Done(number)
+}
+
 // Close lets go of the directory. What waits is there for the next Open; of a
 // segment partly delivered, all of it is delivered again.
 func (s *Spool) Close() error {
@@ -461,7 +504,7 @@ func (s *Spool) Close() error {
 	s.closed = true
 	var err error
 	if s.file != nil {
-		err = errors.Join(s.file.Sync(), s.file.Close())
+		err = errors.Join(s.file.sync(), s.file.Close())
 	}
 	return errors.Join(err, s.lock.Close())
 }
