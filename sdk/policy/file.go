@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -31,9 +32,9 @@ type saved struct {
 }
 
 // fileName is that of an application's file; instances of one application that
-// share a directory have the same policies.
+// share a directory have the same policies, and no two applications have one name.
 func fileName(dir string, app governance.App) string {
-	return filepath.Join(dir, "policies-"+app.Namespace+"-"+app.Name+".weir")
+	return filepath.Join(dir, "policies-"+url.QueryEscape(app.Namespace)+"="+url.QueryEscape(app.Name)+".weir")
 }
 
 func encodeFile(s saved) ([]byte, error) {

@@ -306,7 +306,7 @@ func (c *Client) Run(ctx context.Context) {
 		}
 		if kind := cmp.Or(answer.kind, "lost"); kind != logged {
 			logged = kind
-			c.log.Warn("no stream of policies; what was applied stays in force, and it is tried again", "url", c.base.String(), "error", err)
+			c.log.Warn("no stream of policies; what was applied stays in force, and it is tried again", "url", c.base.Redacted(), "error", err)
 		}
 		if !sleep(ctx, delay(attempt, answer)) {
 			break
@@ -338,7 +338,7 @@ func (c *Client) stream(parent context.Context) error {
 	c.status.Connects++
 	c.status.Heard = time.Now()
 	c.mu.Unlock()
-	c.log.Info("stream of policies opened", "url", c.base.String())
+	c.log.Info("stream of policies opened", "url", c.base.Redacted())
 
 	d := newDecoder(&heard{r: resp.Body, note: func() {
 		watchdog.Reset(silence)
@@ -452,7 +452,7 @@ func (c *Client) take(data []byte) {
 		return
 	}
 	c.mu.Lock()
-	same := c.status.Applied.Hash == set.Hash && (c.offset-offset).Abs() < time.Second
+	same := set.Hash != "" && c.status.Applied.Hash == set.Hash && (c.offset-offset).Abs() < time.Second
 	c.mu.Unlock()
 	if !same {
 		key, err := check(set)
@@ -529,6 +529,9 @@ func (c *Client) save(set governance.PolicySet, offset time.Duration) {
 // check looks at a whole set before any of it is applied, and names the policy at
 // fault.
 func check(set governance.PolicySet) (policy string, err error) {
+	if set.Wire < 1 || set.Hash == "" { // which would else stand for "no policies"
+		return "", errors.New("it is no set of policies: its wire or hash is missing")
+	}
 	if set.Wire > governance.WireVersion {
 		return "", fmt.Errorf("the control plane speaks version %d and this SDK %d: update the SDK", set.Wire, governance.WireVersion)
 	}

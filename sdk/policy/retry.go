@@ -58,12 +58,21 @@ func checkAnswer(resp *http.Response) error {
 func delay(attempt int, answer *answerError) time.Duration {
 	switch {
 	case answer.kind == "ended" && answer.wait > 0: // a goodbye, at a moment of the server's choice
-		return answer.wait/2 + rand.N(answer.wait/2+1)
+		wait := min(answer.wait, backoffMost)
+		wait = wait/2 + rand.N(wait/2+1)
+		if attempt > 0 { // and not the first: something is wrong there
+			wait = max(wait, backoff(attempt))
+		}
+		return wait
 	case answer.wait > 0:
 		return answer.wait + rand.N(answer.wait/2+1)
 	case answer.slow:
 		return slowRetry/2 + rand.N(slowRetry)
 	}
+	return backoff(attempt)
+}
+
+func backoff(attempt int) time.Duration {
 	return rand.N(min(time.Second<<min(attempt, 10), backoffMost))
 }
 
