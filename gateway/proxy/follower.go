@@ -203,12 +203,21 @@ func (f *follower) apply(d gateway.Delta) bool {
 	}
 	began := f.p.now()
 	old := f.p.table.Load()
+	if d.Full && d.Revision == 0 && len(f.served) > 0 {
+		// A store that nobody ever wrote to, such as a database made anew after its
+		// volume was lost, is no word that all routes are deleted.
+		f.keeps(d.Revision)
+		return true
+	}
+	// A full table that is not the one it should be may lack anything: what it has
+	// is taken, but nothing is taken away by it.
+	removes := d.Full && (d.Checksum == "" || d.Checksum == gateway.Checksum(d.Routes))
 	c := change{f: f, edit: new(edit)}
 	if old == nil {
-		old, d.Full = &table{}, true
+		old = &table{}
 	}
 	c.table = old
-	if d.Full {
+	if removes {
 		live := make(map[gateway.Key]bool, len(d.Routes))
 		for _, v := range d.Routes {
 			live[v.Route.Key()] = !v.Deleted
@@ -236,6 +245,19 @@ func (f *follower) apply(d gateway.Delta) bool {
 	}
 	f.describe()
 	return d.Checksum == "" || d.Checksum == f.sum.String()
+}
+
+// keeps goes on with the routes that are served, as the store's revision is. f.mu
+// is held.
+func (f *follower) keeps(rev gateway.Revision) {
+	if f.revision == rev {
+		return
+	}
+	f.revision = rev
+	f.describe()
+	if f.p.config.Log != nil {
+		f.p.config.Log.Warn("the store of routes has never been written to; the routes that are served stay until it is", slog.Int("routes", len(f.served)))
+	}
 }
 
 // change is one step from a table to the next.

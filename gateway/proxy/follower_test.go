@@ -13,6 +13,7 @@ import (
 
 	"github.com/weirmesh/weir/gateway"
 	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/sdk/breaker"
 )
 
 func handlersApp(name string) registry.App { return registry.App{Namespace: "shop", Name: name} }
@@ -283,6 +284,59 @@ func TestAnOlderDatabase(t *testing.T) {
 	})
 }
 
+func TestATableThatIsNotWholeTakesNothingAway(t *testing.T) {
+	s := &brokenSource{}
+	for _, n := range []string{"a", "b"} {
+		s.put(version(t, n, 0, gateway.Match{Path: "/" + n}))
+	}
+	follow(t, s, func(t *testing.T, p *Proxy) {
+		lost := s.routes[gateway.Key{Namespace: "shop", Name: "b"}]
+		s.set(func() { // the database lost a row, not what it says of all of them
+			s.wrong = p.follower.sum.String()
+			delete(s.routes, gateway.Key{Namespace: "shop", Name: "b"})
+		})
+		s.put(version(t, "c", 0, gateway.Match{Path: "/c"}))
+		settle(time.Minute)
+		if p.serves(t, "/a") != "a@1" || p.serves(t, "/b") != "b@2" || p.serves(t, "/c") != "c@3" {
+			t.Errorf("%s %s %s", p.serves(t, "/a"), p.serves(t, "/b"), p.serves(t, "/c"))
+		}
+		if p.Ready() != nil {
+			t.Error(p.Ready())
+		}
+		s.set(func() { s.wrong = "" }) // it is the truth: b is gone
+		settle(time.Minute)
+		if p.serves(t, "/b") != "none" || s.last().Revision != 3 {
+			t.Errorf("%s, %+v", p.serves(t, "/b"), s.last())
+		}
+		s.put(lost)
+		settle(time.Minute)
+		if p.serves(t, "/b") != "b@4" {
+			t.Error(p.serves(t, "/b"))
+		}
+	})
+}
+
+func TestADatabaseMadeAnewTakesNothingAway(t *testing.T) {
+	s := &brokenSource{}
+	s.put(version(t, "a", 0, gateway.Match{Path: "/a"}))
+	s.put(version(t, "b", 0, gateway.Match{Path: "/b"}))
+	follow(t, s, func(t *testing.T, p *Proxy) {
+		s.set(func() { s.routes, s.rev = nil, 0 })
+		settle(time.Minute)
+		if p.serves(t, "/a") != "a@1" || p.serves(t, "/b") != "b@2" || p.Ready() != nil {
+			t.Errorf("%s %s %v", p.serves(t, "/a"), p.serves(t, "/b"), p.Ready())
+		}
+		if s.last().Revision != 0 { // else whoever writes revision 1 is told that it is served
+			t.Errorf("%+v", s.last())
+		}
+		s.put(version(t, "c", 0, gateway.Match{Path: "/c"})) // now it is somebody's word
+		settle(time.Minute)
+		if p.serves(t, "/a") != "none" || p.serves(t, "/c") != "c@1" || s.last().Revision != 1 {
+			t.Errorf("%s %s %+v", p.serves(t, "/a"), p.serves(t, "/c"), s.last())
+		}
+	})
+}
+
 func TestManyChangesBecomeFewReads(t *testing.T) {
 	s := &brokenSource{}
 	s.put(version(t, "a", 0, gateway.Match{Path: "/a"}))
@@ -415,4 +469,34 @@ func TestDubboFallback(t *testing.T) {
 	if r := f.get("/d/1"); r.status != 422 || r.body != "own words" {
 		t.Errorf("got %+v", r)
 	}
+}
+
+func TestDubboProblem(t *testing.T) {
+	status, code := 503, "no-provider"
+	set := breaker.NewSet(breaker.Config{})
+	defer set.Close()
+	f := start(t, func(c *Config) {
+		c.Breakers = set
+		c.Dubbo = compiler(func(gateway.Route) (http.Handler, error) {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set(ErrorHeader, code)
+				w.WriteHeader(status)
+			}), nil
+		})
+	})
+	f.routes(fmt.Sprintf(toDubbo, `,{"fallback":{"status":200,"body":{"left":0}}},{"breaker":{"minCalls":2,"errorPercent":50,"openFor":"1m"}}`))
+	code = codeSwitchedOff
+	for range 5 { // is no failure, so the route's circuit does not outlast the switch
+		if r := f.get("/d/1"); r.status != 200 || r.header.Get(ErrorHeader) != codeSwitchedOff {
+			t.Errorf("got %+v", r)
+		}
+	}
+	if st := set.Status(); len(st) != 1 || st[0].Window.Failure != 0 {
+		t.Errorf("%+v", st)
+	}
+	code = "no-provider"
+	if r := f.get("/d/1"); r.status != 200 || r.header.Get(ErrorHeader) != code {
+		t.Errorf("got %+v", r)
+	}
+	f.until("circuit open", func() bool { return f.get("/d/1").header.Get(ErrorHeader) == codeCircuitOpen })
 }

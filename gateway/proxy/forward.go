@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -337,7 +338,11 @@ func (f *forward) roundTrip(pool *pool, e *endpoint, out *http.Request) (*http.R
 	response, err := e.transportFor(f.upgrade).RoundTrip(out)
 	if err == nil {
 		e.accepted()
-		return response, nil
+		if response.StatusCode >= 100 {
+			return response, nil
+		}
+		_ = response.Body.Close() // it is no HTTP
+		err = fmt.Errorf("the upstream answers with the status %q, which is none", response.Status)
 	}
 	cause := context.Cause(out.Context())
 	f.stop()

@@ -468,6 +468,20 @@ func TestLoop(t *testing.T) {
 	}
 }
 
+func TestForwardedInDisguise(t *testing.T) {
+	f := start(t, nil)
+	f.routes(toURL("cart", every, f.upstream(echo).URL))
+	h := f.get("/x", "X_Forwarded_For", "6.6.6.6", "X-Forwarded_Proto", "https", "x_real_ip", "6.6.6.6", "X-Forwarded-Prefix", "/evil", "X-Real-Ip", "6.6.6.6", "Forwarded", "for=6.6.6.6", "X-For", "kept").echoed(t).Header
+	for name, values := range h {
+		if strings.Contains(strings.Join(values, " "), "6.6.6.6") || strings.Contains(name, "_") || name == "X-Forwarded-Prefix" {
+			t.Errorf("%s: %v", name, values)
+		}
+	}
+	if h.Get("X-Forwarded-For") != "127.0.0.1" || h.Get("X-Forwarded-Proto") != "http" || h.Get("X-For") != "kept" {
+		t.Errorf("got %v", h)
+	}
+}
+
 func TestTrustedPeer(t *testing.T) {
 	f := start(t, func(c *Config) { c.TrustedPeers = prefixes(t, "127.0.0.0/8") })
 	f.routes(toURL("cart", every, f.upstream(echo).URL))

@@ -45,9 +45,10 @@ func hasToken(values []string, token string) bool {
 
 // wantsWebSocket reports whether a request asks for the one upgrade there is.
 // Any other is not passed on: an upstream that agreed to h2c, say, would take
-// requests that no route was held against.
+// requests that no route was held against. A handshake has no body: what
+// followed one would be read as both, the body and the WebSocket.
 func wantsWebSocket(r *http.Request) bool {
-	return r.ProtoMajor == 1 && r.ProtoMinor == 1 && r.Method == http.MethodGet &&
+	return r.ProtoMajor == 1 && r.ProtoMinor == 1 && r.Method == http.MethodGet && r.ContentLength == 0 &&
 		len(r.Header["Upgrade"]) == 1 && strings.EqualFold(r.Header["Upgrade"][0], "websocket") &&
 		hasToken(r.Header["Connection"], "upgrade")
 }
@@ -106,17 +107,30 @@ func (p *Proxy) forwarded(r *http.Request, h http.Header) {
 		return
 	}
 	for name := range h {
-		if strings.HasPrefix(name, "X-Forwarded-") {
+		if saysForwarded(name) {
 			delete(h, name)
 		}
 	}
-	delete(h, "Forwarded")
-	delete(h, "X-Real-Ip")
 	if client != "" {
 		h["X-Forwarded-For"] = []string{client}
 	}
 	h["X-Forwarded-Host"] = []string{r.Host}
 	h["X-Forwarded-Proto"] = []string{proto}
+}
+
+// saysForwarded reports whether a header tells for whom a request is sent. Servers
+// that hand headers to programs as variables (CGI, WSGI, Rack, PHP) make a "-" and
+// a "_" the same, so a client's X_Forwarded_For would stand beside the gateway's.
+func saysForwarded(name string) bool {
+	const prefix = "X-Forwarded-"
+	if len(name) < len("Forwarded") || name[0] != 'X' && name[0] != 'F' {
+		return false
+	}
+	if strings.Contains(name, "_") {
+		name = strings.ReplaceAll(name, "_", "-")
+	}
+	return strings.EqualFold(name, "Forwarded") || strings.EqualFold(name, "X-Real-Ip") ||
+		len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix)
 }
 
 func (p *Proxy) trusts(client string) bool {

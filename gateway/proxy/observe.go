@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,7 +29,10 @@ func (x *exchange) trace() {
 
 // spanName is the operation: the method and the route's pattern, which are few.
 func (x *exchange) spanName() string {
-	name := strings.ToLower(x.r.Method)
+	name := "other" // a client may make up methods, and names are to be few
+	if methods := x.route.methods; methodBit(x.r.Method) != 0 || slices.Contains(methods.other, x.r.Method) {
+		name = strings.ToLower(x.r.Method)
+	}
 	if path := x.route.spec.Match.Path; path != "" {
 		name += " " + path
 	}

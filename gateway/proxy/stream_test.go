@@ -142,6 +142,17 @@ func TestOtherUpgradesDoNotPass(t *testing.T) {
 	}
 }
 
+func TestHandshakeWithABodyIsNoHandshake(t *testing.T) {
+	f := start(t, nil)
+	f.routes(toURL("ws", every, "http://"+f.webSocket("websocket")))
+	for _, body := range []string{"Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"} {
+		got := f.raw("GET /ws HTTP/1.1\r\nHost: h\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n" + body)
+		if !strings.HasPrefix(got, "HTTP/1.1 200 ") || !strings.HasSuffix(got, "plain") {
+			t.Errorf("%q: %q", body, got)
+		}
+	}
+}
+
 func TestWebSocketEndsWhenIdleAndAtShutdown(t *testing.T) {
 	f := start(t, nil)
 	f.routes(toURL("ws", every, "http://"+f.webSocket("websocket"), `{"timeout":{"idle":"30ms"}}`))
@@ -241,6 +252,8 @@ func TestBrokenUpstreams(t *testing.T) {
 		status int    // 0: the client must see that the answer broke off
 	}{
 		"silent":    {"", 502},
+		"nostatus":  {"HTTP/1.1 000 None\r\nContent-Length: 0\r\n\r\n", 502},
+		"toolow":    {"HTTP/1.1 042 Low\r\nContent-Length: 0\r\n\r\n", 502},
 		"half":      {"HTTP/1.1 200 OK\r\nContent-Le", 502},
 		"garbage":   {"SSH-2.0-OpenSSH\r\n\r\n", 502},
 		"two":       {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc", 502},

@@ -104,6 +104,9 @@ func (s *Source) Since(ctx context.Context, rev gateway.Revision) (gateway.Delta
 	asked, cancel := context.WithTimeout(ctx, s.opts.Patience)
 	defer cancel()
 	d, err := s.source.Since(asked, 0)
+	if err == nil {
+		err = unlikely(d, kept)
+	}
 	switch {
 	case err == nil:
 		s.take(0, d)
@@ -116,6 +119,19 @@ func (s *Source) Since(ctx context.Context, rev gateway.Revision) (gateway.Delta
 	d = gateway.Delta{Full: true, Revision: kept.Revision, Routes: kept.Routes, Checksum: kept.Checksum}
 	s.take(0, d)
 	return d, nil
+}
+
+// unlikely says why a table is not to go before the one in the file, nil if it is:
+// it is not the one that the store says it is, or the store was never written to,
+// as one that was made anew.
+func unlikely(d gateway.Delta, kept content) error {
+	switch {
+	case d.Checksum != gateway.Checksum(d.Routes):
+		return errors.New("its checksum is not that of its routes")
+	case d.Revision == 0 && len(kept.Routes) > 0:
+		return errors.New("it has never been written to")
+	}
+	return nil
 }
 
 func (s *Source) hasStarted() bool {
@@ -151,6 +167,9 @@ func (s *Source) take(rev gateway.Revision, d gateway.Delta) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.started = true
+	if d.Full && d.Revision == 0 && len(s.state.Routes) > 0 {
+		return // a store that was never written to does not say that all are deleted
+	}
 	if !d.Full && (s.state.Routes == nil || rev != s.state.Revision) {
 		return // it does not follow on what is here; the next full one will
 	}

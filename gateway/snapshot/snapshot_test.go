@@ -311,3 +311,30 @@ func TestADirectoryThatCannotBeWritten(t *testing.T) {
 		t.Error("nobody is told that nothing was written")
 	}
 }
+
+func TestAnUnlikelyStoreDoesNotGoBeforeTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "routes.snapshot")
+	s := newStore()
+	put(t, s, gatewaytest.Put("n", "a", "1"), gatewaytest.Put("n", "b", "1"))
+	var state gateway.State
+	first := gatewayOf(t, s, path, nil)
+	read1(t, first, &state)
+	_ = first.Close()
+
+	half := newStore()
+	put(t, half, gatewaytest.Put("n", "a", "1"))
+	for name, store := range map[string]gateway.Source{"made anew": newStore(), "half of it is lost": lying{half}} {
+		src := gatewayOf(t, store, path, nil)
+		var again gateway.State
+		if read1(t, src, &again); again.Checksum() != state.Checksum() {
+			t.Errorf("%s: %+v is served", name, again.Routes)
+		}
+		if _, err := src.Since(t.Context(), again.Revision); err != nil {
+			t.Fatal(err)
+		}
+		_ = src.Close()
+		if c, err := read(path); err != nil || len(c.Routes) != 2 {
+			t.Errorf("%s: on disk: %+v, %v", name, c, err)
+		}
+	}
+}
