@@ -80,9 +80,11 @@ type Reporter struct {
 	cfg  Config
 	url  string
 	boot string
-	http *http.Client
-	own  *http.Transport
-	log  *slog.Logger
+	// shown is the address for logs: without a password.
+	shown string
+	http  *http.Client
+	own   *http.Transport
+	log   *slog.Logger
 	// Each holds one token: that there may be something to tell, and that it
 	// should be told at once.
 	wake, urgent chan struct{}
@@ -98,6 +100,7 @@ type Reporter struct {
 	dropped     map[string]int64
 	seq         int64
 	nameless    bool               // a series that cannot be told was logged
+	refused     bool               // a refusal was logged, and nothing was accepted since
 	told        governance.Applied // by the newest report that was accepted
 	toldCalls   int
 	toldDropped int64
@@ -136,7 +139,7 @@ func New(cfg Config) (*Reporter, error) {
 		cfg.Interval = DefaultInterval
 	}
 	r := &Reporter{
-		cfg: cfg, url: base.JoinPath(governance.ReportsPath).String(), boot: rand.Text(), log: cfg.Logger,
+		cfg: cfg, url: base.JoinPath(governance.ReportsPath).String(), shown: base.Redacted(), boot: rand.Text(), log: cfg.Logger,
 		wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1), dropped: make(map[string]int64), toldAt: time.Now(),
 	}
 	if r.log == nil {
@@ -196,7 +199,6 @@ func (r *Reporter) Stats() Stats {
 	s := r.stats
 	s.Dropped = maps.Clone(r.dropped)
 	s.Waiting = len(r.samples) + len(r.transitions)
-	s.Acknowledged = r.told.Version
 	return s
 }
 
@@ -412,12 +414,12 @@ func (r *Reporter) tell(ctx context.Context, out *outgoing) bool {
 		r.mu.Unlock()
 		switch {
 		case errors.As(err, &refused):
-			r.giveUp(out, "the control plane refused a report, which was dropped", err)
+			r.giveUp(out, r.once("the control plane refused a report, which was dropped; it is not logged again until one is accepted"), err)
 			return true
 		case ctx.Err() != nil:
 			return false
 		case first:
-			r.log.Warn("reports cannot be delivered now; they are kept, as far as there is room, and sent again", "url", r.url, "error", err)
+			r.log.Warn("reports cannot be delivered now; they are kept, as far as there is room, and sent again", "url", r.shown, "error", err)
 		}
 		if time.Since(out.begin) > tooOld {
 			r.giveUp(out, "a report could not be delivered for minutes and was dropped", err)
@@ -453,7 +455,9 @@ func (r *Reporter) accepted(out *outgoing) {
 	r.stats.Sent++
 	if out.report.Applied != nil {
 		r.told = *out.report.Applied
+		r.stats.Acknowledged = r.told.Version
 	}
+	r.refused = false
 	r.toldCalls = max(r.toldCalls, len(out.report.Calls))
 	r.toldDropped = 0
 	for _, n := range out.report.Dropped {
@@ -462,8 +466,19 @@ func (r *Reporter) accepted(out *outgoing) {
 	r.toldAt = time.Now()
 	r.mu.Unlock()
 	if back {
-		r.log.Info("reports are delivered again", "url", r.url)
+		r.log.Info("reports are delivered again", "url", r.shown)
 	}
+}
+
+// once returns what to log of a refusal: nothing after the first in a row.
+func (r *Reporter) once(message string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refused {
+		return ""
+	}
+	r.refused = true
+	return message
 }
 
 // giveUp counts what a report held as dropped.
@@ -489,7 +504,7 @@ func (r *Reporter) giveUp(out *outgoing, message string, err error) {
 	r.mu.Unlock()
 	if message != "" {
 		//nolint:sloglint // each caller's message is constant
-		r.log.Warn(message, "url", r.url, "seq", out.report.Seq, "error", err)
+		r.log.Warn(message, "url", r.shown, "seq", out.report.Seq, "error", err)
 	}
 }
 
@@ -510,7 +525,7 @@ func (r *Reporter) Flush(ctx context.Context) error {
 		}
 		if !r.tell(ctx, out) {
 			r.giveUp(out, "", nil)
-			return fmt.Errorf("report: what happened last could not be delivered to %s: %w", r.url, context.Cause(ctx))
+			return fmt.Errorf("report: what happened last could not be delivered to %s: %w", r.shown, context.Cause(ctx))
 		}
 		out = nil
 	}

@@ -40,13 +40,14 @@ type bench struct {
 	answers []governance.ReportAnswer
 }
 
-func newBench(t *testing.T) *bench {
+// newBench starts a reporter; user goes before the host of its address.
+func newBench(t *testing.T, user ...string) *bench {
 	t.Helper()
 	b := &bench{mesh: sdktest.New()}
 	b.server = memhttp.Start(t, b.mesh)
 	tr := b.server.Transport()
 	b.cfg = report.Config{
-		URL: b.server.URL, App: orders, Instance: "i1", Name: "orders-0",
+		URL: strings.Replace(b.server.URL, "://", "://"+strings.Join(user, ""), 1), App: orders, Instance: "i1", Name: "orders-0",
 		Applied:   func() governance.Applied { b.mu.Lock(); defer b.mu.Unlock(); return b.applied },
 		NewCalls:  func() []governance.App { b.mu.Lock(); defer b.mu.Unlock(); return b.calls },
 		Answered:  func(a governance.ReportAnswer) { b.mu.Lock(); defer b.mu.Unlock(); b.answers = append(b.answers, a) },
