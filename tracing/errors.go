@@ -56,4 +56,7 @@ func CodeOf(err error) Code {
 	return Internal
 }
 
+// ErrTooManySpans means that a list is longer than its reader takes.
+var ErrTooManySpans = &Error{Code: Invalid, Message: "too many spans in one list: send fewer at once"}
+
 func invalid(message string) *Error { return &Error{Code: Invalid, Message: message} }

@@ -3,6 +3,7 @@ package tracing
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"strconv"
 	"unicode/utf8"
 )
@@ -12,13 +13,16 @@ import (
 // be null, numbers may be written as strings. Bytes that are not UTF-8 become
 // U+FFFD, one for one. The spans are normalised and hold on to one copy of data,
 // not to data itself. Errors: Invalid, with Zipkin's message where it has one.
-func DecodeJSON(data []byte) ([]Span, error) {
-	s := string(data)
-	if !utf8.ValidString(s) {
-		s = string([]rune(s))
-	}
-	d := jsonDecoder{scanner: scanner{s: s}}
+func DecodeJSON(data []byte) ([]Span, error) { return DecodeJSONAtMost(data, math.MaxInt) }
+
+// DecodeJSONAtMost is DecodeJSON of a list that may not be longer than most spans.
+// It stops at the first beyond, with ErrTooManySpans.
+func DecodeJSONAtMost(data []byte, most int) ([]Span, error) {
+	d := jsonDecoder{scanner: scanner{s: valid(string(data))}, most: most}
 	spans := d.list()
+	if d.tooMany {
+		return nil, ErrTooManySpans
+	}
 	if d.problem != "" {
 		return nil, invalid(d.message())
 	}
@@ -32,6 +36,20 @@ type jsonDecoder struct {
 	field, sub  string // where in the span, for messages
 	tags        []Tag
 	annotations []Annotation
+	most        int // spans
+	tooMany     bool
+}
+
+// valid replaces each byte that is not UTF-8 by U+FFFD.
+func valid(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	b := make([]byte, 0, len(s)+len(s)/4)
+	for _, r := range s {
+		b = utf8.AppendRune(b, r)
+	}
+	return string(b)
 }
 
 // message says what was wrong and where, as Zipkin does.
@@ -60,6 +78,10 @@ func (d *jsonDecoder) list() []Span {
 	first := true
 	for d.more(']', &first) {
 		d.index = len(spans)
+		if d.index >= d.most {
+			d.tooMany = true
+			return nil
+		}
 		spans = append(spans, Span{})
 		d.span(&spans[len(spans)-1])
 		if d.problem != "" {

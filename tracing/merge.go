@@ -151,11 +151,13 @@ func compareRest(a, b *Span) int {
 		cmp.Compare(b.Timestamp, a.Timestamp)*orderOfZero(a.Timestamp, b.Timestamp),
 		cmp.Compare(b.Duration, a.Duration),
 		cmp.Compare(b.ParentID, a.ParentID),
-		strings.Compare(b.Name, a.Name),
 		cmp.Compare(a.Local.Port, b.Local.Port),
 		compareEndpoints(&a.Remote, &b.Remote),
 		cmp.Compare(a.Remote.Port, b.Remote.Port),
 		cmp.Compare(a.TraceID.High, b.TraceID.High),
+		// What links do not look at comes last, so that spans without it
+		// (DecodeProtoForLinks) are in the same order.
+		strings.Compare(b.Name, a.Name),
 		slices.CompareFunc(a.Annotations, b.Annotations, compareAnnotations),
 		slices.CompareFunc(a.Tags, b.Tags, func(x, y Tag) int {
 			return cmp.Or(strings.Compare(x.Key, y.Key), strings.Compare(x.Value, y.Value))

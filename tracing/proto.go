@@ -3,8 +3,8 @@ package tracing
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net/netip"
-	"unicode/utf8"
 )
 
 // Keys of Zipkin's protobuf messages: field number and wire type.
@@ -44,16 +44,22 @@ const (
 // data, not to data itself. Errors: Invalid, with Zipkin's message where it has
 // one.
 func DecodeProto(data []byte) ([]Span, error) {
-	return decodeProto(string(data), false)
+	return decodeProto(string(data), false, math.MaxInt)
+}
+
+// DecodeProtoAtMost is DecodeProto of a list that may not be longer than most
+// spans. It stops at the first beyond, with ErrTooManySpans.
+func DecodeProtoAtMost(data []byte, most int) ([]Span, error) {
+	return decodeProto(string(data), false, most)
 }
 
 // DecodeProtoForLinks is DecodeProto without what Links does not look at: names,
 // annotations, and tags other than error.
 func DecodeProtoForLinks(data []byte) ([]Span, error) {
-	return decodeProto(string(data), true)
+	return decodeProto(string(data), true, math.MaxInt)
 }
 
-func decodeProto(s string, slim bool) ([]Span, error) {
+func decodeProto(s string, slim bool, most int) ([]Span, error) {
 	d := protoDecoder{s: s, end: len(s), slim: slim}
 	spans := make([]Span, 0, min(len(s)/128+1, 4096))
 	for d.i < d.end {
@@ -62,6 +68,9 @@ func decodeProto(s string, slim bool) ([]Span, error) {
 			continue
 		}
 		if end, ok := d.enter(); ok {
+			if len(spans) >= most {
+				return nil, ErrTooManySpans
+			}
 			spans = append(spans, Span{})
 			d.span(&spans[len(spans)-1])
 			d.leave(end)
@@ -151,11 +160,7 @@ func (d *protoDecoder) bytes() string {
 }
 
 func (d *protoDecoder) text() string {
-	s := d.bytes()
-	if !utf8.ValidString(s) {
-		return string([]rune(s))
-	}
-	return s
+	return valid(d.bytes())
 }
 
 func (d *protoDecoder) boolean() bool {

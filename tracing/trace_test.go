@@ -244,3 +244,22 @@ func FuzzMatch(f *testing.F) {
 		}
 	})
 }
+
+// The store links spans without their names and most tags. That must not change
+// which of two parts that contradict each other wins.
+func TestLinksDoNotDependOnWhatTheyLeaveOut(t *testing.T) {
+	part := func(name, remote string) tracing.Span {
+		return tracing.Span{
+			TraceID: tracing.TraceID{Low: 1}, ID: 1, Kind: tracing.Client, Name: name, Timestamp: 1,
+			Local: tracing.Endpoint{Service: "web"}, Remote: tracing.Endpoint{Service: remote},
+		}
+	}
+	spans := []tracing.Span{part("a", "x"), part("b", "y")}
+	slim, err := tracing.DecodeProtoForLinks(tracing.AppendProto(nil, spans...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := show(tracing.Links(slim)), show(tracing.Links(spans)); got != want {
+		t.Errorf("got %s without names, %s with them", got, want)
+	}
+}

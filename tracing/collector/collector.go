@@ -49,6 +49,10 @@ type Config struct {
 	// MaxBody and MaxInflated bound a body as it is sent and once it is inflated,
 	// in bytes; what is larger is answered with 413. Defaults 10 MiB and 64 MiB.
 	MaxBody, MaxInflated int64
+	// MaxSpans bounds how many spans a body brings; more are answered with 413, as
+	// spans of nearly no bytes each would take many times the body's in memory.
+	// Default 100,000.
+	MaxSpans int
 	// Budget is how many bytes of bodies are held at once, over all requests;
 	// decoded spans take about three times as much besides. Default 128 MiB.
 	Budget int64
@@ -83,7 +87,10 @@ type Collector struct {
 	handler http.Handler
 
 	away  atomic.Bool   // the store failed, and has not answered since
+	stuck atomic.Bool   // the spool could not take a record, and has taken none since
 	moved chan struct{} // something was put into or taken out of the spool
+
+	attempts attempts // at the oldest record of the spool; of Run alone
 }
 
 // New returns a collector. Its errors are mistakes in the Config.
@@ -100,6 +107,9 @@ func New(c Config) (*Collector, error) {
 		if *d <= 0 {
 			*d = def
 		}
+	}
+	if c.MaxSpans <= 0 {
+		c.MaxSpans = 100_000
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -118,9 +128,13 @@ func New(c Config) (*Collector, error) {
 }
 
 // Ready returns nil while spans can be taken in, be it by the spool. A store that
-// is away is no reason to send senders elsewhere while there is one.
+// is away is no reason to send senders elsewhere while there is one that takes
+// them.
 func (c *Collector) Ready(ctx context.Context) error {
 	if c.cfg.Spool != nil {
+		if c.away.Load() && c.stuck.Load() {
+			return errors.New("neither the store nor the spool takes spans")
+		}
 		return nil
 	}
 	if check, ok := c.cfg.Store.(tracing.Checker); ok {
@@ -134,6 +148,7 @@ type refusal struct {
 	status int
 	reason string // a label: "budget", "store", "invalid" …
 	text   string
+	cause  error // for the log alone, which whoever can send must not read
 }
 
 // ServeHTTP implements http.Handler for POST Path.
@@ -158,7 +173,7 @@ func (c *Collector) refuse(w http.ResponseWriter, r *http.Request, no *refusal) 
 	c.metrics.refused(no.reason, sender(r))
 	if no.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
-		c.cfg.Log.WarnContext(r.Context(), "refused spans", "reason", no.reason, "error", no.text, "sender", sender(r))
+		c.cfg.Log.WarnContext(r.Context(), "refused spans", "reason", no.reason, "error", no.text, "cause", no.cause, "sender", sender(r))
 	}
 	if no.status == http.StatusRequestEntityTooLarge || no.status == http.StatusServiceUnavailable {
 		w.Header().Set("Connection", "close") // what is left of the body is not read
@@ -182,7 +197,7 @@ func sender(r *http.Request) string {
 func (c *Collector) take(w http.ResponseWriter, r *http.Request) *refusal {
 	if c.cfg.Authorize != nil {
 		if err := c.cfg.Authorize(r); err != nil {
-			return &refusal{http.StatusUnauthorized, "unauthorized", err.Error()}
+			return &refusal{status: http.StatusUnauthorized, reason: "unauthorized", text: err.Error()}
 		}
 	}
 	if r.ContentLength > c.cfg.MaxBody {
@@ -190,9 +205,11 @@ func (c *Collector) take(w http.ResponseWriter, r *http.Request) *refusal {
 	}
 	held := &holding{c: c, r: r}
 	defer held.release()
-	first := r.ContentLength
-	if first < 0 {
-		first = 64 << 10
+	// A sender that only says that it has much must not keep others out: more is
+	// taken of the budget as more comes.
+	first := int64(firstPart)
+	if r.ContentLength >= 0 {
+		first = min(first, r.ContentLength)
 	}
 	if no := held.grow(first); no != nil {
 		return no
@@ -217,7 +234,7 @@ func (c *Collector) tooLarge(inflated string) *refusal {
 	if inflated != "" {
 		limit = c.cfg.MaxInflated
 	}
-	return &refusal{http.StatusRequestEntityTooLarge, "too-large", fmt.Sprintf("the body is larger than %d bytes%s: send fewer spans at once", limit, inflated)}
+	return &refusal{status: http.StatusRequestEntityTooLarge, reason: "too-large", text: fmt.Sprintf("the body is larger than %d bytes%s: send fewer spans at once", limit, inflated)}
 }
 
 // holding is the part of the budget that a request has.
@@ -236,7 +253,7 @@ func (h *holding) grow(bytes int64) *refusal {
 	ctx, cancel := context.WithTimeout(h.r.Context(), h.c.cfg.Hold)
 	defer cancel()
 	if err := h.c.budget.Acquire(ctx, bytes); err != nil {
-		return &refusal{http.StatusServiceUnavailable, "budget", "the collector has no room for more spans now: send them again"}
+		return &refusal{status: http.StatusServiceUnavailable, reason: "budget", text: "the collector has no room for more spans now: send them again"}
 	}
 	h.bytes += bytes
 	return nil
@@ -262,9 +279,12 @@ func (c *Collector) read(r *http.Request, held *holding) ([]tracing.Span, *refus
 	}
 	c.metrics.bytes.Add(float64(len(body)))
 	c.metrics.messageBytes.Set(float64(len(body)))
-	spans, err := decode(r.Header.Get("Content-Type"), body)
-	if err != nil {
-		return nil, &refusal{http.StatusBadRequest, "invalid", err.Error()}
+	spans, err := decode(r.Header.Get("Content-Type"), body, c.cfg.MaxSpans)
+	switch {
+	case errors.Is(err, tracing.ErrTooManySpans):
+		return nil, &refusal{status: http.StatusRequestEntityTooLarge, reason: "too-large", text: fmt.Sprintf("the body has more than %d spans: send fewer at once", c.cfg.MaxSpans)}
+	case err != nil:
+		return nil, &refusal{status: http.StatusBadRequest, reason: "invalid", text: err.Error()}
 	}
 	return spans, nil
 }
@@ -278,10 +298,13 @@ func (c *Collector) buffer() *bytes.Buffer {
 	return b
 }
 
+// firstPart is what is read of a body before more of the budget is taken, in bytes.
+const firstPart = 64 << 10
+
 // fill reads a body into a buffer, taking of the budget as it grows.
 func fill(b *bytes.Buffer, from io.Reader, limit int64, held *holding, over func() *refusal) *refusal {
 	for {
-		room := max(64<<10, held.bytes-int64(b.Len()))
+		room := max(firstPart, held.bytes-int64(b.Len()))
 		n, err := io.CopyN(b, from, min(room, limit+1-int64(b.Len())))
 		switch {
 		case int64(b.Len()) > limit:
@@ -289,7 +312,7 @@ func fill(b *bytes.Buffer, from io.Reader, limit int64, held *holding, over func
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return &refusal{http.StatusBadRequest, "broken", "the body could not be read: " + err.Error()}
+			return &refusal{status: http.StatusBadRequest, reason: "broken", text: "the body could not be read whole: send it again", cause: err}
 		case n == 0:
 			return nil
 		}
@@ -303,7 +326,7 @@ func fill(b *bytes.Buffer, from io.Reader, limit int64, held *holding, over func
 
 // inflate gunzips a body.
 func (c *Collector) inflate(b *bytes.Buffer, body []byte, held *holding) *refusal {
-	bad := &refusal{http.StatusBadRequest, "invalid", "Cannot gunzip spans"}
+	bad := &refusal{status: http.StatusBadRequest, reason: "invalid", text: "Cannot gunzip spans"}
 	z, ok := c.gzips.Get().(*gzip.Reader)
 	var err error
 	if ok {
@@ -324,10 +347,11 @@ func (c *Collector) inflate(b *bytes.Buffer, body []byte, held *holding) *refusa
 
 // decode reads a body by its Content-Type, with Zipkin's messages for what is no
 // list of spans in that format.
-func decode(contentType string, body []byte) ([]tracing.Span, error) {
-	format, read := "JSON_V2", tracing.DecodeJSON
-	if t, _, err := mime.ParseMediaType(contentType); err == nil && (t == "application/x-protobuf" || t == "application/protobuf") {
-		format, read = "PROTO3", tracing.DecodeProto
+func decode(contentType string, body []byte, most int) ([]tracing.Span, error) {
+	format, read := "JSON_V2", tracing.DecodeJSONAtMost
+	// An error of the parameters is none of the type.
+	if t, _, _ := mime.ParseMediaType(contentType); t == "application/x-protobuf" || t == "application/protobuf" {
+		format, read = "PROTO3", tracing.DecodeProtoAtMost
 	}
 	trimmed := body
 	if format == "JSON_V2" {
@@ -341,7 +365,7 @@ func decode(contentType string, body []byte) ([]tracing.Span, error) {
 	case format == "JSON_V2" && tracing.LooksLikeV1(body):
 		return nil, &tracing.Error{Code: tracing.Invalid, Message: "Expected a JSON_V2 encoded list, but received: JSON_V1\n"}
 	}
-	return read(body)
+	return read(body, most)
 }
 
 // store makes spans durable, or says why not.
@@ -354,12 +378,14 @@ func (c *Collector) store(r *http.Request, spans []tracing.Span) *refusal {
 		if err == nil {
 			return nil
 		}
-		if tracing.CodeOf(err) != tracing.Unavailable && !errors.Is(err, spool.ErrFull) {
+		if tracing.CodeOf(err) != tracing.Unavailable {
 			c.cfg.Log.ErrorContext(ctx, "cannot store spans", "error", err)
-			return &refusal{http.StatusInternalServerError, "store", "the spans could not be stored: see the collector's log"}
+			return &refusal{status: http.StatusInternalServerError, reason: "store", text: "the spans could not be stored: see the collector's log"}
 		}
 		if time.Now().Add(pause).After(deadline) || r.Context().Err() != nil {
-			return &refusal{http.StatusServiceUnavailable, "store", "the spans cannot be stored now: " + err.Error()}
+			var known *tracing.Error
+			errors.As(err, &known) // its cause names the database and its user
+			return &refusal{status: http.StatusServiceUnavailable, reason: "store", text: "the spans cannot be stored now: " + known.Message, cause: err}
 		}
 		t := time.NewTimer(pause)
 		select {
@@ -384,8 +410,13 @@ func (c *Collector) try(ctx context.Context, spans []tracing.Span) error {
 		}
 	}
 	err := c.cfg.Spool.Append(tracing.AppendProto(nil, spans...))
-	if err != nil {
-		return err
+	c.stuck.Store(err != nil)
+	switch {
+	case errors.Is(err, spool.ErrFull):
+		return &tracing.Error{Code: tracing.Unavailable, Message: "the store is away and the spool is full", Err: err}
+	case err != nil:
+		// A disk that is full or broken may be mended, and the store be back before.
+		return &tracing.Error{Code: tracing.Unavailable, Message: "the store is away and the spool cannot be written", Err: err}
 	}
 	c.metrics.spooled.Add(float64(len(spans)))
 	select {
@@ -465,11 +496,39 @@ func (c *Collector) replay(ctx context.Context) (int, error) {
 	write, cancel := context.WithTimeout(ctx, 10*c.cfg.WriteTimeout)
 	defer cancel()
 	if err := c.cfg.Store.Replay(write, c.cfg.Spool.Name(), number, spans); err != nil {
-		return 0, err
+		if tracing.CodeOf(err) != tracing.Internal || ctx.Err() != nil || c.attempts.failed(number) < maxAttempts {
+			return 0, err
+		}
+		// The store is there and will not have this one: those behind it must not wait.
+		path, aside := c.cfg.Spool.SetAside(number)
+		if aside != nil {
+			return 0, errors.Join(err, aside)
+		}
+		c.metrics.aside.Inc()
+		c.cfg.Log.ErrorContext(ctx, "the store refuses a record of the spool, which was set aside: post the file as application/x-protobuf once that is mended",
+			"number", number, "spans", len(spans), "file", path, "attempts", maxAttempts, "error", err)
+		return 1, nil
 	}
 	c.back(ctx)
 	c.metrics.replayed.Add(float64(len(spans)))
 	return 1, c.cfg.Spool.Done(number)
+}
+
+// maxAttempts is how often a record is offered to a store that refuses it.
+const maxAttempts = 5
+
+// attempts counts those at one record.
+type attempts struct {
+	number uint64
+	n      int
+}
+
+func (a *attempts) failed(number uint64) int {
+	if a.number != number {
+		*a = attempts{number: number}
+	}
+	a.n++
+	return a.n
 }
 
 // look finds out whether the store is back when there is nothing to replay.

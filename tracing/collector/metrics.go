@@ -13,7 +13,7 @@ const maxSenders = 200
 type metrics struct {
 	messages, messagesDropped, bytes, spans, spansDropped prometheus.Counter
 	messageSpans, messageBytes                            prometheus.Gauge
-	spooled, replayed, lost                               prometheus.Counter
+	spooled, replayed, lost, aside                        prometheus.Counter
 	refusals                                              *prometheus.CounterVec
 
 	mu      sync.Mutex
@@ -43,6 +43,7 @@ func newMetrics(r prometheus.Registerer, c *Collector) (*metrics, error) {
 		spooled:         counter("spooled_spans_total", "Spans that went to the spool."),
 		replayed:        counter("replayed_spans_total", "Spans that were stored from the spool."),
 		lost:            counter("lost_records_total", "Records of the spool that were damaged and left out."),
+		aside:           counter("set_aside_records_total", "Records of the spool that the database refused again and again, and that were set aside in files."),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_tracing_refused_requests_total", Help: "Requests that were refused, by reason and by the sender's address; \"other\" for senders beyond the first 200.",
 		}, []string{"reason", "sender"}),
@@ -57,7 +58,7 @@ func newMetrics(r prometheus.Registerer, c *Collector) (*metrics, error) {
 	})
 	var err error
 	for _, col := range []prometheus.Collector{
-		m.messages, m.messagesDropped, m.bytes, m.spans, m.spansDropped, m.messageSpans, m.messageBytes, m.spooled, m.replayed, m.lost, m.refusals, waiting,
+		m.messages, m.messagesDropped, m.bytes, m.spans, m.spansDropped, m.messageSpans, m.messageBytes, m.spooled, m.replayed, m.lost, m.aside, m.refusals, waiting,
 	} {
 		err = errors.Join(err, r.Register(col))
 	}
