@@ -1,11 +1,16 @@
 package trace_test
 
 import (
+	"bytes"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/weirmesh/weir/internal/memhttp"
 	"github.com/weirmesh/weir/sdk/trace"
 )
 
@@ -38,4 +43,56 @@ func TestHostileTracestateIsNotPassedOn(t *testing.T) {
 			t.Errorf("%q: passed on %q", state, req.Header.Get("Tracestate"))
 		}
 	}
+}
+
+// Spans that somebody made large go in requests that a collector takes.
+func TestBatchesAreBoundedInBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &collector{t: t}
+		r := start(t, c, trace.ReporterConfig{})
+		for id := range 20 {
+			s := span(id + 1)
+			s.Tags["http.path"] = strings.Repeat("x", 700_000)
+			r.Send(s)
+		}
+		pass(2 * time.Second)
+		if s := r.Stats(); s.Sent != 20 || len(c.got()) < 4 {
+			t.Errorf("%+v, in %d requests", s, len(c.got()))
+		}
+		for _, ids := range c.got() {
+			if len(ids) > 5 {
+				t.Errorf("%d spans, %d bytes, went together", len(ids), len(ids)*700_000)
+			}
+		}
+	})
+}
+
+func TestRefusedSpansAreLoggedOnceAndWithoutPasswords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		c := &collector{t: t, answers: []func(http.ResponseWriter){status(503), status(400), status(400), status(400)}}
+		s := memhttp.Start(t, c)
+		tr := s.Transport()
+		defer tr.CloseIdleConnections()
+		r, err := trace.NewReporter(trace.ReporterConfig{
+			URL: strings.Replace(s.URL, "://", "://weir:hunter2@", 1), Client: &http.Client{Transport: tr},
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for id := range 4 {
+			r.Send(span(id + 1))
+			pass(5 * time.Second)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s := r.Stats(); s.Refused != 3 || s.Sent != 1 {
+			t.Errorf("%+v", s)
+		}
+		if l := log.String(); strings.Count(l, "refused spans") != 1 || !strings.Contains(l, "cannot be delivered now") || strings.Contains(l, "hunter2") {
+			t.Error(l)
+		}
+	})
 }

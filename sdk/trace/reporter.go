@@ -12,6 +12,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +33,8 @@ const (
 	DefaultBatch      = 100
 	DefaultInterval   = time.Second
 
+	// maxBatchBytes bounds what goes together, as collectors bound what they take.
+	maxBatchBytes = 3 << 20
 	// maxAttempts bounds how long one batch holds up those behind it: some two
 	// minutes, with full jitter.
 	maxAttempts  = 12
@@ -69,6 +72,7 @@ type ReporterConfig struct {
 type Reporter struct {
 	cfg    ReporterConfig
 	url    string
+	shown  string // the address without a password
 	client *http.Client
 	log    *slog.Logger
 
@@ -83,6 +87,8 @@ type Reporter struct {
 	closed bool
 	stats  Stats
 	failed bool // the last attempt failed, and was logged
+	// refused says that a refusal was logged, and nothing was taken since.
+	refused bool
 }
 
 var _ reporter.Reporter = (*Reporter)(nil)
@@ -107,12 +113,12 @@ type Stats struct {
 
 // NewReporter starts a reporter.
 func NewReporter(cfg ReporterConfig) (*Reporter, error) {
-	url := strings.TrimSuffix(cfg.URL, "/")
-	if !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") {
+	address, err := url.Parse(strings.TrimSuffix(cfg.URL, "/"))
+	if err != nil || address.Host == "" || (address.Scheme != "http" && address.Scheme != "https") {
 		return nil, fmt.Errorf("trace: %q is no collector's address: write it as http://host:9411", cfg.URL)
 	}
-	if !strings.HasSuffix(url, SpansPath) {
-		url += SpansPath
+	if !strings.HasSuffix(address.Path, SpansPath) {
+		address = address.JoinPath(SpansPath)
 	}
 	cfg.QueueSpans = orDefault(cfg.QueueSpans, DefaultQueueSpans)
 	cfg.QueueBytes = orDefault(cfg.QueueBytes, DefaultQueueBytes)
@@ -131,7 +137,7 @@ func NewReporter(cfg ReporterConfig) (*Reporter, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Reporter{
-		cfg: cfg, url: url, client: cfg.Client, log: cfg.Logger,
+		cfg: cfg, url: address.String(), shown: address.Redacted(), client: cfg.Client, log: cfg.Logger,
 		cancel: cancel, wake: make(chan struct{}, 1), end: make(chan struct{}), done: make(chan struct{}),
 	}
 	go r.run(ctx)
@@ -233,7 +239,7 @@ func (r *Reporter) Shutdown(ctx context.Context) error {
 	r.stats.Lost += int64(len(r.queue))
 	r.queue, r.bytes = nil, 0
 	if lost = r.stats.Lost - lost; lost > 0 {
-		return fmt.Errorf("trace: %d spans could not be delivered to %s in time", lost, r.url)
+		return fmt.Errorf("trace: %d spans could not be delivered to %s in time", lost, r.shown)
 	}
 	return nil
 }
@@ -292,14 +298,20 @@ func (r *Reporter) gather(ctx context.Context) bool {
 func (r *Reporter) take() (batch []entry, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := min(len(r.queue), r.cfg.Batch)
+	n, size := 0, 0
+	for ; n < min(len(r.queue), r.cfg.Batch); n++ {
+		if size += r.queue[n].size; n > 0 && size > maxBatchBytes {
+			more = true
+			break
+		}
+	}
 	batch = slices.Clone(r.queue[:n])
 	r.queue = slices.Delete(r.queue, 0, n)
 	for i := range batch {
 		r.bytes -= batch[i].size
 	}
 	switch {
-	case len(r.queue) >= r.cfg.Batch || (r.closed && len(r.queue) > 0):
+	case more || len(r.queue) >= r.cfg.Batch || (r.closed && len(r.queue) > 0):
 		return batch, true
 	case r.closed && len(batch) == 0:
 		r.cancel()
@@ -326,6 +338,7 @@ func (r *Reporter) deliver(ctx context.Context, batch []entry) {
 			r.stats.Failures++
 		} else {
 			r.stats.Sent += int64(n)
+			r.refused = false
 		}
 		first := err != nil && !r.failed
 		back := err == nil && r.failed
@@ -334,15 +347,22 @@ func (r *Reporter) deliver(ctx context.Context, batch []entry) {
 		var refused *refusedError
 		switch {
 		case back:
-			r.log.Info("spans are delivered again", "url", r.url)
+			r.log.Info("spans are delivered again", "url", r.shown)
 			return
 		case err == nil:
 			return
 		case errors.As(err, &refused):
-			r.drop(&r.stats.Refused, n, "the collector refused spans, which were dropped", err)
+			message := "the collector refused spans, which were dropped; it is not logged again until it takes some"
+			r.mu.Lock()
+			if r.refused {
+				message = ""
+			}
+			r.refused = true
+			r.mu.Unlock()
+			r.drop(&r.stats.Refused, n, message, err)
 			return
 		case first && ctx.Err() == nil:
-			r.log.Warn("spans cannot be delivered now; they are kept, as far as there is room, and sent again", "url", r.url, "error", err)
+			r.log.Warn("spans cannot be delivered now; they are kept, as far as there is room, and sent again", "url", r.shown, "error", err)
 		}
 		if wait == 0 {
 			wait = rand.N(min(backoffFirst<<attempt, backoffMost)) + 1
@@ -381,7 +401,7 @@ func (r *Reporter) drop(kind *int64, n int, message string, err error) {
 	r.mu.Unlock()
 	if message != "" {
 		//nolint:sloglint // each caller's message is constant
-		r.log.Warn(message, "spans", n, "url", r.url, "error", err)
+		r.log.Warn(message, "spans", n, "url", r.shown, "error", err)
 	}
 }
 
