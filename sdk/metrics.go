@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/weirmesh/weir/governance"
 )
@@ -115,7 +117,12 @@ func (m *metrics) sample(name string, value int64, labels ...string) {
 			sep = '{'
 		}
 		m.b.WriteByte(sep)
-		m.b.WriteString(labels[i] + `="` + escape.Replace(labels[i+1]) + `"`)
+		value := labels[i+1]
+		if !utf8.ValidString(value) { // one would spoil the whole answer
+			value = strconv.Quote(value)
+			value = value[1 : len(value)-1]
+		}
+		m.b.WriteString(labels[i] + `="` + escape.Replace(value) + `"`)
 	}
 	m.printf("} %d\n", value)
 }

@@ -258,7 +258,8 @@ func (k *Kit) Status() Status {
 }
 
 // Close ends the stream and tells what is still to be told, until ctx ends, or for
-// five seconds if ctx has no end. The circuits go on to work, with the policies
+// five seconds if ctx has no end or was canceled before, as a program's own is when
+// it closes its kit. The circuits go on to work, with the policies
 // they have. Calling it again waits for the first call and returns what it did.
 func (k *Kit) Close(ctx context.Context) error {
 	k.closing.Do(func() { k.closeErr = k.close(ctx) })
@@ -266,6 +267,9 @@ func (k *Kit) Close(ctx context.Context) error {
 }
 
 func (k *Kit) close(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		ctx = context.WithoutCancel(ctx)
+	}
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, closeTimeout)

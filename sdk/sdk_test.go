@@ -154,6 +154,26 @@ func TestSpans(t *testing.T) {
 	}
 }
 
+// A service closes its kit when its own context has been canceled: that is why it
+// ends. What happened last is told nevertheless.
+func TestCloseWithAContextThatWasCanceled(t *testing.T) {
+	mesh := sdktest.Start(t)
+	kit := mesh.Kit(t, "shop/orders")
+	ctx, cancel := context.WithCancel(t.Context())
+	span, _ := kit.Tracer().StartServer(ctx, "GET /orders", trace.Strings{})
+	span.Finish()
+	if err := call(t, kit.Breakers().Circuit(governance.Series{Command: "place", At: governance.Provider}), nil); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := kit.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(mesh.Spans()); n != 1 || mesh.Counts("shop/orders", "place").Success != 1 {
+		t.Errorf("told of %d spans and %+v", n, mesh.Counts("shop/orders", "place"))
+	}
+}
+
 func TestAlone(t *testing.T) {
 	var log strings.Builder
 	kit, err := sdk.Start(t.Context(), sdk.Config{
@@ -260,6 +280,7 @@ func TestMetrics(t *testing.T) {
 	mesh := sdktest.Start(t)
 	kit := mesh.Kit(t, "shop/orders")
 	kit.Breakers().Circuit(governance.Series{Command: "odd \"name\"\n\\", At: governance.Provider})
+	kit.Breakers().Circuit(governance.Series{Command: "no text \xff", At: governance.Provider}) // which Prometheus would refuse with all the others
 	mesh.Publish(t, sdktest.Switch("shop/orders", "place"))
 	place := kit.Breakers().Circuit(governance.Series{Command: "place", At: governance.Provider})
 	mesh.WaitApplied(t, kit)
@@ -296,6 +317,7 @@ func TestMetrics(t *testing.T) {
 		`weir_sdk_dropped_total{kind="samples"} 0`,
 		`weir_sdk_spans_dropped_total{reason="full"} 0`,
 		`weir_sdk_circuit_state{command="place",at="provider",peer="",state="forcedOpen"} 1`,
+		`weir_sdk_circuit_state{command="no text \\xff",at="provider",peer="",state="closed"} 1`,
 		`weir_sdk_circuit_state{command="odd \"name\"\n\\",at="provider",peer="",state="closed"} 1`,
 	} {
 		if !strings.Contains(string(text), want+"\n") {
