@@ -90,7 +90,12 @@ func lockDir(dir string) (*dirLock, int, error) {
 	return &dirLock{f}, holder, nil
 }
 
-func (l *dirLock) release() { _ = l.f.Close() } // closing frees the lock; nothing was left to write
+// release frees the lock at once. Closing alone would leave it to a child that is
+// being started at this moment, until the child has closed its copy.
+func (l *dirLock) release() {
+	_ = syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN) // closing frees it too, if later
+	_ = l.f.Close()                                   // nothing was left to write
+}
 
 // The server's log is one file that it appends to, rather than a pipe: a pipe
 // would block the server when this process is stopped, and lose its last words

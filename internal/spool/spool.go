@@ -506,5 +506,6 @@ func (s *Spool) Close() error {
 	if s.file != nil {
 		err = errors.Join(s.file.sync(), s.file.Close())
 	}
+	_ = syscall.Flock(int(s.lock.Fd()), syscall.LOCK_UN) // at once, though a child that is being started may have a copy
 	return errors.Join(err, s.lock.Close())
 }
