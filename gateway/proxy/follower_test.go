@@ -500,3 +500,18 @@ func TestDubboProblem(t *testing.T) {
 	}
 	f.until("circuit open", func() bool { return f.get("/d/1").header.Get(ErrorHeader) == codeCircuitOpen })
 }
+
+func TestRequestsAfterTheEnd(t *testing.T) {
+	f := start(t, func(c *Config) {
+		c.Dubbo = compiler(func(gateway.Route) (http.Handler, error) {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {}), nil
+		})
+	})
+	f.routes(fmt.Sprintf(toDubbo, ""))
+	if err := f.proxy.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := f.get("/d/1"); r.status != 503 || r.header.Get(ErrorHeader) != codeNotReady {
+		t.Errorf("got %+v", r)
+	}
+}

@@ -67,7 +67,13 @@ func (x *exchange) serve() {
 	q := request{method: r.Method, host: hostOf(r.Host), segments: x.path.split(inline[:0]), header: r.Header}
 	x.route = table.find(q)
 	for x.route != nil && x.route.action.dubbo != nil && !x.route.action.users.enter() {
-		table = p.table.Load() // the route was replaced meanwhile
+		now := p.table.Load()
+		if now == table { // no other form of the route will come
+			x.route = nil
+			x.fail(&problem{status: http.StatusServiceUnavailable, code: codeNotReady, retry: time.Second, detail: "This gateway is stopping."})
+			return
+		}
+		table = now // the route was replaced meanwhile
 		x.route = table.find(q)
 	}
 	if x.route == nil {

@@ -24,6 +24,11 @@ import (
 // SystemNamespace is the namespace of Weir's own applications.
 const SystemNamespace = "weir-system"
 
+// gatewayCircuits is how many routes and Dubbo methods a gateway counts apart, at
+// some 3 kB each. Those beyond share a circuit that never opens by itself, so a
+// service's 1,000 are too few here.
+const gatewayCircuits = 10_000
+
 // GatewayConfig are the settings of `weir gateway`.
 type GatewayConfig struct {
 	Base
@@ -166,6 +171,9 @@ func (g *Gateway) Open(ctx context.Context) error {
 		d.Node = hostname()
 	}
 	d.Kit.Name = d.Node
+	if d.Kit.MaxCircuits == 0 {
+		d.Kit.MaxCircuits = gatewayCircuits
+	}
 	if g.kit, err = sdk.Start(ctx, d.Kit); err != nil {
 		return err
 	}
