@@ -106,6 +106,14 @@ func (s *Store) putInstances(ctx context.Context, in []governance.Instance) erro
 	// All who write take rows in one order, so that nobody waits in a circle.
 	in = slices.Clone(in)
 	slices.SortStableFunc(in, compareInstances)
+	said := func(i governance.Instance) []governance.Instance { // what in says of one, in its order
+		from, _ := slices.BinarySearchFunc(in, i, compareInstances)
+		to := from
+		for to < len(in) && compareInstances(in[to], i) == 0 {
+			to++
+		}
+		return in[from:to]
+	}
 	err := s.tx(ctx, func(tx pgx.Tx) error {
 		have, err := lockInstances(ctx, tx, in)
 		if err != nil {
@@ -117,10 +125,7 @@ func (s *Store) putInstances(ctx context.Context, in []governance.Instance) erro
 		for _, old := range have {
 			now := old.Instance
 			left := old.left
-			for _, i := range in {
-				if i.App != now.App || i.ID != now.ID {
-					continue
-				}
+			for _, i := range said(now) {
 				var events []governance.Event
 				var moved bool
 				now, events, moved = governance.Renew(now, left, i)

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/pprof"
 	"time"
 
 	"github.com/weirmesh/weir/governance"
@@ -86,6 +87,17 @@ func RunControl() error {
 			srv := &http.Server{Handler: h.Handler(), ReadHeaderTimeout: time.Minute}
 			go func() { _ = srv.Serve(l) }() // until the process ends
 			return l.Addr().String(), nil
+		}),
+		"profile": child.Handle(func(file string) (string, error) {
+			f, err := os.Create(file)
+			if err != nil {
+				return "", err
+			}
+			return file, pprof.StartCPUProfile(f) // which is open until the process ends
+		}),
+		"profiled": child.Handle(func(struct{}) (string, error) {
+			pprof.StopCPUProfile()
+			return "", nil
 		}),
 		"publish": child.Handle(func(n int) (publication, error) {
 			p := governance.Policy{

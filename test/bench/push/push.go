@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/weirmesh/weir/internal/pg"
@@ -18,7 +19,10 @@ import (
 )
 
 // Options say how to measure.
-type Options struct{ Few, Many, Rounds int }
+type Options struct {
+	Few, Many, Rounds int
+	Profile           string // a file for the control plane's processor profile; empty for none
+}
 
 // ParseOptions reads flags; help goes to out.
 func ParseOptions(args []string, out io.Writer) (Options, error) {
@@ -28,8 +32,15 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 	fs.IntVar(&o.Few, "few", 1000, "streams of the first column")
 	fs.IntVar(&o.Many, "many", 10000, "streams of the second; needs as many file descriptors (ulimit -n) and some more")
 	fs.IntVar(&o.Rounds, "rounds", 10, "policies pushed to each")
+	fs.StringVar(&o.Profile, "profile", "", "`file` for the processor profile of the control plane while it pushes to many")
 	if err := fs.Parse(args); err != nil {
 		return o, err
+	}
+	if o.Profile != "" {
+		var err error
+		if o.Profile, err = filepath.Abs(o.Profile); err != nil {
+			return o, err
+		}
 	}
 	if o.Few < 1 || o.Many < o.Few || o.Rounds < 1 {
 		return o, errors.New("-few and -rounds are at least 1, -many at least -few")
@@ -38,8 +49,8 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 }
 
 type measured struct {
-	wrote, heard50, heard99, heardMax, ack50, ack99, ackMax, cpu sample.Set
-	rss                                                          float64
+	wrote, heard50, heard99, heardMax, ack50, ack99, ackMax, cpu, postgres, streams sample.Set
+	rss                                                                             float64
 }
 
 // Run measures and prints.
@@ -78,10 +89,15 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) (err error) {
 		if err := clients.Call(ctx, "open", openArgs{address, n}, nil); err != nil {
 			return err
 		}
+		if i == 1 && o.Profile != "" {
+			if err := control.Call(ctx, "profile", o.Profile, nil); err != nil {
+				return err
+			}
+		}
 		for round := range o.Rounds + 1 {
 			fmt.Fprintf(progress, "%d streams: policy %d of %d\n", n, round, o.Rounds)
 			turn++
-			if err := results[i].push(ctx, control, clients, turn, round > 0); err != nil { // the first warms up
+			if err := results[i].push(ctx, control, database.PID(), clients, turn, round > 0); err != nil { // the first warms up
 				return err
 			}
 		}
@@ -91,14 +107,19 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) (err error) {
 		}
 		results[i].rss = float64(rss)
 	}
+	if o.Profile != "" {
+		if err := control.Call(ctx, "profiled", nil, nil); err != nil {
+			return err
+		}
+	}
 	return table(o, results, out)
 }
 
 // push publishes one policy and waits until all streams confirmed it.
-func (m *measured) push(ctx context.Context, control, clients *child.Process, turn int, count bool) error {
+func (m *measured) push(ctx context.Context, control *child.Process, database int, clients *child.Process, turn int, count bool) error {
 	pushing, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	before, err := control.CPU()
+	before, err := spent(control, database, clients)
 	if err != nil {
 		return err
 	}
@@ -110,7 +131,7 @@ func (m *measured) push(ctx context.Context, control, clients *child.Process, tu
 	if err := clients.Call(pushing, "await", p, &c); err != nil {
 		return err
 	}
-	after, err := control.CPU()
+	after, err := spent(control, database, clients)
 	if err != nil || !count {
 		return err
 	}
@@ -121,8 +142,22 @@ func (m *measured) push(ctx context.Context, control, clients *child.Process, tu
 	m.ack50.Add(c.AckP50)
 	m.ack99.Add(c.AckP99)
 	m.ackMax.Add(c.AckMax)
-	m.cpu.Add(float64(after - before))
+	for i, s := range []*sample.Set{&m.cpu, &m.postgres, &m.streams} {
+		s.Add(float64(after[i] - before[i]))
+	}
 	return nil
+}
+
+// spent is the processor time of the three until now.
+func spent(control *child.Process, database int, clients *child.Process) (out [3]time.Duration, err error) {
+	if out[0], err = control.CPU(); err != nil {
+		return out, err
+	}
+	if out[1], err = child.CPUOf(database); err != nil {
+		return out, err
+	}
+	out[2], err = clients.CPU()
+	return out, err
 }
 
 func table(o Options, results []measured, out io.Writer) error {
@@ -140,6 +175,8 @@ func table(o Options, results []measured, out io.Writer) error {
 	row("confirmed by 99 %", report.Time, func(m *measured) float64 { return m.ack99.Median() })
 	row("confirmed by all", report.Time, func(m *measured) float64 { return m.ackMax.Median() })
 	row("processor time of the control plane", report.Time, func(m *measured) float64 { return m.cpu.Median() })
-	row("its resident memory", report.Size, func(m *measured) float64 { return m.rss })
+	row("  of PostgreSQL", report.Time, func(m *measured) float64 { return m.postgres.Median() })
+	row("  of the streams' other ends", report.Time, func(m *measured) float64 { return m.streams.Median() })
+	row("resident memory of the control plane", report.Size, func(m *measured) float64 { return m.rss })
 	return t.Write(out)
 }

@@ -129,9 +129,9 @@ func (b *bench) count(ctx context.Context, acked map[tracing.TraceID]int) (l los
 	missing := func(ids []tracing.TraceID) (lost int64, err error) {
 		found := map[string]int{}
 		for chunk := range slices.Chunk(ids, 50) {
-			text := make([]string, len(chunk))
-			for i, id := range chunk {
-				text[i] = id.String()
+			text := make([]string, 0, len(chunk)+1)
+			for _, id := range chunk {
+				text = append(text, id.String())
 			}
 			if len(text) == 1 {
 				text = append(text, "00000000000000000000000000000001") // traceMany wants two
