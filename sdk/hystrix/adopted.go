@@ -292,7 +292,8 @@ func (c *adopted) collect(out []governance.Sample, unix int64) []governance.Samp
 	kept := c.seconds[:0]
 	for i := range c.seconds {
 		s := &c.seconds[i]
-		if s.unix < unix && !s.told {
+		ahead := s.unix > unix+1 // the clock was set back: that second will not come for long
+		if (s.unix < unix || ahead) && !s.told {
 			latency := []byte(nil)
 			if s.latency.Count() > 0 {
 				latency, _ = s.latency.AppendBinary(nil) // never fails
@@ -303,7 +304,7 @@ func (c *adopted) collect(out []governance.Sample, unix int64) []governance.Samp
 			s.told = true
 			s.latency.Reset()
 		}
-		if s.unix > unix-10 {
+		if s.unix > unix-10 && !ahead {
 			kept = append(kept, *s)
 		}
 	}

@@ -44,16 +44,16 @@ func (circuit *CircuitBreaker) AllowRequest() bool {
 		var refused *breaker.Refused
 		return errors.As(err, &refused) && refused.Reason == breaker.ReasonFull // of that it is not asked
 	}
-	call.End(breaker.Canceled) // the asking itself says nothing of the command
+	call.Withdraw() // asking is no call
 	return true
 }
 
 // ReportEvent counts a call that was made without Do or Go: "success", "failure",
 // "timeout", "context_canceled" or "context_deadline_exceeded", and after it
-// "fallback-success" or "fallback-failure". Its times are not counted: what runs
-// under Do is timed by itself.
+// "fallback-success" or "fallback-failure". runDuration is how long it took; when it
+// started is not asked for.
 func (circuit *CircuitBreaker) ReportEvent(eventTypes []string, start time.Time, runDuration time.Duration) error {
-	_, _ = start, runDuration
+	_ = start
 	if len(eventTypes) == 0 {
 		return errors.New("no event types sent for metrics")
 	}
@@ -70,7 +70,7 @@ func (circuit *CircuitBreaker) ReportEvent(eventTypes []string, start time.Time,
 		return nil // counted where they were refused
 	}
 	if call, err := c.circuit.Begin(context.Background()); err == nil {
-		call.End(o)
+		call.EndAfter(o, runDuration)
 	}
 	if len(eventTypes) > 1 {
 		c.circuit.Answered(eventTypes[1] == "fallback-success")

@@ -87,7 +87,8 @@ func (r *registry) command(name string) (*command, bool) {
 	return r.make(r.engine.Load(), name)
 }
 
-// make makes a command if need be. The registry is locked.
+// make makes a command if need be. Names beyond those that the set counts apart
+// share one, and are not kept. The registry is locked.
 func (r *registry) make(e *engine, name string) (*command, bool) {
 	if c, ok := e.commands.Load(name); ok {
 		if c, ok := c.(*command); ok {
@@ -95,6 +96,9 @@ func (r *registry) make(e *engine, name string) (*command, bool) {
 		}
 	}
 	c := &command{name: name, circuit: e.set.Circuit(seriesOf(name))}
+	if name != breaker.Others && c.circuit.Series().Command == breaker.Others {
+		return r.make(e, breaker.Others)
+	}
 	c.circuit.Configure(r.configs[name].rules())
 	e.commands.Store(name, c)
 	return c, true

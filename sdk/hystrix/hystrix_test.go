@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/governance/sketch"
 	"github.com/weirmesh/weir/sdk/breaker"
 	"github.com/weirmesh/weir/sdk/hystrix"
 	"github.com/weirmesh/weir/sdk/sdktest"
@@ -387,5 +388,56 @@ func TestPoliciesHoldHere(t *testing.T) {
 	}
 	if c := mesh.Counts("shop/pricing", "price"); c.Success != 1 || c.Switched != 3 || c.FallbackSuccess != 1 {
 		t.Errorf("told of %+v", c)
+	}
+}
+
+// Names that hold ids must not fill the memory: those beyond what a set counts
+// apart share one command.
+func TestNamesAreBounded(t *testing.T) {
+	hystrix.Flush()
+	defer hystrix.Flush()
+	for i := range 3000 {
+		if err := hystrix.Do(fmt.Sprint("user-", i), func() error { return nil }, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(hystrix.GetCircuitSettings()); n > 1100 { // others were configured
+		t.Errorf("%d commands are kept", n)
+	}
+}
+
+// Asking a circuit is no call, and a call that was made elsewhere took as long as it
+// is said to.
+func TestReportedCallsHaveTheirTimes(t *testing.T) {
+	mesh := sdktest.Start(t)
+	kit := mesh.Kit(t, "shop/pricing")
+	t.Cleanup(hystrix.Adopt(kit))
+	circuit, _, _ := hystrix.GetCircuit("elsewhere")
+	for range 4 {
+		if !circuit.AllowRequest() {
+			t.Fatal("not allowed")
+		}
+		if err := circuit.ReportEvent([]string{"success"}, time.Now().Add(-time.Second), time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := kit.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c := mesh.Counts("shop/pricing", "elsewhere"); c != (governance.Counts{Success: 4}) {
+		t.Errorf("told of %+v", c)
+	}
+	var all sketch.Sketch
+	for _, r := range mesh.Reports() {
+		for _, s := range r.Samples {
+			if s.Command == "elsewhere" && len(s.Latency) > 0 {
+				if err := all.MergeBinary(s.Latency); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+	if all.Count() != 4 || all.Quantile(0) < 980*time.Millisecond || all.Max() > 2*time.Second {
+		t.Errorf("told of %d times, the least %s, the most %s", all.Count(), all.Quantile(0), all.Max())
 	}
 }
