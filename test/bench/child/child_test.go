@@ -138,3 +138,38 @@ func TestRSS(t *testing.T) {
 		t.Error("process 0 has memory")
 	}
 }
+
+// TestProcessorTimeOfTheGroupCounts has the child's own child do the work, as
+// servers have workers.
+func TestProcessorTimeOfTheGroupCounts(t *testing.T) {
+	p, err := Launch("worker", t.TempDir(), "sh", "-c", "sh -c 'while :; do :; done' & wait")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for _, read := range []func() (time.Duration, error){p.CPU, func() (time.Duration, error) { return CPUOf(p.Pid()) }} {
+		var last time.Duration
+		for last < 5*tick {
+			now, err := read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if now < last {
+				t.Errorf("%s after %s", now, last)
+			}
+			last = now
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				t.Fatalf("a busy child has used %s", last)
+			}
+		}
+	}
+	if n, err := CPUOf(1 << 30); err == nil {
+		t.Errorf("%s of a process that there cannot be", n)
+	}
+}
