@@ -157,10 +157,15 @@ func (s *Store) writer() {
 		default:
 			ctx, cancel := context.WithTimeout(context.Background(), writePatience)
 			err := s.store(ctx, e, batch, nil)
-			cancel()
 			for _, p := range batch {
-				p.done <- err
+				own := err
+				if len(batch) > 1 && tracing.CodeOf(err) == tracing.Internal {
+					// One request that the database will not have must not fail others'.
+					own = s.store(ctx, e, []*pending{p}, nil)
+				}
+				p.done <- own
 			}
+			cancel()
 		}
 	}
 }

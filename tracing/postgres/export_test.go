@@ -36,3 +36,18 @@ func Statements(q tracing.Query) (walk, byTerm string) {
 	behind := candidate{s.hi, math.MaxInt64}
 	return x.sql("at, trace", s, &c, behind, pageRows), x.termSQL(s, c.term, behind)
 }
+
+// Fail is what an error of the database becomes.
+func Fail(ctx context.Context, s *Store, err error) error {
+	return s.fail(ctx, err, "store spans")
+}
+
+// Hold keeps writers from starting until release is called; what waits then makes
+// one batch, if it is small enough.
+func Hold(s *Store) (release func()) {
+	q := &s.queue
+	q.mu.Lock()
+	q.writers = s.cfg.Writers
+	q.mu.Unlock()
+	return func() { s.writer() }
+}

@@ -12,6 +12,10 @@ import (
 	"github.com/weirmesh/weir/tracing"
 )
 
+// maxPayload is about how much one row holds, in bytes before compression: a trace
+// that brings more at once has several, so that none is too large to be read.
+const maxPayload = 4 << 20
+
 // maxTerm is the longest value, in bytes, that can be searched for by an index;
 // longer ones are found by their key, more slowly.
 const maxTerm = 256
@@ -96,17 +100,20 @@ func (e *encoder) encode(waiting []*pending, batch, lowest, now, highest int64, 
 		if n := len(e.traces); n == 0 || e.traces[n-1] != int64(first.trace) {
 			e.traces = append(e.traces, int64(first.trace))
 		}
-		e.row(e.places[from:to], batch, lowest, now, highest, compress, sample)
-		from = to
+		for from < to {
+			from += e.row(e.places[from:to], batch, lowest, now, highest, compress, sample)
+		}
 	}
 	e.rows = binary.BigEndian.AppendUint16(e.rows, math.MaxUint16) // the end
 }
 
-func (e *encoder) row(places []place, batch, lowest, now, highest int64, compress *zstd.Encoder, sample func([]byte)) {
+// row appends one row with the first of the places, and returns with how many.
+func (e *encoder) row(places []place, batch, lowest, now, highest int64, compress *zstd.Encoder, sample func([]byte)) (used int) {
 	var at, longest int64
 	e.terms, e.proto = e.terms[:0], e.proto[:0]
-	for i := range places {
-		s := places[i].span
+	for used < len(places) && len(e.proto) < maxPayload {
+		s := places[used].span
+		used++
 		if s.Timestamp != 0 && (at == 0 || s.Timestamp < at) {
 			at = s.Timestamp
 		}
@@ -136,6 +143,7 @@ func (e *encoder) row(places []place, batch, lowest, now, highest int64, compres
 	b = compress.EncodeAll(e.proto, b)
 	binary.BigEndian.PutUint32(b[length:], uint32(len(b)-length-4))
 	e.rows = b
+	return used
 }
 
 func (e *encoder) addTerms(s *tracing.Span) {

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -133,13 +134,17 @@ func (l *linker) round(ctx context.Context) (linked int, err error) {
 		return 0, tx.Commit(ctx)
 	}
 	sum, reach, err := l.difference(ctx, tx, due)
-	for errors.Is(err, errTooLarge) && len(due) > 1 {
+	for (errors.Is(err, errTooLarge) || errors.Is(err, errUnreadable)) && len(due) > 1 {
 		due = due[:len(due)/2]
 		sum, reach, err = l.difference(ctx, tx, due)
 	}
 	switch {
 	case errors.Is(err, errTooLarge):
 		s.cfg.Log.WarnContext(ctx, "a trace is too large to be linked", "trace", tracing.ID(due[0]), "fragments", maxFragments, "bytes", maxInflated)
+	case errors.Is(err, errUnreadable):
+		// The others must not wait for it for ever.
+		s.metrics.unreadable.Inc()
+		s.cfg.Log.ErrorContext(ctx, "a trace cannot be read and was not linked", "trace", tracing.ID(due[0]), "error", err)
 	case err != nil:
 		return 0, err
 	}
@@ -245,10 +250,12 @@ type minuteLink struct {
 // sums is what to add to tracing.dep_minute.
 type sums map[minuteLink]tracing.Link
 
-func (s sums) add(spans []tracing.Span, sign int64) {
+// add counts the links of a trace, unless it began before the time given or belongs
+// to no minute at all.
+func (s sums) add(spans []tracing.Span, sign, kept int64) {
 	t := tracing.TraceTime(spans)
-	if t == 0 {
-		return // it belongs to no minute
+	if t == 0 || t < kept {
+		return
 	}
 	for _, l := range tracing.Links(spans) {
 		key := minuteLink{t / microsPerMinute, storable(l.Parent), storable(l.Child)}
@@ -317,7 +324,7 @@ func (l *linker) difference(ctx context.Context, tx pgx.Tx, due []int64) (sums, 
 		}
 		spans, err := tracing.DecodeProtoForLinks(payload)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errUnreadable, err)
 		}
 		t := traces[trace]
 		if t == nil {
@@ -342,6 +349,9 @@ func (l *linker) difference(ctx context.Context, tx pgx.Tx, due []int64) (sums, 
 	if err := l.know(ctx, tx, slices.Sorted(maps.Keys(unknown))); err != nil {
 		return nil, nil, err
 	}
+	// Of a trace that began before, parts may have been dropped: what comes of it now
+	// was counted when it was whole.
+	kept := (l.store.now()-l.store.cfg.Retention.Microseconds())/microsPerDay*microsPerDay + reachCeiling
 	sum, reach := make(sums), make(map[int64]int64)
 	for trace, t := range traces {
 		var all, before []tracing.Span
@@ -351,8 +361,8 @@ func (l *linker) difference(ctx context.Context, tx pgx.Tx, due []int64) (sums, 
 				before = append(before, part.spans...)
 			}
 		}
-		sum.add(before, -1)
-		sum.add(all, +1)
+		sum.add(before, -1, kept)
+		sum.add(all, +1, kept)
 		if began := tracing.TraceTime(all); began != 0 && t.last-began > reachFloor {
 			d := began / microsPerDay
 			reach[d] = max(reach[d], t.last-began)

@@ -11,7 +11,7 @@ type metrics struct {
 	batchSpans, batchSeconds prometheus.Histogram
 	linked, linkFailures     prometheus.Counter
 	dirty                    prometheus.Gauge
-	cut                      prometheus.Counter
+	cut, unreadable          prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -32,12 +32,13 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		linkFailures: counter("link_failures_total", "Rounds of the linker that failed and are repeated."),
 		dirty:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_tracing_unlinked_traces", Help: "Traces that links are yet to be made of, as the linker knows; 0 where another process links."}),
 		cut:          counter("searches_cut_total", "Searches that ended before they had looked at everything."),
+		unreadable:   counter("unreadable_fragments_total", "Readings of a fragment that is damaged or whose dictionary is gone, and that was left out."),
 	}
 	if r == nil {
 		return m, nil
 	}
 	var err error
-	for _, c := range []prometheus.Collector{m.stored, m.failed, m.bytes, m.batchSpans, m.batchSeconds, m.linked, m.linkFailures, m.dirty, m.cut} {
+	for _, c := range []prometheus.Collector{m.stored, m.failed, m.bytes, m.batchSpans, m.batchSeconds, m.linked, m.linkFailures, m.dirty, m.cut, m.unreadable} {
 		err = errors.Join(err, r.Register(c))
 	}
 	return m, err

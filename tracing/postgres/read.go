@@ -37,6 +37,10 @@ func (s *Store) payloads(ctx context.Context) (*payloads, error) {
 
 var errTooLarge = errors.New("the traces are too large to be read together")
 
+// errUnreadable is of a payload that is damaged, or whose dictionary is gone. No
+// other fragment must suffer for it.
+var errUnreadable = errors.New("read a payload")
+
 // inflate returns a payload; the next call overwrites it.
 func (p *payloads) inflate(ctx context.Context, raw []byte) ([]byte, error) {
 	out, err := p.dicts.decoder.DecodeAll(raw, p.buf[:0])
@@ -48,7 +52,10 @@ func (p *payloads) inflate(ctx context.Context, raw []byte) ([]byte, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read a payload: %w", err)
+		if ctx.Err() != nil || tracing.CodeOf(err) == tracing.Unavailable {
+			return nil, err // the dictionaries could not be loaded
+		}
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	p.buf = out
 	if p.total += len(out); p.total > maxInflated {
@@ -75,12 +82,18 @@ func (s *Store) fetch(ctx context.Context, traces []int64) (spans map[int64][]tr
 	_, err = pgx.ForEachRow(rows, []any{&trace, &raw}, func() error {
 		n++
 		payload, err := p.inflate(ctx, raw)
+		var list []tracing.Span
+		if err == nil {
+			list, err = tracing.DecodeProto(payload)
+		}
+		if errors.Is(err, errUnreadable) || tracing.CodeOf(err) == tracing.Invalid {
+			s.metrics.unreadable.Inc()
+			s.cfg.Log.ErrorContext(ctx, "a fragment cannot be read and was left out", "trace", tracing.ID(trace), "error", err)
+			cut = true
+			return nil
+		}
 		if err != nil {
 			return err
-		}
-		list, err := tracing.DecodeProto(payload)
-		if err != nil {
-			return fmt.Errorf("read a payload: %w", err)
 		}
 		spans[trace] = append(spans[trace], list...)
 		return nil
@@ -91,7 +104,7 @@ func (s *Store) fetch(ctx context.Context, traces []int64) (spans map[int64][]tr
 	if err != nil {
 		return nil, false, s.fail(ctx, err, "read traces")
 	}
-	return spans, n == maxFragments, nil
+	return spans, cut || n == maxFragments, nil
 }
 
 // split takes apart the traces that share the lower half of their ids.
@@ -145,7 +158,7 @@ func (s *Store) Traces(ctx context.Context, ids []tracing.TraceID) ([][]tracing.
 		return nil, err
 	}
 	if cut {
-		s.cfg.Log.WarnContext(ctx, "a trace is too large to be read whole", "fragments", maxFragments, "bytes", maxInflated)
+		s.cfg.Log.WarnContext(ctx, "a trace could not be read whole: it is too large, or damaged", "fragments", maxFragments, "bytes", maxInflated)
 	}
 	var out [][]tracing.Span
 	done := make(map[tracing.TraceID]bool)

@@ -26,6 +26,7 @@ const (
 	reachFloor   = int64(10 * time.Second / time.Microsecond)
 	reachCeiling = int64(time.Hour / time.Microsecond)
 	widen        = 4
+	maxFound     = 500_000 // spans of the traces that one search returns
 )
 
 // condition is what a fragment has to have for its trace to be worth reading. Of
@@ -54,6 +55,7 @@ type search struct {
 	service int32
 	seen    map[int64]struct{}
 	found   []foundTrace // the newest first, as many as are wanted at most
+	spans   int          // of those
 	cut     string
 }
 
@@ -102,8 +104,7 @@ func (x *search) run(ctx context.Context) error {
 	}
 	// A fragment may be later than the beginning of its trace, by as much as any
 	// was so far, and a little earlier, as clocks differ.
-	x.lo, x.hi = from-reachFloor, to+reach
-	x.hi = min(x.hi, x.store.now()+clockAhead+1)
+	x.lo, x.hi = from-reachFloor, min(to, x.store.now()+clockAhead+1-reach)+reach // the far future has no sum
 
 	conditions := x.conditions()
 	if len(conditions) == 0 {
@@ -335,12 +336,16 @@ func (x *search) read(ctx context.Context, list []candidate) (done bool, err err
 			return false, err
 		}
 		if cut {
-			x.cut = "traces that are too large to be read together were left out in part"
+			x.cut = "traces that are damaged, or too large to be read together, were left out in part"
 		}
 		for _, id := range ids {
 			for _, trace := range x.store.split(spans[id]) {
 				if x.q.Match(trace) {
 					x.keep(foundTrace{tracing.TraceTime(trace), trace})
+					if x.spans > maxFound {
+						x.cut = fmt.Sprintf("the traces have more than %d spans: ask for fewer", maxFound)
+						return true, nil
+					}
 				}
 			}
 		}
@@ -357,7 +362,10 @@ func (x *search) keep(f foundTrace) {
 		return
 	}
 	x.found = slices.Insert(x.found, i, f)
+	x.spans += len(f.spans)
 	if len(x.found) > x.q.Limit {
+		x.spans -= len(x.found[x.q.Limit].spans)
+		x.found[x.q.Limit] = foundTrace{}
 		x.found = x.found[:x.q.Limit]
 	}
 }

@@ -219,10 +219,10 @@ func (s *Store) fail(ctx context.Context, err error, doing string) error {
 			return &tracing.Error{Code: tracing.Unavailable, Message: "cannot " + doing + " before the database is migrated", Err: err}
 		}
 		switch pe.Code[:2] {
-		case "08", "53", "57", "58", "40", "55", "25":
-			// Away, out of something, shutting down, only to be read, or in one
-			// another's way.
-		default:
+		case "21", "22", "23", "54", "XX":
+			// The database will not have it, now or later. Everything else, down to a
+			// password that was changed and a grant that was taken away, is mended by
+			// somebody, and what was asked for is as good then.
 			return &tracing.Error{Code: tracing.Internal, Message: "cannot " + doing, Err: err}
 		}
 	}
