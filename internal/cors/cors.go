@@ -22,8 +22,10 @@ func Wrap(h http.Handler, origins []string) http.Handler {
 				w.Header().Set("Access-Control-Allow-Origin", Any)
 			} else {
 				w.Header().Set("Access-Control-Allow-Origin", origin)
-				w.Header().Add("Vary", "origin")
 			}
+		}
+		if !all {
+			w.Header().Add("Vary", "origin") // also where it is not allowed: caches keep that
 		}
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 			if allowed {

@@ -144,8 +144,12 @@ func (a *API) handle(h func(http.ResponseWriter, *http.Request) error) http.Hand
 		case tracing.NotFound:
 			plain(w, http.StatusNotFound, err.Error())
 		case tracing.Unavailable:
+			if r.Context().Err() != nil {
+				return // nobody is left to be told
+			}
+			a.cfg.Log.WarnContext(ctx, "cannot answer a query now", "path", r.URL.Path, "error", err)
 			w.Header().Set("Retry-After", "1")
-			plain(w, http.StatusServiceUnavailable, err.Error())
+			plain(w, http.StatusServiceUnavailable, outward(err))
 		default:
 			switch {
 			case r.Context().Err() != nil: // nobody is left to be told
@@ -157,6 +161,16 @@ func (a *API) handle(h func(http.ResponseWriter, *http.Request) error) http.Hand
 			}
 		}
 	})
+}
+
+// outward is an error without its cause, which may name the database and its user
+// and is for the log.
+func outward(err error) string {
+	var known *tracing.Error
+	if errors.As(err, &known) {
+		return known.Message
+	}
+	return "the store does not answer as it should: see the server's log"
 }
 
 func plain(w http.ResponseWriter, status int, text string) {
@@ -416,8 +430,9 @@ func (a *API) health(w http.ResponseWriter, r *http.Request) {
 	status, code := "UP", http.StatusOK
 	detail := map[string]any{"status": status}
 	if err := a.cfg.Check(ctx); err != nil {
+		a.cfg.Log.WarnContext(ctx, "the store is not well", "error", err)
 		status, code = "DOWN", http.StatusServiceUnavailable
-		detail = map[string]any{"status": status, "details": map[string]string{"error": err.Error()}}
+		detail = map[string]any{"status": status, "details": map[string]string{"error": outward(err)}}
 	}
 	body, err := json.Marshal(map[string]any{
 		"status": status,

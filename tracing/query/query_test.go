@@ -219,7 +219,7 @@ func (f failing) Check(context.Context) error                                  {
 
 func TestFailuresOfTheStore(t *testing.T) {
 	for status, err := range map[int]error{
-		http.StatusServiceUnavailable:  &tracing.Error{Code: tracing.Unavailable, Message: "the database is away"},
+		http.StatusServiceUnavailable:  &tracing.Error{Code: tracing.Unavailable, Message: "the database is away", Err: errors.New("secret address")},
 		http.StatusInternalServerError: errors.New("secret detail"),
 	} {
 		h := serve(t, func(c *query.Config) { c.Store = failing{c.Store, err, tracing.Found{}} })
@@ -227,7 +227,7 @@ func TestFailuresOfTheStore(t *testing.T) {
 		if w.Code != status || strings.Contains(w.Body.String(), "secret") {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
-		if w := get(h, "/health"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"status":"DOWN"`) {
+		if w := get(h, "/health"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"status":"DOWN"`) || strings.Contains(w.Body.String(), "secret") {
 			t.Errorf("health: %d %s", w.Code, w.Body)
 		}
 	}

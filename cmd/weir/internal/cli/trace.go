@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -194,11 +196,13 @@ func writeTrace(w io.Writer, spans []tracing.Span) error {
 		return err
 	}
 	var rows []view.Row
+	shown := 0
 	var add func(n *tracing.Node, own, below string)
 	add = func(n *tracing.Node, own, below string) {
 		if n.Span == nil {
 			rows = append(rows, view.Row{own + "(the span that began this was not sent)", "", "", "", ""})
 		} else {
+			shown++
 			rows = append(rows, spanRow(n.Span, own, sum.began))
 			bar := below + "   "
 			if len(n.Children) > 0 {
@@ -209,6 +213,11 @@ func writeTrace(w io.Writer, spans []tracing.Span) error {
 			}
 		}
 		for i, child := range n.Children {
+			// A chain of a hundred thousand spans would be mostly indent.
+			if len([]rune(below)) >= 3*maxIndent {
+				add(child, below+"… ", below)
+				continue
+			}
 			if i == len(n.Children)-1 {
 				add(child, below+"└─ ", below+"   ")
 			} else {
@@ -217,8 +226,18 @@ func writeTrace(w io.Writer, spans []tracing.Span) error {
 		}
 	}
 	add(root, "", "")
-	return view.WriteTable(w, view.Row{"SPAN", "KIND", "AT", "TOOK", "ERROR"}, rows)
+	if err := view.WriteTable(w, view.Row{"SPAN", "KIND", "AT", "TOOK", "ERROR"}, rows); err != nil {
+		return err
+	}
+	if left := len(tracing.Merge(spans)) - shown; left > 0 {
+		_, err := fmt.Fprintf(w, "\n%d spans have no place in the tree: their ids are each other's ancestors, or taken twice; -o json shows all\n", left)
+		return err
+	}
+	return nil
 }
+
+// maxIndent is how many levels of a tree are indented.
+const maxIndent = 60
 
 func spanRow(s *tracing.Span, prefix string, began int64) view.Row {
 	text := cmp.Or(s.Local.Service, "?") + "  " + cmp.Or(s.Name, "-")
@@ -241,7 +260,7 @@ func spanRow(s *tracing.Span, prefix string, began int64) view.Row {
 func cell(s string) string {
 	const most = 100
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		if unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 { // the last two turn the direction of the line
 			return ' '
 		}
 		return r
@@ -265,7 +284,7 @@ func offset(at, began int64) string {
 
 // microseconds writes microseconds with three digits or so.
 func microseconds(micros int64) string {
-	d := time.Duration(micros) * time.Microsecond
+	d := time.Duration(min(micros, math.MaxInt64/1000)) * time.Microsecond
 	switch {
 	case d >= 10*time.Second:
 		d = d.Round(100 * time.Millisecond)
@@ -313,7 +332,7 @@ func summarize(spans []tracing.Span) summary {
 			if first == 0 || span.Timestamp < first {
 				first = span.Timestamp
 			}
-			last = max(last, span.Timestamp+span.Duration)
+			last = max(last, span.Timestamp+min(span.Duration, math.MaxInt64-span.Timestamp))
 		}
 	}
 	s.Duration = last - first

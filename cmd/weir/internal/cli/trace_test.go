@@ -156,3 +156,53 @@ func TestTraceMistakes(t *testing.T) {
 		}
 	}
 }
+
+// A trace whose spans are still on their way, with names in Chinese and a chain that
+// is deeper than any screen.
+func TestTraceGetOfStrangeTraces(t *testing.T) {
+	server := tracingServer(t)
+	env := map[string]string{"WEIR_TRACING_SERVER": server}
+	post := func(spans ...tracing.Span) {
+		t.Helper()
+		resp, err := http.DefaultClient.Post(server+collector.Path, "application/json", strings.NewReader(string(tracing.AppendJSONList(nil, spans))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusAccepted {
+			t.Fatal(resp.Status)
+		}
+	}
+	span := func(trace uint64, id, parent tracing.ID, service, name string) tracing.Span {
+		return tracing.Span{TraceID: tracing.TraceID{Low: trace}, ID: id, ParentID: parent, Kind: tracing.Server, Name: name, Timestamp: 1e15, Duration: 1000, Local: tracing.Endpoint{Service: service}}
+	}
+	post(span(1, 3, 2, "库存", "预留"), span(1, 4, 3, "orders", "get\u202e/x"))
+	code, out, errs := do(t, env, "trace", "get", "1")
+	if code != 0 || errs != "" {
+		t.Fatalf("%d %s", code, errs)
+	}
+	_, tree, _ := strings.Cut(out, "\n\n")
+	want := `SPAN                                      KIND     AT    TOOK   ERROR
+(the span that began this was not sent)
+└─ 库存  预留                             server   +0s   1ms
+   └─ orders  get /x                      server   +0s   1ms
+`
+	if tree != want {
+		t.Errorf("got\n%s\nwant\n%s", tree, want)
+	}
+
+	var chain []tracing.Span
+	for i := range tracing.ID(3000) {
+		chain = append(chain, span(2, i+1, i, "web", "x"))
+	}
+	post(chain...)
+	code, out, errs = do(t, env, "trace", "get", "2")
+	if lines := strings.Count(out, "\n"); code != 0 || errs != "" || lines != 3003 || len(out) > 3003*1000 {
+		t.Errorf("%d: %d lines, %d bytes, %s", code, lines, len(out), errs)
+	}
+
+	post(span(3, 1, 0, "web", "x"), span(3, 2, 3, "web", "x"), span(3, 3, 2, "web", "x"))
+	if _, out, _ = do(t, env, "trace", "get", "3"); !strings.Contains(out, "2 spans have no place in the tree") {
+		t.Error(out)
+	}
+}

@@ -8,7 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
+	"unicode"
 
 	"sigs.k8s.io/yaml"
 
@@ -54,7 +54,7 @@ func WriteTable(w io.Writer, header Row, rows []Row) error {
 	all := append([]Row{header}, rows...)
 	for _, r := range all {
 		for i, cell := range r {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+			widths[i] = max(widths[i], width(cell))
 		}
 	}
 	var b strings.Builder
@@ -62,13 +62,35 @@ func WriteTable(w io.Writer, header Row, rows []Row) error {
 		var line strings.Builder
 		for i, cell := range r {
 			line.WriteString(cell)
-			line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+3))
+			line.WriteString(strings.Repeat(" ", widths[i]-width(cell)+3))
 		}
 		b.WriteString(strings.TrimRight(line.String(), " "))
 		b.WriteByte('\n')
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// wide are the scripts and signs that take two columns of a terminal.
+var wide = []*unicode.RangeTable{unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul, unicode.Bopomofo, unicode.Yi, {
+	R16: []unicode.Range16{{Lo: 0x3001, Hi: 0x303e, Stride: 1}, {Lo: 0x30fb, Hi: 0x30fc, Stride: 1}, {Lo: 0xfe30, Hi: 0xfe4f, Stride: 1}, {Lo: 0xff01, Hi: 0xff60, Stride: 1}, {Lo: 0xffe0, Hi: 0xffe6, Stride: 1}},
+	R32: []unicode.Range32{{Lo: 0x1f300, Hi: 0x1f64f, Stride: 1}, {Lo: 0x1f680, Hi: 0x1f6ff, Stride: 1}, {Lo: 0x1f900, Hi: 0x1f9ff, Stride: 1}},
+}}
+
+// width is how many columns of a terminal a text takes.
+func width(s string) (n int) {
+	for _, r := range s {
+		switch {
+		case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		case 0xff61 <= r && r <= 0xffdc: // half-width
+			n++
+		case r >= 0x1100 && unicode.In(r, wide...):
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
 }
 
 // AppHeader is the header of AppRow.
