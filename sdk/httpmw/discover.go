@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/openzipkin/zipkin-go"
 	"github.com/openzipkin/zipkin-go/model"
@@ -22,11 +23,21 @@ import (
 // Discover sends calls straight to instances of the application, as the registry
 // knows them, and so balances each call and not only each connection. An
 // application that asks to be called through its Service is, and so is one of
-// which the registry knows no address of its own. A connection that cannot be
-// made is tried once more with another instance.
+// which the registry knows no address of its own, or nothing yet: calls wait two
+// seconds for its first word of an application, and no more. A connection that
+// cannot be made is tried once more with another instance.
 func Discover(reg registry.Discoverer) ClientOption {
 	return func(c *client) { c.finder = &finder{reg: reg, apps: make(map[registry.App]*found)} }
 }
+
+const (
+	// firstWord is how long calls wait until the registry first tells of an
+	// application that nobody has called before.
+	firstWord = 2 * time.Second
+	// maxWatched bounds how many applications are watched. Others are called by
+	// their hosts, which may be names that somebody else makes up.
+	maxWatched = 500
+)
 
 // finder keeps what the registry says of the applications that are called. They
 // are few, and watched for as long as the process runs.
@@ -40,28 +51,39 @@ type finder struct {
 // found is one application.
 type found struct {
 	snapshot atomic.Pointer[registry.Snapshot]
+	until    time.Time // calls wait so long for the first one
 	mu       sync.Mutex
 	load     map[string]*atomic.Int64 // calls under way, by instance
 }
 
-func (f *finder) find(ctx context.Context, app registry.App) (*found, registry.Snapshot, error) {
+// find returns what is known of an application; false for nothing, now.
+func (f *finder) find(ctx context.Context, app registry.App) (*found, registry.Snapshot, bool) {
 	f.mu.Lock()
 	e := f.apps[app]
 	if e == nil {
-		e = &found{load: make(map[string]*atomic.Int64)}
+		if len(f.apps) >= maxWatched {
+			f.mu.Unlock()
+			return nil, registry.Snapshot{}, false
+		}
+		e = &found{load: make(map[string]*atomic.Int64), until: time.Now().Add(firstWord)}
 		// The subscription is never ended: who was called is called again.
 		if _, err := f.reg.Subscribe(app, func(s registry.Snapshot) { e.take(s) }); err != nil {
 			f.mu.Unlock()
-			return nil, registry.Snapshot{}, err
+			return nil, registry.Snapshot{}, false
 		}
 		f.apps[app] = e
 	}
 	f.mu.Unlock()
 	if s := e.snapshot.Load(); s != nil {
-		return e, *s, nil
+		return e, *s, true
 	}
-	s, err := f.reg.Snapshot(ctx, app) // the first call waits until something is known
-	return e, s, err
+	if !time.Now().Before(e.until) {
+		return e, registry.Snapshot{}, false
+	}
+	ctx, cancel := context.WithDeadline(ctx, e.until)
+	defer cancel()
+	s, err := f.reg.Snapshot(ctx, app)
+	return e, s, err == nil
 }
 
 func (e *found) take(s registry.Snapshot) {
@@ -92,10 +114,9 @@ func (e *found) loadOf(id string) *atomic.Int64 {
 
 // send makes a call to one of the peer's instances.
 func (f *finder) send(r *http.Request, peer governance.App, span zipkin.Span, next http.RoundTripper) (*http.Response, error) {
-	e, snapshot, err := f.find(r.Context(), registry.App{Namespace: peer.Namespace, Name: peer.Name})
-	if err != nil {
-		closeBody(r)
-		return nil, fmt.Errorf("httpmw: where is %s: %w", peer, err)
+	e, snapshot, known := f.find(r.Context(), registry.App{Namespace: peer.Namespace, Name: peer.Name})
+	if !known {
+		return next.RoundTrip(r) // a registry that is away says nothing against the host
 	}
 	if snapshot.Mode == registry.ModeService && snapshot.Service.Host != "" {
 		return next.RoundTrip(toHost(r, snapshot.Service.Host, ""))
