@@ -41,7 +41,8 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
-	return o, o.Validate()
+	err := o.Validate()
+	return o, err
 }
 
 // RunGateway serves the whole gateway with one route to the provider.

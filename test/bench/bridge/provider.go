@@ -51,8 +51,6 @@ type Greeting struct {
 // JavaClassName returns the class that Java knows the type by.
 func (*Greeting) JavaClassName() string { return "org.example.bench.Greeting" }
 
-func init() { hessian.RegisterPOJO(&Greeting{}) }
-
 // GreetService is exported for dubbo-go, which finds its methods by reflection.
 type GreetService struct{}
 
@@ -63,6 +61,7 @@ func (*GreetService) Greet(_ context.Context, name string, count int32) (*Greeti
 
 // RunProvider serves the interface until the benchmark ends.
 func RunProvider() error {
+	hessian.RegisterPOJO(&Greeting{})
 	return child.Serve(map[string]child.Handler{"serve": child.Handle(func(port int) (string, error) {
 		ins, err := dubbo.NewInstance(dubbo.WithName("greeter"), dubbo.WithRemoteMetadata(), // nobody to describe the service to
 			dubbo.WithShutdown(graceful_shutdown.WithoutInternalSignal()),
@@ -80,7 +79,7 @@ func RunProvider() error {
 		go func() { _ = srv.Serve() }() // until the process ends
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		for until := time.Now().Add(20 * time.Second); ; {
-			conn, err := net.DialTimeout("tcp", address, time.Second)
+			conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", address)
 			if err == nil {
 				return address, conn.Close()
 			}
@@ -133,8 +132,13 @@ func generic(w http.ResponseWriter, r *http.Request, greet *genericfilter.Generi
 			out[key] = v
 		}
 	}
+	body, err := json.Marshal(out)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(out) // a client that left is seen by the load
+	_, _ = w.Write(body) // a client that left is seen by the load
 }
 
 func serve(h http.Handler) (string, error) {

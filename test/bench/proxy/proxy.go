@@ -37,7 +37,8 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 	if o.Routes < 1 || o.Body < 1 {
 		return o, errors.New("-body and -routes are at least 1")
 	}
-	return o, o.Validate()
+	err := o.Validate()
+	return o, err
 }
 
 // RunBackend answers requests until the benchmark ends.
@@ -66,7 +67,7 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nginx's worker runs as another user
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
 	backend, err := child.Start(RoleBackend, dir)

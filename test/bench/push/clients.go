@@ -4,6 +4,7 @@ package push
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -102,7 +103,7 @@ func (f *fleet) err() error {
 
 // run holds one stream.
 func (s *stream) run(opened func()) error {
-	conn, err := net.Dial("tcp", s.fleet.address)
+	conn, err := dial(s.fleet.address)
 	if err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func (s *stream) run(opened func()) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) //nolint:errcheck // it is for the message
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 		return fmt.Errorf("stream %s: %s: %s", s.id, resp.Status, text)
 	}
 	opened()
@@ -152,6 +153,11 @@ func (s *stream) run(opened func()) error {
 type newest struct {
 	Version int64  `json:"version"`
 	Hash    string `json:"hash"`
+}
+
+// dial opens a connection, which ends with the process.
+func dial(address string) (net.Conn, error) {
+	return (&net.Dialer{Timeout: time.Minute}).DialContext(context.Background(), "tcp", address)
 }
 
 // confirm tells the control plane that a set is enforced.
@@ -192,7 +198,7 @@ type reporter struct {
 
 func (r *reporter) post(address string, body []byte) (status int, text []byte, err error) {
 	if r.conn == nil {
-		if r.conn, err = net.Dial("tcp", address); err != nil {
+		if r.conn, err = dial(address); err != nil {
 			return 0, nil, err
 		}
 		r.in = bufio.NewReaderSize(r.conn, 1<<10)

@@ -60,7 +60,7 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // PostgreSQL runs as another user
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
 	database, err := pg.StartServer(ctx, pg.ServerConfig{Dir: dir + "/postgres"})

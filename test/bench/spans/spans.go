@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // PostgreSQL runs as another user
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
 	b := &bench{Options: o, dir: dir, progress: progress, http: &http.Client{

@@ -34,7 +34,7 @@ func (o *Options) Flags(fs *flag.FlagSet, rate int) {
 }
 
 // Validate reports what is wrong with the options.
-func (o Options) Validate() error {
+func (o *Options) Validate() error {
 	if o.Rate < 1 || o.Connections < 1 || o.Rounds < 1 || o.For < time.Second {
 		return errors.New("-rate, -connections and -rounds are at least 1, -for at least 1s")
 	}
@@ -69,7 +69,7 @@ func (s *Subject) Ready(ctx context.Context, path string) error {
 }
 
 type measured struct {
-	cpu, p50, p99, rate sample.Set // per request in ns, ns, ns, per second
+	cpu, p50, p99, rate sample.Set // nanoseconds, and requests per second
 	failed              int64
 	rss                 float64
 }
