@@ -10,7 +10,7 @@
 //   - "tri" endpoints get the same generic call in Hessian, wrapped as Triple does
 //     for methods without an IDL, in a gRPC frame over HTTP/2;
 //   - "tri" endpoints get JSON for methods with an IDL (gateway.Dubbo.Message),
-//     as dubbo-go's and Dubbo Java's (3.3 and newer) Triple servers take it.
+//     as Triple servers of dubbo-go take it, and those of Dubbo Java 3.3 should.
 //
 // A call is tried again, on an endpoint that was not tried yet, when it provably
 // did not run; anything beyond that is for the route's retry filter to say.

@@ -140,7 +140,9 @@ func (h *handler) guarded(ctx context.Context, x *exchange, r *http.Request) ([]
 		c = h.d.cfg.Breakers.Circuit(governance.Series{
 			Command: h.command, At: governance.Caller, Peer: governance.App{Namespace: h.app.Namespace, Name: h.app.Name},
 		}, breaker.WithClassify(classify))
-		h.circuit.Store(c)
+		if c.Series().Command != breaker.Others { // else until a policy names the method
+			h.circuit.Store(c)
+		}
 	}
 	key, keyed := "", c.Keeps()
 	if keyed {

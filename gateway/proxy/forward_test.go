@@ -532,3 +532,30 @@ func TestHeadersAndHost(t *testing.T) {
 		t.Errorf("a redirect was followed: %+v", r)
 	}
 }
+
+func TestPolicyOnARouteBeyondTheCircuits(t *testing.T) {
+	set := breaker.NewSet(breaker.Config{App: governance.App{Namespace: "weir-system", Name: "gateway"}, MaxCircuits: 1})
+	t.Cleanup(set.Close)
+	f := start(t, func(c *Config) { c.Breakers = set })
+	f.instances("cart", echo)
+	f.routes(toApp("first", `{"path":"/first"}`, "shop/cart"), toApp("second", `{"path":"/second"}`, "shop/cart"))
+	for _, path := range []string{"/first", "/second"} {
+		if r := f.get(path); r.status != 200 {
+			t.Errorf("%s: %+v", path, r)
+		}
+	}
+	p := governance.Policy{
+		Namespace: "shop", Name: "p", Kind: governance.KindSwitch,
+		Target: governance.Target{App: governance.App{Namespace: "shop", Name: "cart"}, Command: "shop/second", At: governance.Caller},
+		Rules:  governance.Rules{Breaker: &governance.Breaker{Mode: governance.ModeForcedOpen}},
+	}
+	if err := set.Apply([]governance.Version{{Version: 1, Policy: p}}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if r := f.get("/second"); r.problem().Code != codeSwitchedOff {
+		t.Errorf("got %+v", r)
+	}
+	if r := f.get("/first"); r.status != 200 {
+		t.Errorf("got %+v", r)
+	}
+}

@@ -87,6 +87,9 @@ func (p *Proxy) circuit(r *route) *breaker.Circuit {
 	defer state.mu.Unlock()
 	settings := settingsOf(r.action.breaker)
 	c := p.config.Breakers.Circuit(governance.Series{Command: r.name, At: governance.Caller, Peer: peerOf(r)}, breaker.WithSettings(settings))
+	if c.Series().Command == breaker.Others {
+		return c // not for good: a policy that names the route gives it one of its own
+	}
 	if r.revision >= state.configured { // not by a late request to an older form
 		c.Configure(settings)
 		state.configured = r.revision

@@ -107,7 +107,7 @@ func TestErrors(t *testing.T) {
 		r := httptest.NewRequest(http.MethodPost, "/?what=out+of+stock+at+10.1.2.3:20880", nil)
 		resp := httptest.NewRecorder()
 		fail.ServeHTTP(resp, r)
-		expect(t, resp, http.StatusUnprocessableEntity, "out of stock at …")
+		expect(t, resp, http.StatusInternalServerError, "out of stock at …")
 		if ct := resp.Header().Get("Content-Type"); ct != "application/problem+json" {
 			t.Errorf("content type %q", ct)
 		}
