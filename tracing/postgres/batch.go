@@ -259,6 +259,8 @@ func (s *Store) tryStore(ctx context.Context, e *encoder, waiting []*pending, fr
 		return err
 	}
 	b := &pgx.Batch{}
+	// A database may be set to answer before it has written: not here.
+	b.Queue("SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'")
 	b.Queue("INSERT INTO tracing.dirty (id, traces) VALUES ($1, $2)", id, e.traces)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return err

@@ -51,3 +51,9 @@ func Hold(s *Store) (release func()) {
 	q.mu.Unlock()
 	return func() { s.writer() }
 }
+
+// Reads is how many readings of traces may run at once.
+func Reads(s *Store) int { return cap(s.reads) }
+
+// Reading takes one of them.
+func Reading(ctx context.Context, s *Store) (release func(), err error) { return s.reading(ctx) }

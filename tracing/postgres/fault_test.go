@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/weirmesh/weir/internal/testdb"
 	"github.com/weirmesh/weir/tracing"
 	"github.com/weirmesh/weir/tracing/postgres"
 	"github.com/weirmesh/weir/tracing/tracingtest"
@@ -206,4 +207,44 @@ func TestLinksEqualABatchJobOverAll(t *testing.T) {
 	}
 	write(t, s, all...)
 	check("after all were dropped and came again")
+}
+
+// A database that is set to answer before it has written is not taken at its word.
+func TestSpansAreCommittedSynchronously(t *testing.T) {
+	db := testdb.New(t, testdb.Migrated(postgres.Schema, postgres.Migrations()))
+	if _, err := db.Pool().Exec(t.Context(), `CREATE TABLE public.seen (setting text);
+		CREATE FUNCTION public.look() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.seen VALUES (current_setting(''synchronous_commit'')); RETURN NULL; END';
+		CREATE TRIGGER look AFTER INSERT ON tracing.dirty EXECUTE FUNCTION public.look();
+		DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$`); err != nil {
+		t.Fatal(err)
+	}
+	db.Pool().Reset() // what is connected keeps its settings
+	s := open(t, db.Pool(), postgres.Config{Linger: -1})
+	write(t, s, tracingtest.NewGenerator(13, time.Now()).Trace()...)
+	var was, now string
+	if err := db.Pool().QueryRow(t.Context(), "SELECT setting, current_setting('synchronous_commit') FROM public.seen").Scan(&was, &now); err != nil || was != "on" || now != "off" {
+		t.Errorf("committed with %q, outside of it %q: %v", was, now, err)
+	}
+}
+
+func TestReadingsDoNotTakeAllConnections(t *testing.T) {
+	pool := database(t)
+	s := open(t, pool, postgres.Config{Linger: -1})
+	if n := postgres.Reads(s); n < 1 || n > 1 && n > int(pool.Config().MaxConns)/2 {
+		t.Fatalf("%d of %d connections", n, pool.Config().MaxConns)
+	}
+	for range postgres.Reads(s) {
+		release, err := postgres.Reading(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer release()
+	}
+	spans := tracingtest.NewGenerator(14, time.Now()).Trace()
+	write(t, s, spans...)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := s.Trace(ctx, spans[0].TraceID); tracing.CodeOf(err) != tracing.Unavailable {
+		t.Errorf("%v", err)
+	}
 }

@@ -138,6 +138,16 @@ func (s *Store) split(spans []tracing.Span) [][]tracing.Span {
 	return out
 }
 
+// reading waits for its turn to read traces; the caller calls release.
+func (s *Store) reading(ctx context.Context) (release func(), err error) {
+	select {
+	case s.reads <- struct{}{}:
+		return func() { <-s.reads }, nil
+	case <-ctx.Done():
+		return nil, &tracing.Error{Code: tracing.Unavailable, Message: "too many traces are read at once: ask again", Err: context.Cause(ctx)}
+	}
+}
+
 // Trace implements tracing.Reader.
 func (s *Store) Trace(ctx context.Context, id tracing.TraceID) ([]tracing.Span, error) {
 	traces, err := s.Traces(ctx, []tracing.TraceID{id})
@@ -149,6 +159,11 @@ func (s *Store) Trace(ctx context.Context, id tracing.TraceID) ([]tracing.Span, 
 
 // Traces implements tracing.Reader.
 func (s *Store) Traces(ctx context.Context, ids []tracing.TraceID) ([][]tracing.Span, error) {
+	release, err := s.reading(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	lows := make([]int64, len(ids))
 	for i, id := range ids {
 		lows[i] = int64(id.Low)

@@ -73,11 +73,16 @@ func (s *Store) Search(ctx context.Context, q tracing.Query) (tracing.Found, err
 	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, s.cfg.SearchTimeout)
 	defer cancel()
+	release, err := s.reading(limited)
+	if err != nil {
+		return tracing.Found{}, err
+	}
+	defer release()
 	x := &search{store: s, q: q, seen: make(map[int64]struct{})}
 	if q.Service != "" {
 		x.service = hashString(q.Service)
 	}
-	err := x.run(limited)
+	err = x.run(limited)
 	switch {
 	case err == nil:
 	case ctx.Err() == nil && limited.Err() != nil:

@@ -121,6 +121,7 @@ type Store struct {
 	train  trainer
 	blocks blocks
 	link   *linker
+	reads  chan struct{} // held by each reading of traces
 
 	encoders sync.Pool
 }
@@ -145,7 +146,9 @@ func Open(pool *pgxpool.Pool, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tracing: register metrics: %w", err)
 	}
-	s := &Store{pool: pool, cfg: c, metrics: m}
+	// Readings of traces have half of the connections at most, and as many traces in
+	// memory: those who only ask must not keep spans from being written.
+	s := &Store{pool: pool, cfg: c, metrics: m, reads: make(chan struct{}, max(1, pool.Config().MaxConns/2))}
 	s.train.wanted = sampleWanted
 	s.queue.init()
 	s.link = newLinker(s)
