@@ -400,6 +400,9 @@ func publicMessage(s string) string {
 	if i := strings.IndexAny(s, "\r\n"); i >= 0 {
 		s = s[:i]
 	}
+	if len(s) > 4000 { // more than is told, so that an address is not cut before it is masked
+		s = s[:4000]
+	}
 	s = strings.TrimSpace(maskAddresses(s))
 	if len(s) > 1000 {
 		s = strings.ToValidUTF8(s[:1000], "") + "…"

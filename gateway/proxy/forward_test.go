@@ -471,7 +471,7 @@ func TestLoop(t *testing.T) {
 func TestForwardedInDisguise(t *testing.T) {
 	f := start(t, nil)
 	f.routes(toURL("cart", every, f.upstream(echo).URL))
-	h := f.get("/x", "X_Forwarded_For", "6.6.6.6", "X-Forwarded_Proto", "https", "x_real_ip", "6.6.6.6", "X-Forwarded-Prefix", "/evil", "X-Real-Ip", "6.6.6.6", "Forwarded", "for=6.6.6.6", "X-For", "kept").echoed(t).Header
+	h := f.get("/x", "X_Forwarded_For", "6.6.6.6", "X-Forwarded_Proto", "https", "x_real_ip", "6.6.6.6", "X-Forwarded-Prefix", "/evil", "X-Real-Ip", "6.6.6.6", "Forwarded", "for=6.6.6.6", "X-For", "kept", "Proxy", "http://6.6.6.6/").echoed(t).Header
 	for name, values := range h {
 		if strings.Contains(strings.Join(values, " "), "6.6.6.6") || strings.Contains(name, "_") || name == "X-Forwarded-Prefix" {
 			t.Errorf("%s: %v", name, values)
@@ -485,8 +485,8 @@ func TestForwardedInDisguise(t *testing.T) {
 func TestTrustedPeer(t *testing.T) {
 	f := start(t, func(c *Config) { c.TrustedPeers = prefixes(t, "127.0.0.0/8") })
 	f.routes(toURL("cart", every, f.upstream(echo).URL))
-	h := f.get("/x", "X-Forwarded-For", "1.2.3.4, 5.6.7.8", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "shop.example", "Forwarded", "for=1.2.3.4").echoed(t).Header
-	if h.Get("X-Forwarded-For") != "1.2.3.4, 5.6.7.8, 127.0.0.1" || h.Get("X-Forwarded-Proto") != "https" || h.Get("X-Forwarded-Host") != "shop.example" || h.Get("Forwarded") != "for=1.2.3.4" {
+	h := f.get("/x", "X_Forwarded_For", "6.6.6.6", "X-Forwarded-For", "1.2.3.4, 5.6.7.8", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "shop.example", "Forwarded", "for=1.2.3.4").echoed(t).Header
+	if h.Get("X-Forwarded-For") != "1.2.3.4, 5.6.7.8, 127.0.0.1" || h.Get("X-Forwarded-Proto") != "https" || h.Get("X-Forwarded-Host") != "shop.example" || h.Get("Forwarded") != "for=1.2.3.4" || h.Get("X_Forwarded_For") != "" {
 		t.Errorf("got %v", h)
 	}
 }

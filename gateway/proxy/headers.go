@@ -63,6 +63,7 @@ func (p *Proxy) outHeader(r *http.Request, upgrade bool) http.Header {
 	maps.Copy(h, r.Header)
 	trailers := hasToken(h["Te"], "trailers")
 	removeHopByHop(h)
+	delete(h, "Proxy") // no header at all, but CGI programs would send their own requests by it ("httpoxy")
 	if trailers {
 		h["Te"] = []string{"trailers"} // gRPC asks for it; it says what the client reads, which we pass on
 	}
@@ -94,6 +95,11 @@ func (p *Proxy) forwarded(r *http.Request, h http.Header) {
 		proto = "https"
 	}
 	if p.trusts(client) {
+		for name := range h { // no load balancer spells its own headers so: it let a client's pass
+			if strings.Contains(name, "_") && saysForwarded(name) {
+				delete(h, name)
+			}
+		}
 		if before := h["X-Forwarded-For"]; len(before) > 0 {
 			client = strings.Join(before, ", ") + ", " + client
 		}
