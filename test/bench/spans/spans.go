@@ -43,7 +43,7 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 	fs.IntVar(&o.Spans, "spans", 300_000, "spans to store")
 	fs.IntVar(&o.Body, "body", 100, "spans in one request")
 	fs.IntVar(&o.Connections, "connections", 8, "senders, each waiting for its answer")
-	fs.DurationVar(&o.Kill, "kill-after", 3*time.Second, "load before each kill -9")
+	fs.DurationVar(&o.Kill, "kill-after", time.Second, "load before each kill -9")
 	fs.StringVar(&o.Weir, "weir", "../../bin/weir", "the program under test")
 	if err := fs.Parse(args); err != nil {
 		return o, err
