@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,6 +32,7 @@ func TestAFailedSyncFailsAllThatShareIt(t *testing.T) {
 	<-entered
 	all.Go(func() { errs[1] = s.Append([]byte("two")) })
 	for n := 0; n < 2; n, _ = s.Size() { // until the second is written, too
+		runtime.Gosched()
 	}
 	close(fail)
 	all.Wait()
@@ -64,4 +66,31 @@ func TestARecordIsSetAside(t *testing.T) {
 	want(t, drain(t, s), "2:two")
 	s.Close()
 	want(t, drain(t, open(t, dir, 1<<20)), "")
+}
+
+func TestWhatIsNoRecordIsTold(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 1<<20)
+	add(t, s, "one", "two")
+	if s.Torn() != 0 {
+		t.Errorf("%d bytes of a new spool", s.Torn())
+	}
+	s.Close()
+	files, err := filepath.Glob(filepath.Join(dir, "*.spool"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v %v", files, err)
+	}
+	raw, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)-1] ^= 1
+	if err := os.WriteFile(files[0], raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, 1<<20)
+	if s.Torn() != int64(len(raw)/2) {
+		t.Errorf("%d of %d bytes", s.Torn(), len(raw))
+	}
+	want(t, drain(t, s), "1:one")
 }

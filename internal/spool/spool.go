@@ -57,6 +57,7 @@ type Spool struct {
 	synced   uint64     // number of the first record that is not known to be on the disk
 	done     uint64     // number of the first record that is not delivered
 	bytes    int64
+	torn     int64 // bytes that were no records when the spool was opened
 	closed   bool
 	failed   error // the last segment cannot be written to any more
 
@@ -213,9 +214,11 @@ func (s *Spool) load() error {
 			seg.bytes = end
 			return nil
 		})
-		if err = errors.Join(err, f.Close()); err != nil {
+		info, stat := f.Stat()
+		if err = errors.Join(err, stat, f.Close()); err != nil {
 			return fmt.Errorf("read the spool: %w", err)
 		}
+		s.torn += info.Size() - seg.bytes
 		s.next = max(s.next, seg.after())
 		if len(seg.ends) == 0 {
 			if err := os.Remove(s.path(first)); err != nil {
@@ -290,6 +293,11 @@ func checksum(number uint64, record []byte) uint32 {
 
 // Name identifies the spool for as long as its directory lives.
 func (s *Spool) Name() string { return s.name }
+
+// Torn returns how many bytes were no records when the spool was opened: of a
+// record that was being written when the machine died, or of a disk that is
+// damaged.
+func (s *Spool) Torn() int64 { return s.torn }
 
 // Size returns how many records wait, and how many bytes the segments hold.
 func (s *Spool) Size() (records int, bytes int64) {

@@ -436,6 +436,9 @@ func (c *Collector) Run(ctx context.Context) error {
 	if c.cfg.Spool == nil {
 		return nil
 	}
+	if torn := c.cfg.Spool.Torn(); torn > 0 {
+		c.cfg.Log.WarnContext(ctx, "the spool has bytes that are no records and were left out, as when a machine dies while it writes, or of a damaged disk", "bytes", torn)
+	}
 	for attempt := 0; ; {
 		n, err := c.replay(ctx)
 		var pause <-chan time.Time
