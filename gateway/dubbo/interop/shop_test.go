@@ -25,7 +25,7 @@ func TestShopInventory(t *testing.T) {
 	w.put("a", "dubbo", port)
 	reserve := w.compile(inventory, "reserve", reserveArgs)
 
-	resp := post(reserve, `{"sku":"book","count":2,"buyer":{"iD":"7","name":"Ann \"é😀\""}}`)
+	resp := post(reserve, `{"sku":"book","count":2,"buyer":{"id":"7","name":"Ann \"é😀\""}}`)
 	expect(t, resp, http.StatusOK, `"reserved":true`, `"servedBy":"inv-a"`, `"expires":"20`)
 	var reservation struct {
 		Sku   string

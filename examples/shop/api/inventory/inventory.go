@@ -29,7 +29,7 @@ const (
 
 // Buyer is who an article is reserved for.
 type Buyer struct {
-	ID   string `hessian:"id"` // else Java would look for it as iD
+	ID   string `hessian:"id" m:"id"` // else Java and generic callers would know it as iD
 	Name string
 }
 
@@ -39,7 +39,7 @@ func (*Buyer) JavaClassName() string { return "org.example.shop.Buyer" }
 // Reservation is the answer to a wish to reserve. Reserved is false when there
 // was too little stock: that is an answer, not an error.
 type Reservation struct {
-	ID        string `hessian:"id"`
+	ID        string `hessian:"id" m:"id"`
 	Sku       string
 	Count     int32
 	Reserved  bool
