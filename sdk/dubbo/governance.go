@@ -36,7 +36,14 @@ type Option func(*governed)
 // that are answers of methods or of dubbo-go, before Classify, and not about
 // refusals. Classify is what holds without.
 func WithClassify(classify func(error) breaker.Outcome) Option {
-	return func(g *governed) { g.classify = classify }
+	return func(g *governed) {
+		g.classify = func(err error) breaker.Outcome {
+			if _, refused := Refused(err); refused {
+				return Classify(err)
+			}
+			return classify(err)
+		}
+	}
 }
 
 // WithPeer names the application that provides an interface, for references with

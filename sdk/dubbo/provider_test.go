@@ -189,6 +189,31 @@ func TestUnknownMethodsAreNotCounted(t *testing.T) {
 	}
 }
 
+// What a program says of its own errors is not asked about a provider's refusal: an
+// overloaded provider that everybody takes for well is called on and on.
+func TestRefusalsAreNotAskedAbout(t *testing.T) {
+	set := breaker.NewSet(breaker.Config{App: app("orders")})
+	t.Cleanup(set.Close)
+	g := &governed{classify: Classify}
+	WithClassify(func(error) breaker.Outcome { return breaker.Ignored })(g)
+	c := set.Circuit(governance.Series{Command: "a", At: governance.Caller}, breaker.WithClassify(g.classify))
+	for reason, want := range map[breaker.Reason]breaker.Outcome{
+		breaker.ReasonFull: breaker.Failure, breaker.ReasonOpen: breaker.Failure, breaker.ReasonSwitched: breaker.Ignored, "": breaker.Ignored,
+	} {
+		err := errBroken
+		if reason != "" {
+			err = wireError(true, &breaker.Refused{Reason: reason})
+		}
+		call, begun := c.Begin(t.Context())
+		if begun != nil {
+			t.Fatal(begun)
+		}
+		if got := g.done(call, err); got != want {
+			t.Errorf("%q: %s, want %s", reason, got, want)
+		}
+	}
+}
+
 func TestClassify(t *testing.T) {
 	for name, test := range map[string]struct {
 		err  error
