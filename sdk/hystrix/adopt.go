@@ -181,7 +181,8 @@ func (a *adoption) command(name string) *adopted {
 	if c := a.commands[name]; c != nil {
 		return c
 	}
-	c = &adopted{a: a, name: name, series: series, shadow: shadow}
+	c = &adopted{a: a, name: name, series: series}
+	c.shadow.Store(shadow)
 	a.commands[name] = c
 	a.kit.Observe(series, c.present)
 	return c

@@ -359,3 +359,24 @@ func TestStream(t *testing.T) {
 	for lines.Scan() { // until the stream ends by itself
 	}
 }
+
+// A command beyond those that a kit counts apart is governed from when a policy
+// names it.
+func TestAdoptedCommandsBeyondTheBound(t *testing.T) {
+	mesh := sdktest.Start(t)
+	cfg := mesh.Config(t, "shop/pricing")
+	cfg.MaxCircuits = 1
+	kit := mesh.KitWith(t, cfg)
+	kit.Breakers().Circuit(governance.Series{Command: "first", At: governance.Provider})
+	t.Cleanup(hystrix.Adopt(kit))
+	configureRoomy("beyond", afex.CommandConfig{})
+	if err := afex.Do("beyond", ok, nil); err != nil {
+		t.Fatal(err)
+	}
+	mesh.Publish(t, sdktest.Switch("shop/pricing", "beyond"))
+	mesh.WaitApplied(t, kit)
+	mesh.Wait(t, "the switch to hold", func() bool {
+		err := afex.Do("beyond", ok, nil)
+		return errors.Is(err, afex.ErrCircuitOpen)
+	})
+}

@@ -3,6 +3,7 @@ package hystrix
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	afex "github.com/afex/hystrix-go/hystrix"
@@ -27,7 +28,7 @@ type adopted struct {
 	series governance.Series
 	// shadow is the command's circuit in the kit's set. No call goes through it: it
 	// says what policies say, and tells of switches that are pulled and released.
-	shadow *breaker.Circuit
+	shadow atomic.Pointer[breaker.Circuit]
 
 	// Guarded by the adoption's governing.
 	base  afex.Settings // what the service configured
@@ -65,7 +66,12 @@ func (c *adopted) settle(have *afex.Settings) (before, after governance.Mode) {
 	}
 	first := !c.known
 	c.known = true
-	e := c.shadow.Effective()
+	shadow := c.shadow.Load()
+	if shadow.Series() != c.series { // one for many, until a policy names the command
+		shadow = c.a.kit.Breakers().Circuit(c.series)
+		c.shadow.Store(shadow)
+	}
+	e := shadow.Effective()
 	want, mode := wanted(c.base, e)
 	before, c.mode = c.mode, mode
 	if first || have == nil || *have != want {
@@ -257,7 +263,7 @@ func (c *adopted) present() governance.State {
 	exists, state := c.exists, c.state()
 	c.mu.Unlock()
 	if !exists {
-		return c.shadow.State()
+		return c.shadow.Load().State()
 	}
 	return state
 }
