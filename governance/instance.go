@@ -44,6 +44,9 @@ const (
 	InstanceLeaving = 15 * time.Second
 )
 
+// MaxCalls is how many applications one instance may call.
+const MaxCalls = 500
+
 // Fleet keeps which instances live and what they said that they enforce, for all
 // control planes that share a store. Implementations are safe for concurrent use.
 type Fleet interface {
@@ -95,6 +98,12 @@ func Renew(old Instance, left bool, heard Instance) (now Instance, events []Even
 	now.Calls = slices.Clone(now.Calls)
 	slices.SortFunc(now.Calls, App.Compare)
 	now.Calls = slices.Compact(now.Calls)
+	if len(now.Calls) > MaxCalls {
+		// One that says others each time it comes does not grow for ever.
+		now.Calls = slices.Clone(heard.Calls)
+		slices.SortFunc(now.Calls, App.Compare)
+		now.Calls = slices.Compact(now.Calls)
+	}
 	if left {
 		now.Joined, moved = now.Seen, true
 		events = append(events, Event{Time: now.Seen, Kind: EventJoined, App: now.App, Instance: now.ID, Reason: now.Name})

@@ -120,10 +120,12 @@ const (
 type EventQuery struct {
 	From, To time.Time // From included, To not; zero for the last hour, and now
 	App      App       // zero for any
-	Instance string
-	Command  string
-	Kinds    []string // empty for all
-	Limit    int      // 1 to 10,000; 0 for 1,000
+	// Namespaces are those of the applications; empty for any.
+	Namespaces []string
+	Instance   string
+	Command    string
+	Kinds      []string // empty for all
+	Limit      int      // 1 to 10,000; 0 for 1,000
 }
 
 // History keeps what instances reported. Implementations are safe for concurrent
@@ -237,6 +239,9 @@ func (q EventQuery) WithDefaults(now time.Time) EventQuery {
 	q.Limit = min(q.Limit, MaxEvents)
 	if len(q.Kinds) == 0 {
 		q.Kinds = nil
+	}
+	if len(q.Namespaces) == 0 {
+		q.Namespaces = nil
 	}
 	return q
 }

@@ -95,7 +95,7 @@ type API struct {
 	metrics *metrics
 	http    *httpapi.API // whose problems are answered; set by Register
 
-	reports  chan struct{} // a place for each report under way
+	reports  *places // of reports under way
 	draining chan struct{}
 	drain    func()
 }
@@ -103,7 +103,7 @@ type API struct {
 // New returns an API. It does no I/O.
 func New(c Config) *API {
 	c = c.withDefaults()
-	a := &API{cfg: c, log: c.Log, store: c.Store, reports: make(chan struct{}, c.MaxReports), draining: make(chan struct{})}
+	a := &API{cfg: c, log: c.Log, store: c.Store, reports: newPlaces(c.MaxReports), draining: make(chan struct{})}
 	a.drain = sync.OnceFunc(func() { close(a.draining) })
 	a.metrics = newMetrics()
 	a.hub = newHub(c, a.metrics)

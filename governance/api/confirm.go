@@ -154,7 +154,9 @@ func (f *fleet) confirmAll(ctx context.Context) {
 			continue
 		}
 		begin := time.Now()
-		all, err := f.store.Instances(ctx, governance.App{})
+		look, done := context.WithTimeout(ctx, storePatience)
+		all, err := f.store.Instances(look, governance.App{})
+		done()
 		if err != nil {
 			continue // who serves requests tells of a store that is away
 		}

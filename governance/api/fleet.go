@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/internal/httpapi"
 )
 
 // fleet is what this control plane knows of instances at first hand: those that
@@ -22,6 +24,7 @@ type fleet struct {
 
 	mu      sync.Mutex
 	members map[member]*local
+	open    map[string]int // streams by instance
 	dirty   map[member]struct{}
 	wake    chan struct{} // holds one token: there are dirty ones
 	moved   chan struct{} // closed and replaced when instances anywhere may have changed
@@ -39,13 +42,14 @@ type local struct {
 	streams map[*subscriber]struct{}
 	put     time.Time // when what it applies was last written
 	boot    string
+	seq     int64            // of the newest report of this boot
 	dropped map[string]int64 // as its process counted last
 }
 
 func newFleet(c Config, h *hub, m *metrics) *fleet {
 	return &fleet{
 		store: c.Store, hub: h, now: c.Now, metrics: m, log: c.Log,
-		members: map[member]*local{}, dirty: map[member]struct{}{},
+		members: map[member]*local{}, open: map[string]int{}, dirty: map[member]struct{}{},
 		wake: make(chan struct{}, 1), moved: make(chan struct{}), suspect: make(chan struct{}, 1),
 	}
 }
@@ -72,11 +76,15 @@ func (f *fleet) mark(k member) {
 	token(f.wake)
 }
 
-// opened notes a stream, and what its instance says that it enforces. It does not
-// wait for the store: a stream lives without.
-func (f *fleet) opened(hello governance.Instance, s *subscriber) member {
+// opened notes a stream, and what its instance says that it enforces, unless the
+// instance holds too many. It does not wait for the store: a stream lives without.
+func (f *fleet) opened(hello governance.Instance, s *subscriber) (m member, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.open[hello.ID] >= maxOwnStreams {
+		return member{}, false
+	}
+	f.open[hello.ID]++
 	k := member{hello.App, hello.ID}
 	l := f.member(hello.App, hello.ID)
 	l.Name, l.SDK, l.Calls, l.Seen = hello.Name, hello.SDK, tidyCalls(hello.Calls), f.now()
@@ -85,7 +93,7 @@ func (f *fleet) opened(hello governance.Instance, s *subscriber) member {
 	}
 	l.streams[s] = struct{}{}
 	f.mark(k)
-	return k
+	return k, true
 }
 
 // closed notes the end of a stream. An instance whose last one it was counts for
@@ -93,6 +101,9 @@ func (f *fleet) opened(hello governance.Instance, s *subscriber) member {
 func (f *fleet) closed(k member, s *subscriber) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.open[k.id]--; f.open[k.id] <= 0 {
+		delete(f.open, k.id)
+	}
 	l := f.members[k]
 	if l == nil {
 		return
@@ -102,6 +113,20 @@ func (f *fleet) closed(k member, s *subscriber) {
 		l.Seen = f.now().Add(governance.InstanceLeaving - governance.InstanceGone)
 		f.mark(k)
 	}
+}
+
+// check refuses a report by which an instance would call more than it may.
+func (f *fleet) check(rep governance.Report) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := f.members[member{rep.App, rep.Instance}]
+	if l == nil || len(l.Calls)+len(rep.Calls) <= maxCalls {
+		return nil
+	}
+	if n := len(tidyCalls(slices.Concat(l.Calls, rep.Calls))); n > maxCalls {
+		return httpapi.BadRequest("body.calls", fmt.Sprintf("with those that it has told before there are %d, and at most %d are taken", n, maxCalls))
+	}
+	return nil
 }
 
 // heard takes in what a report says of its instance, and returns once what it
@@ -119,8 +144,13 @@ func (f *fleet) heard(ctx context.Context, rep governance.Report, now time.Time)
 		more = !slices.Equal(calls, l.Calls)
 		l.Calls = calls
 	}
-	f.countDropped(l, rep)
-	moved := rep.Applied != nil && !reflect.DeepEqual(rep.Applied, l.Applied)
+	// One that was on its way for longer than the next says nothing that counts.
+	late := l.boot == rep.Boot && rep.Seq <= l.seq
+	if !late {
+		f.countDropped(l, rep)
+		l.boot, l.seq = rep.Boot, rep.Seq
+	}
+	moved := !late && rep.Applied != nil && !reflect.DeepEqual(rep.Applied, l.Applied)
 	write := moved || more || len(l.streams) == 0 && now.Sub(l.put) >= governance.InstanceSeen
 	if moved {
 		l.Applied, l.AppliedAt = rep.Applied, now
@@ -141,7 +171,8 @@ func (f *fleet) heard(ctx context.Context, rep governance.Report, now time.Time)
 	if err := f.store.PutInstances(ctx, out); err != nil {
 		f.mu.Lock()
 		if moved {
-			l.Applied = nil // it is told again, and has to count then
+			// It is told again, and has to count then.
+			l.Applied, l.seq = nil, min(l.seq, rep.Seq-1)
 		}
 		f.mu.Unlock()
 		return nil, err
@@ -160,7 +191,7 @@ func (f *fleet) heard(ctx context.Context, rep governance.Report, now time.Time)
 // the begin of its process on.
 func (f *fleet) countDropped(l *local, rep governance.Report) {
 	if l.boot != rep.Boot {
-		l.boot, l.dropped = rep.Boot, nil
+		l.dropped = nil
 	}
 	for kind, n := range rep.Dropped {
 		if more := n - l.dropped[kind]; more > 0 {
@@ -216,13 +247,23 @@ func (f *fleet) flushAll(ctx context.Context) {
 		}
 		err := f.flush(ctx, all)
 		if err == nil && all && f.now().Sub(begin) > governance.InstanceGone {
-			err = f.store.SweepInstances(ctx)
+			err = f.sweep(ctx)
 		}
 		if err != nil && !failing && ctx.Err() == nil {
 			f.log.WarnContext(ctx, "which instances live cannot be written; trying again", "error", err)
 		}
 		failing = err != nil
 	}
+}
+
+// storePatience bounds what is asked of the store in the background: a machine
+// that went away without a word must not hold up what comes after it.
+const storePatience = 15 * time.Second
+
+func (f *fleet) sweep(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
+	return f.store.SweepInstances(ctx)
 }
 
 func (f *fleet) flush(ctx context.Context, all bool) error {
@@ -250,6 +291,8 @@ func (f *fleet) flush(ctx context.Context, all bool) error {
 	if len(out) == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
 	err := f.store.PutInstances(ctx, out...)
 	if err != nil {
 		f.mu.Lock()

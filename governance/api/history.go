@@ -314,6 +314,9 @@ func (a *API) listEvents(ctx context.Context, in *eventsIn) (*eventsOut, error) 
 			return nil, httpapi.BadRequest("query.app", "it is no application: write namespace/name")
 		}
 	}
+	if p, ok := access.From(ctx); ok {
+		q.Namespaces = p.Namespaces // what is left out must not take the room of what is not
+	}
 	list, err := a.store.Events(ctx, q)
 	if err != nil {
 		return nil, err

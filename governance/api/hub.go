@@ -109,7 +109,9 @@ func (h *hub) run(ctx context.Context) error {
 		case <-timer.C:
 			publish()
 		case <-wake:
-			changed, now, err := h.store.Since(ctx, from)
+			look, done := context.WithTimeout(ctx, storePatience)
+			changed, now, err := h.store.Since(look, from)
+			done()
 			if err == nil && now < from {
 				// The store went back. What is there now, all of it, is what counts.
 				changed, now, err = h.everything(ctx)

@@ -437,6 +437,10 @@ func (a *API) rollbackPolicy(ctx context.Context, in *rollbackIn) (*policyOut, e
 	if i < 0 {
 		return nil, httpapi.NewProblem(http.StatusNotFound, fmt.Sprintf("policy %s has no version %d: list its versions to see which there are", in.key(), in.To))
 	}
+	if e := list[i].Policy.Expires; !e.IsZero() && !e.After(a.cfg.Now()) {
+		return nil, httpapi.NewProblem(http.StatusUnprocessableEntity, fmt.Sprintf(
+			"version %d of policy %s ended at %s: read its document with the versions, and write that with another expires", in.To, in.key(), e.Format(time.RFC3339)))
+	}
 	return a.write(ctx, list[i].Policy, in.Precondition, in.Wait, false)
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/governance/sketch"
@@ -103,8 +104,24 @@ var states = []governance.State{
 	governance.StateForcedOpen, governance.StateForcedClosed, governance.StateDisabled,
 }
 
-// maxCount is more than happens in a second, and far from overflowing when added up.
-const maxCount = 1 << 40
+// maxCount is more than happens in a second, and far from overflowing when a day
+// of all instances is added up.
+const maxCount = 1 << 32
+
+// maxKind bounds the names of what was dropped.
+const maxKind = 64
+
+// words makes one line of what a program says, which is shortened rather than
+// refused.
+func words(text string) string {
+	text = strings.ToValidUTF8(text[:min(len(text), governance.MaxReason)], "")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
 
 func checkReport(rep *governance.Report, now time.Time) error {
 	for _, err := range []error{
@@ -131,6 +148,11 @@ func checkReport(rep *governance.Report, now time.Time) error {
 	}
 	for i, c := range rep.Calls {
 		if err := checkApp(fmt.Sprintf("body.calls[%d]", i), c); err != nil {
+			return err
+		}
+	}
+	for kind := range rep.Dropped {
+		if err := checkText("body.dropped", kind, maxKind, true); err != nil {
 			return err
 		}
 	}
@@ -163,9 +185,7 @@ func checkApplied(a *governance.Applied) error {
 	if r == nil {
 		return nil
 	}
-	// A reason is words of a program; it is shortened rather than refused.
-	r.Reason = strings.ToValidUTF8(strings.ReplaceAll(r.Reason, "\x00", ""), "")
-	r.Reason = strings.ToValidUTF8(r.Reason[:min(len(r.Reason), governance.MaxReason)], "")
+	r.Reason = words(r.Reason)
 	for _, err := range []error{
 		checkText("body.applied.refused.hash", r.Hash, maxID, false), checkText("body.applied.refused.policy", r.Policy, 2*governance.MaxNameLength+1, false),
 	} {
@@ -206,8 +226,12 @@ func checkSample(s *governance.Sample, field string, now time.Time) error {
 		return err
 	}
 	if len(s.Latency) > 0 {
-		if err := new(sketch.Sketch).UnmarshalBinary(s.Latency); err != nil {
+		var latency sketch.Sketch
+		if err := latency.UnmarshalBinary(s.Latency); err != nil {
 			return httpapi.BadRequest(field+".latency", "it is no latency sketch of an encoding that is known")
+		}
+		if n := latency.Count(); n > maxCount {
+			return httpapi.BadRequest(field+".latency", fmt.Sprintf("%d calls do not end in one second", n))
 		}
 	}
 	return nil
@@ -234,8 +258,7 @@ func checkTransition(t *governance.Transition, field string, now time.Time) erro
 	if !slices.Contains(states, t.From) || !slices.Contains(states, t.To) {
 		return httpapi.BadRequest(field, fmt.Sprintf("%q and %q are no states of a circuit", t.From, t.To))
 	}
-	t.Cause = strings.ToValidUTF8(strings.ReplaceAll(t.Cause, "\x00", ""), "")
-	t.Cause = strings.ToValidUTF8(t.Cause[:min(len(t.Cause), governance.MaxReason)], "")
+	t.Cause = words(t.Cause)
 	if err := checkText(field+".policy", t.Policy, 2*governance.MaxNameLength+1, false); err != nil {
 		return err
 	}
@@ -272,12 +295,11 @@ func (a *API) report(w http.ResponseWriter, r *http.Request) {
 
 func (a *API) takeReport(r *http.Request) (governance.ReportAnswer, error) {
 	var none governance.ReportAnswer
-	select {
-	case a.reports <- struct{}{}:
-		defer func() { <-a.reports }()
-	default:
-		return none, busy("too many reports are under way here: send it again", 3*time.Second)
+	place, err := a.reports.enter(r.Context())
+	if err != nil {
+		return none, err
 	}
+	defer place()
 	if r.ContentLength > maxWire {
 		return none, (&limited{what: fmt.Sprintf("%d bytes as it is sent", maxWire)}).error()
 	}
@@ -287,6 +309,9 @@ func (a *API) takeReport(r *http.Request) (governance.ReportAnswer, error) {
 		return none, err
 	}
 	if err := requireInstance(r.Context(), rep.App, rep.Instance); err != nil {
+		return none, err
+	}
+	if err := a.fleet.check(rep); err != nil {
 		return none, err
 	}
 	if len(rep.Samples)+len(rep.Transitions) > 0 {

@@ -51,7 +51,10 @@ func TestReportsAreStoredOnceAndAnswered(t *testing.T) {
 		t.Fatalf("events %+v", events.Items)
 	}
 	var app api.AppDetail
-	k.want(200, k.do(http.MethodGet, "/api/v1/apps/shop/inventory", "viewer", nil)).into(t, &app)
+	k.until("the instance is known", func() bool {
+		k.want(200, k.do(http.MethodGet, "/api/v1/apps/shop/inventory", "viewer", nil)).into(t, &app)
+		return app.Live == 1
+	})
 	if len(app.Commands) != 1 || app.Live != 1 || app.Behind != 1 || len(app.Policies) != 1 || app.Instances[0].Current {
 		t.Fatalf("the application is %+v", app)
 	}

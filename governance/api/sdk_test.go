@@ -57,7 +57,7 @@ func TestTheSDKObeys(t *testing.T) {
 		return res.status == 200 && func() bool { res.into(t, &app); return app.Live == 1 && app.Behind == 0 }()
 	})
 	body := pull(reserve)
-	body.For = governance.Duration(4 * time.Second)
+	body.For = governance.Duration(time.Hour)
 	var got api.PolicyAnswer
 	k.want(200, k.do(http.MethodPost, "/api/v1/switches?wait=25s", "operator", body)).into(t, &got)
 	if !got.Confirmation.All() {
@@ -81,6 +81,11 @@ func TestTheSDKObeys(t *testing.T) {
 		return len(events.Items) > 0 && events.Items[0].Transition.To == governance.StateForcedOpen && events.Items[0].Version == got.Version.Version
 	})
 	// The control plane goes. The switch releases at its time all the same.
+	body.For = governance.Duration(1500 * time.Millisecond)
+	k.want(200, k.do(http.MethodPost, "/api/v1/switches?wait=25s", "operator", body)).into(t, &got)
+	if !got.Confirmation.All() {
+		t.Fatalf("%+v", got.Confirmation)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := k.api.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {

@@ -23,8 +23,11 @@ const oldestWire = max(1, governance.WireVersion-2)
 
 // Limits of what an instance says of itself.
 const (
-	maxCalls = 500
+	maxCalls = governance.MaxCalls
 	maxID    = 253
+	// maxOwnStreams is how many streams one instance may hold. It needs one, and
+	// for a moment another; many would take the places of all others.
+	maxOwnStreams = 16
 )
 
 func (a *API) registerInstances(h *httpapi.API) {
@@ -166,7 +169,13 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer a.hub.unsubscribe(sub)
-	member := a.fleet.opened(hello, sub)
+	member, ok := a.fleet.opened(hello, sub)
+	if !ok {
+		a.metrics.turnedAway.Inc()
+		a.http.WriteProblem(w, r, httpapi.NewProblem(http.StatusTooManyRequests, fmt.Sprintf(
+			"instance %s holds %d streams already, as many as it may: it needs one; close the others first", hello.ID, maxOwnStreams)).WithHeader("Retry-After", "5"))
+		return
+	}
 	defer a.fleet.closed(member, sub)
 	has := ""
 	if hello.Applied != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -100,7 +101,47 @@ func (a *API) pull(ctx context.Context, in *pullIn) (*policyOut, error) {
 		return nil, err
 	}
 	httpapi.Object(ctx, "switch "+p.Key().String())
+	if err := a.isFree(ctx, p); err != nil {
+		return nil, err
+	}
 	return a.write(ctx, p, httpapi.Precondition{}, in.Wait, in.Strict.Strict)
+}
+
+// isFree refuses a switch whose name is that of something else: to pull it would
+// release a switch of other calls, or end a policy, and nobody asked for that.
+func (a *API) isFree(ctx context.Context, p governance.Policy) error {
+	have, err := a.store.Get(ctx, p.Key())
+	switch {
+	case governance.CodeOf(err) == governance.NotFound:
+		return nil
+	case err != nil:
+		return err
+	case have.Policy.Kind != governance.KindSwitch:
+		return httpapi.NewProblem(http.StatusConflict, fmt.Sprintf("%s is a policy: give the switch a name of its own", p.Key()))
+	case !sameTarget(have.Policy.Target, p.Target):
+		return httpapi.NewProblem(http.StatusConflict, fmt.Sprintf("switch %s is pulled for %s: give this one a name of its own, or release that one first",
+			p.Key(), targetText(have.Policy.Target)))
+	}
+	return nil
+}
+
+func sameTarget(a, b governance.Target) bool {
+	return a.App == b.App && a.At == b.At && governance.ShortCommand(a.Command) == governance.ShortCommand(b.Command) &&
+		slices.Equal(tidyCalls(a.From), tidyCalls(b.From))
+}
+
+func targetText(t governance.Target) string {
+	text := t.App.String()
+	if t.Command != "" {
+		text += " " + t.Command
+	}
+	if t.At == governance.Caller {
+		text += " at caller"
+		for _, from := range t.From {
+			text += " " + from.String()
+		}
+	}
+	return text
 }
 
 func (a *API) listSwitches(ctx context.Context, in *listSwitches) (*policyListOut, error) {

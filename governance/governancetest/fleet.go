@@ -1,6 +1,7 @@
 package governancetest
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"sync"
@@ -21,6 +22,18 @@ func (w *world) heard(app governance.App, id string) governance.Instance {
 }
 
 var fleetTests = map[string]func(*world){
+	"CallsAreBounded": func(w *world) {
+		for n := range 4 {
+			a := w.heard(inventory, "a")
+			for k := range governance.MaxCalls / 2 {
+				a.Calls = append(a.Calls, governance.App{Namespace: "shop", Name: fmt.Sprintf("app-%d-%d", n, k)})
+			}
+			w.must(w.Store.PutInstances(w.Context(), a))
+		}
+		if got := w.instances(inventory); len(got) != 1 || len(got[0].Calls) > governance.MaxCalls || !slices.Contains(got[0].Calls, governance.App{Namespace: "shop", Name: "app-3-1"}) {
+			w.Fatalf("it calls %d", len(got[0].Calls))
+		}
+	},
 	"InstancesComeAndGo": func(w *world) {
 		a, b := w.heard(inventory, "b"), w.heard(inventory, "a")
 		a.Calls = []governance.App{orders, inventory, orders}

@@ -237,12 +237,13 @@ var historyTests = map[string]func(*world){
 			q    governance.EventQuery
 			want int
 		}{
-			"app":      {governance.EventQuery{App: inventory}, 1},
-			"instance": {governance.EventQuery{Instance: "o"}, 1},
-			"command":  {governance.EventQuery{Command: reserve.Command}, 1},
-			"kind":     {governance.EventQuery{Kinds: []string{governance.EventTransition, governance.EventJoined}}, 1},
-			"limit":    {governance.EventQuery{Limit: 1}, 1},
-			"before":   {governance.EventQuery{From: w.Now().Add(-time.Hour), To: w.Now().Add(-2 * time.Second)}, 0},
+			"app":       {governance.EventQuery{App: inventory}, 1},
+			"namespace": {governance.EventQuery{Namespaces: []string{"bank"}}, 0},
+			"instance":  {governance.EventQuery{Instance: "o"}, 1},
+			"command":   {governance.EventQuery{Command: reserve.Command}, 1},
+			"kind":      {governance.EventQuery{Kinds: []string{governance.EventTransition, governance.EventJoined}}, 1},
+			"limit":     {governance.EventQuery{Limit: 1}, 1},
+			"before":    {governance.EventQuery{From: w.Now().Add(-time.Hour), To: w.Now().Add(-2 * time.Second)}, 0},
 		} {
 			out, err := w.Store.Events(w.Context(), c.q)
 			w.must(err)

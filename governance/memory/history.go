@@ -127,6 +127,7 @@ func (s *Store) Events(_ context.Context, q governance.EventQuery) ([]governance
 	for _, e := range s.events {
 		switch {
 		case e.Time.Before(q.From), !e.Time.Before(q.To), q.App != governance.App{} && e.App != q.App,
+			q.Namespaces != nil && !slices.Contains(q.Namespaces, e.App.Namespace),
 			q.Instance != "" && e.Instance != q.Instance, q.Command != "" && e.Command != q.Command,
 			q.Kinds != nil && !slices.Contains(q.Kinds, e.Kind):
 		default:

@@ -52,8 +52,9 @@ func (s *Store) Events(ctx context.Context, q governance.EventQuery) ([]governan
 			AND ($5 = '' OR instance = $5)
 			AND ($6 = '' OR command = $6)
 			AND ($7::text[] IS NULL OR kind = ANY ($7))
+			AND ($9::text[] IS NULL OR app_namespace = ANY ($9))
 		ORDER BY time DESC, id DESC LIMIT $8`,
-		q.From, q.To, q.App.Namespace, q.App.Name, q.Instance, q.Command, q.Kinds, q.Limit)
+		q.From, q.To, q.App.Namespace, q.App.Name, q.Instance, q.Command, q.Kinds, q.Limit, q.Namespaces)
 	if err != nil {
 		return nil, fail(ctx, err, "read events")
 	}

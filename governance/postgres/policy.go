@@ -224,6 +224,9 @@ func (s *Store) Versions(ctx context.Context, key governance.Key, limit int) ([]
 	return out, fail(ctx, err, "read the versions of policy "+key.String())
 }
 
+// pollPatience bounds one look at the counter.
+const pollPatience = 10 * time.Second
+
 // Watch implements governance.PolicyStore. A notification is a hint; the counter,
 // looked at every Poll, is what is trusted.
 func (s *Store) Watch(ctx context.Context, changed func()) error {
@@ -235,6 +238,9 @@ func (s *Store) Watch(ctx context.Context, changed func()) error {
 		changed()
 	}, func() {
 		var now int64
+		// Notifications wait meanwhile, so it must not take for ever.
+		ctx, cancel := context.WithTimeout(ctx, pollPatience)
+		defer cancel()
 		if err := s.pool.QueryRow(ctx, "SELECT version FROM governance.counter").Scan(&now); err != nil {
 			return // the listener tells of a database that is away
 		}
