@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -136,10 +137,11 @@ func targetText(t governance.Target) string {
 		text += " " + t.Command
 	}
 	if t.At == governance.Caller {
-		text += " at caller"
-		for _, from := range t.From {
-			text += " " + from.String()
+		from := make([]string, len(t.From))
+		for i, app := range t.From {
+			from[i] = app.String()
 		}
+		text = strings.TrimSpace(text + " at caller " + strings.Join(from, " "))
 	}
 	return text
 }

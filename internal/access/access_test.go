@@ -247,6 +247,33 @@ func TestReviewsAskOnceForThoseWhoComeTogether(t *testing.T) {
 	})
 }
 
+// hung answers nobody.
+type hung struct{}
+
+func (hung) Review(ctx context.Context, _ string) (access.Instance, error) {
+	<-ctx.Done()
+	return access.Instance{}, ctx.Err()
+}
+
+func TestAClusterThatHangsIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := access.NewReviews(hung{}, nil)
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				if _, err := r.Review(t.Context(), jwt("system:serviceaccount:shop:orders", 0, "a")); access.CodeOf(err) != access.Unavailable {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		begin := time.Now()
+		all.Wait()
+		if took := time.Since(begin); took != access.ReviewWithin {
+			t.Errorf("it took %s of the test's time", took)
+		}
+	})
+}
+
 func TestReviewSaysWhichInstance(t *testing.T) {
 	r := access.Review{Authenticated: true, Username: "system:serviceaccount:shop:orders", Extra: map[string][]string{
 		"authentication.kubernetes.io/pod-name": {"orders-1"}, "authentication.kubernetes.io/pod-uid": {"u1"},

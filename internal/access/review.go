@@ -25,6 +25,8 @@ const (
 	ReviewFor = time.Minute
 	// DenyFor spares the cluster those who try the same wrong token again.
 	DenyFor = 10 * time.Second
+	// ReviewWithin is how long a cluster has to answer.
+	ReviewWithin = 10 * time.Second
 	// maxReviews bounds what is remembered.
 	maxReviews = 50_000
 )
@@ -76,7 +78,7 @@ func (r *Reviews) Review(ctx context.Context, token string) (Instance, error) {
 		r.mu.Unlock()
 		select {
 		case <-a.done:
-			if errors.Is(a.err, context.Canceled) || errors.Is(a.err, context.DeadlineExceeded) {
+			if CodeOf(a.err) != Unavailable && (errors.Is(a.err, context.Canceled) || errors.Is(a.err, context.DeadlineExceeded)) {
 				if ctx.Err() == nil {
 					continue // the one who asked went away; ask ourselves
 				}
@@ -99,7 +101,12 @@ func (a *review) settled() bool {
 
 func (r *Reviews) ask(ctx context.Context, key, token string, expires time.Time, a *review) {
 	defer close(a.done)
-	a.instance, a.err = r.reviewer.Review(ctx, token)
+	within, cancel := context.WithTimeout(ctx, ReviewWithin)
+	defer cancel()
+	a.instance, a.err = r.reviewer.Review(within, token)
+	if a.err != nil && within.Err() != nil && ctx.Err() == nil {
+		a.err = &Error{Code: Unavailable, Message: "the cluster does not say in time whose the token is", Fix: "try again", Err: a.err}
+	}
 	var denied *DeniedError
 	r.mu.Lock()
 	defer r.mu.Unlock()
