@@ -152,7 +152,7 @@ func TestAStreamBringsWhatItsInstanceHasToEnforce(t *testing.T) {
 func TestManyStreams(t *testing.T) {
 	t.Parallel()
 	const n = 600
-	k := start(t, api.Config{MaxStreams: n})
+	k := start(t, api.Config{MaxReports: 10_000, MaxStreams: n})
 	all := make([]*inst, n)
 	var wg sync.WaitGroup
 	for j := range all {
