@@ -65,4 +65,7 @@ type Warning struct {
 	// Message says what is doubtful and what to do: "no application
 	// shop/storfront is known; did you mean shop/storefront?".
 	Message string `json:"message"`
+	// Unknown says that the route points to an application that does not exist,
+	// which is taken only when that is allowed.
+	Unknown bool `json:"unknown,omitempty"`
 }

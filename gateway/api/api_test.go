@@ -74,7 +74,7 @@ type checker struct{}
 func (checker) Check(_ context.Context, routes []gateway.Route) (out []gateway.Warning) {
 	for _, r := range routes {
 		if r.Upstream.App != "" && r.Upstream.App != "shop/storefront" {
-			out = append(out, gateway.Warning{Key: r.Key(), Field: "upstream.app", Message: "no application " + r.Upstream.App + " is known; did you mean shop/storefront?"})
+			out = append(out, gateway.Warning{Key: r.Key(), Field: "upstream.app", Message: "no application " + r.Upstream.App + " is known; did you mean shop/storefront?", Unknown: true})
 		}
 	}
 	return out
@@ -291,7 +291,7 @@ func TestWhatIsWrongIsSaidAtItsPlaceAndChangesNothing(t *testing.T) { //nolint:t
 		{"everything wrong", "PUT", at, `{"namespace":"shop","name":"cart","match":{"path":"x"},"filters":[{"retry":{"attempts":11}}],"upstream":{}}`, nil, 422, []string{"body.match.path", "body.filters[0].retry.attempts", "body.upstream"}},
 		{"another name", "PUT", at, route("other", ""), nil, 422, []string{"body.name"}},
 		{"wrong argument type", "PUT", at, `{"namespace":"shop","name":"cart","match":{},"upstream":{"dubbo":{"app":"shop/inventory","interface":"a.B","method":"c","args":[{"type":"not a type","from":"body"}]}}}`, nil, 422, []string{"body.upstream.dubbo.args[0].type"}},
-		{"app unknown, strict", "PUT", at + "?strict=true", strings.Replace(route("cart", ""), "shop/storefront", "shop/storfront", 1), nil, 422, []string{"body.upstream.app"}},
+		{"app unknown", "PUT", at, strings.Replace(route("cart", ""), "shop/storefront", "shop/storfront", 1), nil, 422, []string{"body.upstream.app"}},
 		{"no reason", "PUT", at, route("cart", ""), []string{"Weir-Reason", ""}, 400, []string{"header.Weir-Reason"}},
 		{"no token", "PUT", at, route("cart", ""), []string{"Authorization", ""}, 401, nil},
 		{"a viewer writes", "PUT", at, route("cart", ""), []string{"Authorization", "Bearer viewer"}, 403, nil},

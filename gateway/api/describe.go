@@ -161,6 +161,7 @@ var words = map[string]map[string]string{
 		"route":   "The route in doubt.",
 		"field":   "The field in doubt.",
 		"message": "What is doubtful, and what to do.",
+		"unknown": "That the route points to an application that does not exist; it is refused unless allowUnknown is given.",
 	},
 	"Quarantine": {
 		"route":    "The route that is not served as written.",

@@ -51,7 +51,13 @@ func rehearsed(dryRun bool) string {
 type How struct {
 	httpapi.Wait
 	DryRun bool `query:"dryRun" doc:"Say what would change, and change nothing."`
-	Strict bool `query:"strict" doc:"Refuse with 422 what would else be a warning, such as an application that is not known."`
+	Strict bool `query:"strict" doc:"Refuse with 422 what would else be a warning, such as arguments that the method does not have."`
+	AllowUnknown
+}
+
+// AllowUnknown is embedded in inputs.
+type AllowUnknown struct {
+	AllowUnknown bool `query:"allowUnknown" doc:"Take routes to applications that are not known, which may come later; the answer then holds a warning. Without it they are refused with 422."`
 }
 
 // Result is what became of a change, or would become of it.
@@ -214,7 +220,8 @@ func writesOf(ctx context.Context, raw []byte, role access.Role) ([]gateway.Writ
 
 type planIn struct {
 	Strict bool `query:"strict" doc:"Refuse with 422 what would else be a warning."`
-	Body   applyBody
+	AllowUnknown
+	Body applyBody
 }
 
 type planOut struct{ Body Result }
@@ -224,7 +231,7 @@ func (s *server) plan(ctx context.Context, in *planIn) (*planOut, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.change(ctx, writes, How{DryRun: true, Strict: in.Strict}, itemAt)
+	out, err := s.change(ctx, writes, How{DryRun: true, Strict: in.Strict, AllowUnknown: in.AllowUnknown}, itemAt)
 	if err != nil {
 		return nil, err
 	}
@@ -343,9 +350,15 @@ func (s *server) rehearse(ctx context.Context, now *view, writes []gateway.Write
 	return r
 }
 
-// strict turns warnings into a refusal where that was asked for.
+// strict turns warnings into a refusal where that was asked for, and those of
+// unknown applications where they are not allowed; a dry run only tells of those.
 func (s *server) strict(h How, warnings []gateway.Warning, writes []gateway.Write, at func(int) string) error {
-	if !h.Strict || len(warnings) == 0 {
+	hint := "; without strict this is a warning"
+	if !h.Strict {
+		hint = "; correct the name, or say allowUnknown (--allow-unknown) for an application to come"
+		warnings = slices.DeleteFunc(slices.Clone(warnings), func(w gateway.Warning) bool { return !w.Unknown || h.AllowUnknown.AllowUnknown || h.DryRun })
+	}
+	if len(warnings) == 0 {
 		return nil
 	}
 	p := httpapi.NewProblem(http.StatusUnprocessableEntity, "")
@@ -362,7 +375,7 @@ func (s *server) strict(h How, warnings []gateway.Warning, writes []gateway.Writ
 		p.Errors = append(p.Errors, httpapi.At(where, w.Message))
 		says = append(says, w.Key.String()+": "+w.Message)
 	}
-	p.Detail = strings.Join(says, "; ") + "; without strict this is a warning"
+	p.Detail = strings.Join(says, "; ") + hint
 	return p
 }
 

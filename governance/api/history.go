@@ -253,7 +253,7 @@ func (a *API) getApp(ctx context.Context, in *appIn) (*appOut, error) {
 		return nil, err
 	}
 	if len(live) == 0 && len(out.Body.Commands) == 0 {
-		known, err := a.known(ctx, in.app())
+		known, _, err := a.known(ctx, in.app())
 		if err != nil {
 			return nil, err
 		}

@@ -51,9 +51,9 @@ type PolicyKey struct {
 
 func (k *PolicyKey) key() governance.Key { return governance.Key{Namespace: k.Namespace, Name: k.Name} }
 
-// Strict is embedded in inputs.
-type Strict struct {
-	Strict bool `query:"strict" doc:"Refuse a policy about an application of which nothing is known, rather than warn."`
+// AllowUnknown is embedded in inputs.
+type AllowUnknown struct {
+	AllowUnknown bool `query:"allowUnknown" doc:"Take it though nothing is known of the application, which may come later; the answer then holds a warning."`
 }
 
 type listPolicies struct {
@@ -69,12 +69,12 @@ type putPolicy struct {
 	PolicyKey
 	httpapi.Precondition
 	httpapi.Wait
-	Strict
+	AllowUnknown
 	Body governance.Policy
 }
 
 type checkPolicy struct {
-	Strict
+	AllowUnknown
 	Body governance.Policy
 }
 
@@ -271,14 +271,15 @@ func split(err error) []error {
 	return []error{err}
 }
 
-// warn says what may not be meant; with strict, an unknown application is refused.
-func (a *API) warn(ctx context.Context, p governance.Policy, strict bool) ([]string, error) {
+// warn says what may not be meant. An application that does not exist is refused
+// unless that is allowed; where nobody can say whether it does, it is a warning.
+func (a *API) warn(ctx context.Context, p governance.Policy, allow bool) ([]string, error) {
 	var out []string
 	if e := p.Expires; !e.IsZero() && !e.After(a.cfg.Now()) {
 		return nil, httpapi.NewProblem(http.StatusUnprocessableEntity, fmt.Sprintf("expires %s is over: give a time to come, or leave it out", e.Format(time.RFC3339)), httpapi.At("body.expires", "it is over"))
 	}
 	for _, app := range append([]governance.App{p.Target.App}, p.Target.From...) {
-		known, err := a.known(ctx, app)
+		known, sure, err := a.known(ctx, app)
 		if err != nil {
 			return nil, err
 		}
@@ -286,8 +287,8 @@ func (a *API) warn(ctx context.Context, p governance.Policy, strict bool) ([]str
 			continue
 		}
 		text := fmt.Sprintf("nothing is known of application %s: no instance of it holds a stream, and no Service has its name", app)
-		if strict {
-			return nil, httpapi.NewProblem(http.StatusUnprocessableEntity, text+"; correct the name, or leave strict out to write for an application to come", httpapi.At("body.target", "nothing is known of "+app.String()))
+		if sure && !allow {
+			return nil, httpapi.NewProblem(http.StatusUnprocessableEntity, text+"; correct the name, or say allowUnknown (--allow-unknown) for an application to come", httpapi.At("body.target", "nothing is known of "+app.String()))
 		}
 		out = append(out, text)
 	}
@@ -297,21 +298,22 @@ func (a *API) warn(ctx context.Context, p governance.Policy, strict bool) ([]str
 	return out, nil
 }
 
-func (a *API) known(ctx context.Context, app governance.App) (bool, error) {
+// known reports whether an application exists, and whether that is sure.
+func (a *API) known(ctx context.Context, app governance.App) (known, sure bool, err error) {
 	live, err := a.store.Instances(ctx, app)
 	if err != nil || len(live) > 0 {
-		return true, err
+		return true, true, err
 	}
 	if a.cfg.Known == nil {
-		return false, nil
+		return false, false, nil
 	}
-	known, err := a.cfg.Known(ctx, app)
+	known, err = a.cfg.Known(ctx, app)
 	if err != nil {
 		// A registry that is away is no reason to keep a switch from being pulled.
 		a.log.WarnContext(ctx, "whether an application exists cannot be asked", "app", app.String(), "error", err)
-		return true, nil
+		return true, false, nil
 	}
-	return known, nil
+	return known, true, nil
 }
 
 func (a *API) checkPolicy(ctx context.Context, in *checkPolicy) (*policyOut, error) {
@@ -319,7 +321,7 @@ func (a *API) checkPolicy(ctx context.Context, in *checkPolicy) (*policyOut, err
 	if err != nil {
 		return nil, err
 	}
-	warnings, err := a.warn(ctx, p, in.Strict.Strict)
+	warnings, err := a.warn(ctx, p, in.AllowUnknown.AllowUnknown)
 	if err != nil {
 		return nil, err
 	}
@@ -352,11 +354,11 @@ func (a *API) putPolicy(ctx context.Context, in *putPolicy) (*policyOut, error) 
 	if err != nil {
 		return nil, err
 	}
-	return a.write(ctx, p, in.Precondition, in.Wait, in.Strict.Strict)
+	return a.write(ctx, p, in.Precondition, in.Wait, in.AllowUnknown.AllowUnknown)
 }
 
 // write puts a valid policy and waits for those who have to enforce it.
-func (a *API) write(ctx context.Context, p governance.Policy, pre httpapi.Precondition, w httpapi.Wait, strict bool) (*policyOut, error) {
+func (a *API) write(ctx context.Context, p governance.Policy, pre httpapi.Precondition, w httpapi.Wait, allow bool) (*policyOut, error) {
 	expect, err := pre.Expect()
 	if err != nil {
 		return nil, err
@@ -365,7 +367,7 @@ func (a *API) write(ctx context.Context, p governance.Policy, pre httpapi.Precon
 	if err != nil {
 		return nil, err
 	}
-	warnings, err := a.warn(ctx, p, strict)
+	warnings, err := a.warn(ctx, p, allow)
 	if err != nil {
 		return nil, err
 	}

@@ -149,11 +149,11 @@ func TestUnknownApplicationsAreWarnedOf(t *testing.T) {
 	}
 	typo := pull(reserve)
 	typo.Target.App.Name = "inventroy"
-	k.want(422, k.do(http.MethodPost, "/api/v1/switches?strict=true", "operator", typo), "nothing is known of application shop/inventroy")
-	k.want(200, k.do(http.MethodPost, "/api/v1/switches", "operator", typo), "nothing is known of application shop/inventroy")
+	k.want(422, k.do(http.MethodPost, "/api/v1/switches", "operator", typo), "nothing is known of application shop/inventroy")
+	k.want(200, k.do(http.MethodPost, "/api/v1/switches?allowUnknown=true", "operator", typo), "nothing is known of application shop/inventroy")
 	away := pull(reserve)
 	away.Target.App.Namespace = "away"
-	k.want(200, k.do(http.MethodPost, "/api/v1/switches?strict=true", "operator", away))
+	k.want(200, k.do(http.MethodPost, "/api/v1/switches", "operator", away))
 }
 
 func TestWrongSwitchesAreRefused(t *testing.T) {

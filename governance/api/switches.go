@@ -35,7 +35,7 @@ type Pull struct {
 
 type pullIn struct {
 	httpapi.Wait
-	Strict
+	AllowUnknown
 	Body Pull
 }
 
@@ -105,7 +105,7 @@ func (a *API) pull(ctx context.Context, in *pullIn) (*policyOut, error) {
 	if err := a.isFree(ctx, p); err != nil {
 		return nil, err
 	}
-	return a.write(ctx, p, httpapi.Precondition{}, in.Wait, in.Strict.Strict)
+	return a.write(ctx, p, httpapi.Precondition{}, in.Wait, in.AllowUnknown.AllowUnknown)
 }
 
 // isFree refuses a switch whose name is that of something else: to pull it would

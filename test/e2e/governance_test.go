@@ -236,7 +236,7 @@ func TestSwitchIsConfirmedAndReleasesByItself(t *testing.T) {
 // What is wrong is refused with the reason, and changes nothing.
 func TestControlPlaneRefusesWhatIsWrong(t *testing.T) {
 	openShop(t)
-	const one = "/api/v1/policies/shop/e2e-wrong"
+	const one, wrongRoute = "/api/v1/policies/shop/e2e-wrong", "/api/v1/routes/shop/e2e-wrong"
 	good := `{"target": {"app": "shop/inventory"}, "timeout": "2s"}`
 	for name, c := range map[string]struct {
 		method, path, body string
@@ -250,7 +250,19 @@ func TestControlPlaneRefusesWhatIsWrong(t *testing.T) {
 		"garbage":       {http.MethodPut, one, "{", nil, http.StatusBadRequest, nil},
 		"wrong type":    {http.MethodPut, one, `{"target": {"app": "shop/inventory"}, "timeout": 800}`, nil, http.StatusUnprocessableEntity, []string{"timeout"}},
 		"unknown field": {http.MethodPut, one, `{"target": {"app": "shop/inventory"}, "tiemout": "2s"}`, nil, http.StatusUnprocessableEntity, []string{"tiemout"}},
-		"unknown app":   {http.MethodPut, one + "?strict=true", `{"target": {"app": "shop/inventary"}, "timeout": "2s"}`, nil, http.StatusUnprocessableEntity, []string{"inventary"}},
+		"unknown app":   {http.MethodPut, one, `{"target": {"app": "shop/inventary"}, "timeout": "2s"}`, nil, http.StatusUnprocessableEntity, []string{"inventary"}},
+		"route to an unknown app": {
+			http.MethodPut, wrongRoute, `{"namespace": "shop", "name": "e2e-wrong", "match": {"path": "/wrong"}, "upstream": {"app": "shop/storfront"}}`,
+			nil, http.StatusUnprocessableEntity, []string{"storfront", "shop/storefront"},
+		},
+		"malformed route": {
+			http.MethodPut, wrongRoute, `{"namespace": "shop", "name": "e2e-wrong", "match": {"path": "wrong"}, "filters": [{"retry": {"attempts": 99}}], "upstream": {}}`,
+			nil, http.StatusUnprocessableEntity, []string{"match.path", "attempts", "upstream"},
+		},
+		"wrong argument type": {
+			http.MethodPut, wrongRoute, `{"namespace": "shop", "name": "e2e-wrong", "match": {"path": "/wrong"}, "upstream": {"dubbo": {"app": "shop/inventory", "interface": "org.example.shop.InventoryService", "method": "stock", "args": [{"type": "no type", "from": "body"}]}}}`,
+			nil, http.StatusUnprocessableEntity, []string{"args[0].type"},
+		},
 		"stale version": {http.MethodPut, one, good, []string{"If-Match", `"999999999"`}, http.StatusPreconditionFailed, nil},
 		"100 MB":        {http.MethodPut, one, strings.Repeat("x", 100<<20), nil, http.StatusRequestEntityTooLarge, nil},
 		"no policy":     {http.MethodGet, one, "", nil, http.StatusNotFound, []string{"e2e-wrong"}},
@@ -260,7 +272,9 @@ func TestControlPlaneRefusesWhatIsWrong(t *testing.T) {
 			theMesh.api(t, c.method, c.path, c.body, c.header...).problem(t, c.status, c.words...)
 		})
 	}
-	if a := theMesh.api(t, http.MethodGet, one, ""); a.status != http.StatusNotFound {
-		t.Errorf("something was written: %s", a)
+	for _, path := range []string{one, wrongRoute} {
+		if a := theMesh.api(t, http.MethodGet, path, ""); a.status != http.StatusNotFound {
+			t.Errorf("something was written: %s", a)
+		}
 	}
 }

@@ -200,12 +200,12 @@ many instances would have to enforce it.`,
 	}
 	ask := m.askAPI(c)
 	var files []string
-	var dry, strict bool
+	var dry, allow bool
 	var expect int64
 	reason := c.Flags().String("reason", "", "why this is done; it is kept in the history (required without --dry-run)")
 	c.Flags().StringSliceVarP(&files, "file", "f", nil, "file with documents in YAML or JSON; - for standard input (repeatable)")
 	c.Flags().BoolVar(&dry, "dry-run", false, "write nothing, and show what would be written")
-	c.Flags().BoolVar(&strict, "strict", false, "refuse a policy about an application of which nothing is known")
+	c.Flags().BoolVar(&allow, "allow-unknown", false, "publish it though nothing is known of the application, which may come later")
 	c.Flags().Int64Var(&expect, "expect", governance.AnyVersion, "version that the policy must be in, 0 for none; only for one document")
 	wait := waitFlag(c)
 	format := output(c, view.Formats...)
@@ -230,8 +230,8 @@ many instances would have to enforce it.`,
 		for _, p := range policies {
 			p = p.WithDefaults()
 			q := url.Values{}
-			if strict {
-				q.Set("strict", "true")
+			if allow {
+				q.Set("allowUnknown", "true")
 			}
 			if dry {
 				var would api.PolicyAnswer

@@ -201,9 +201,8 @@ func TestWrongPolicyCommandsSayWhatToDo(t *testing.T) {
 		}
 	}
 	for want, args := range map[string][]string{
-		"there is no policy shop/x":                      {"policy", "get", "shop/x"},
-		"no switch shop/inventory.x.switch is pulled":    {"switch", "release", "shop/inventory/x", "--reason", "x"},
-		"nothing is known of application shop/inventroy": {"switch", "pull", "shop/inventroy/x", "--strict", "--reason", "x"},
+		"there is no policy shop/x":                   {"policy", "get", "shop/x"},
+		"no switch shop/inventory.x.switch is pulled": {"switch", "release", "shop/inventory/x", "--reason", "x"},
 	} {
 		code, out, errs := do(t, env, args...)
 		if code != 1 || out != "" || !strings.Contains(errs, want) {

@@ -163,9 +163,9 @@ func routeNamespace(c *cobra.Command) *string {
 
 // writing are the flags of commands that change routes.
 type writing struct {
-	dry, strict *bool
-	reason      *string
-	wait        *time.Duration
+	dry, strict, allow *bool
+	reason             *string
+	wait               *time.Duration
 }
 
 // writing adds them. The reason is not required of a dry run.
@@ -173,7 +173,8 @@ func (a *apiCommand) writing() *writing {
 	f := a.c.Flags()
 	w := &writing{
 		dry:    f.Bool("dry-run", false, "write nothing, and show what would become of it"),
-		strict: f.Bool("strict", false, "take doubts for errors, such as an application that is not known"),
+		strict: f.Bool("strict", false, "take doubts for errors, such as arguments that a method does not have"),
+		allow:  f.Bool("allow-unknown", false, "take routes to applications that are not known, which may come later"),
 		reason: f.String("reason", "", "why this is done; it is kept in the history (required without --dry-run)"),
 		wait:   f.Duration("wait", 0, "how long to wait until every gateway serves the change, at most 30s; 0 does not"),
 	}
@@ -194,6 +195,9 @@ func (m *Main) send(ctx context.Context, cl *client.Client, change api.Apply, w 
 	q := url.Values{}
 	if *w.strict {
 		q.Set("strict", "true")
+	}
+	if *w.allow {
+		q.Set("allowUnknown", "true")
 	}
 	req := client.Request{Method: http.MethodPost, Path: routesPath + ":plan", Query: q, Body: change}
 	if !*w.dry {

@@ -83,14 +83,14 @@ It waits for the instances to confirm. One that is pulled already is pulled anew
 	var body api.Pull
 	var value, until string
 	var lasts time.Duration
-	var strict bool
+	var allow bool
 	c.Flags().StringVar(&body.Name, "name", "", "name of the switch (default: after its target)")
 	c.Flags().StringVar(&value, "value", "", "JSON that callers get as the answer")
 	c.Flags().BoolVar(&body.Empty, "empty", false, "callers get the zero value of the answer")
 	c.Flags().StringVar(&body.Error, "error", "", "callers get an error with this text")
 	c.Flags().DurationVar(&lasts, "for", 0, "release by itself after this long (default: stay until released)")
 	c.Flags().StringVar(&until, "until", "", "release by itself at this time, such as 2026-11-20T15:00:00Z")
-	c.Flags().BoolVar(&strict, "strict", false, "refuse if nothing is known of the application")
+	c.Flags().BoolVar(&allow, "allow-unknown", false, "pull it though nothing is known of the application")
 	format := output(c, view.Formats...)
 	ask.check = append(ask.check, func() error {
 		if value != "" && (body.Empty || body.Error != "") || body.Empty && body.Error != "" {
@@ -124,8 +124,8 @@ It waits for the instances to confirm. One that is pulled already is pulled anew
 			body.Value = json.RawMessage(value)
 		}
 		q := url.Values{}
-		if strict {
-			q.Set("strict", "true")
+		if allow {
+			q.Set("allowUnknown", "true")
 		}
 		var done api.PolicyAnswer
 		if _, err := cl.Do(ctx, client.Request{Method: http.MethodPost, Path: switchesPath, Query: q, Body: body, Reason: *reason}, &done); err != nil {

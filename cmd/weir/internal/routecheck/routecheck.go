@@ -54,7 +54,7 @@ func (a Apps) Check(ctx context.Context, routes []gateway.Route) []gateway.Warni
 			} else {
 				message += ": the route is served once there is one"
 			}
-			out = append(out, gateway.Warning{Key: r.Key(), Field: field, Message: message})
+			out = append(out, gateway.Warning{Key: r.Key(), Field: field, Message: message, Unknown: true})
 		case r.Upstream.App != "":
 			if says := port(s, r.Upstream.Port); says != "" {
 				out = append(out, gateway.Warning{Key: r.Key(), Field: "upstream.port", Message: says})

@@ -63,7 +63,10 @@ func writeRoute(ctx context.Context, cl *client.Client, r gateway.Route) error {
 	default:
 		header.Set("If-Match", fmt.Sprintf("%q", fmt.Sprint(history.Items[0].Revision)))
 	}
-	_, err = cl.Do(ctx, client.Request{Method: http.MethodPut, Path: path, Body: r, Reason: shopReason, Header: header}, nil)
+	_, err = cl.Do(ctx, client.Request{
+		Method: http.MethodPut, Path: path, Body: r, Reason: shopReason, Header: header,
+		Query: map[string][]string{"allowUnknown": {"true"}}, // its Services are being made
+	}, nil)
 	if client.Status(err) == http.StatusPreconditionFailed {
 		return nil // somebody was faster
 	}
