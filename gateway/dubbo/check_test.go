@@ -23,7 +23,7 @@ func TestCheck(t *testing.T) {
 		t.Helper()
 		got := checker.Check(ctx, []gateway.Route{{Namespace: "x", Name: "http"}, route})
 		if len(got) != len(words)/2 {
-			t.Fatalf("%q, want %q", got, words)
+			t.Fatalf("%+v, want %q", got, words)
 		}
 		for i, w := range got {
 			if w.Key != route.Key() || w.Field != words[2*i] || !strings.Contains(w.Message, words[2*i+1]) {

@@ -319,9 +319,15 @@ func TestDictWithEqualHashes(t *testing.T) {
 }
 
 func TestMatchAllocatesNothing(t *testing.T) {
+	regex := gateway.HeaderMatch{Name: "X-A", Regex: "2"}
+	if raceDetector {
+		// Regular expressions keep their state in a sync.Pool, which forgets at
+		// random under the race detector.
+		regex = gateway.HeaderMatch{Name: "X-A", Equals: "2"}
+	}
 	routes := tableOf(t,
 		version(t, "cart", 0, gateway.Match{Host: gateway.Strings{"shop.example.com"}, Path: "/shop/cart/{id}", Method: gateway.Strings{"GET"}, Header: []gateway.HeaderMatch{{Name: "X-A", Equals: "1"}}}),
-		version(t, "wild", 1, gateway.Match{Host: gateway.Strings{"*.example.com"}, Path: "/shop/{x}/{y}", Header: []gateway.HeaderMatch{{Name: "X-A", Regex: "2"}}}),
+		version(t, "wild", 1, gateway.Match{Host: gateway.Strings{"*.example.com"}, Path: "/shop/{x}/{y}", Header: []gateway.HeaderMatch{regex}}),
 	)
 	r := &http.Request{Method: http.MethodGet, Host: "shop.example.com:8080", URL: &url.URL{Path: "/shop/cart/42"}, Header: http.Header{"X-A": {"1"}}}
 	if n := testing.AllocsPerRun(100, func() {
