@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dubbo.apache.org/dubbo-go/v3/client"
+	"dubbo.apache.org/dubbo-go/v3/protocol/dubbo/hessian2"
 	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
 
 	"github.com/weirmesh/weir/governance"
@@ -214,18 +215,38 @@ func TestRefusalsAreNotAskedAbout(t *testing.T) {
 	}
 }
 
+func TestOnlyTheCallersOwnLackOfProvidersIsIgnored(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"nobody known":              {errors.New("Failed to invoke the method reserve. " + noProvider + " x"), true},
+		"answered over Dubbo":       {&hessian2.GenericException{ExceptionClass: "java.lang.Throwable", ExceptionMessage: noProvider}, false},
+		"answered over Triple":      {triple_protocol.NewError(triple_protocol.CodeUnavailable, errors.New(noProvider)), false},
+		"answered with its own one": {&UnknownSku{}, false},
+		"nothing":                   {nil, false},
+	} {
+		if got := unprovided(test.err); got != test.want {
+			t.Errorf("%s: %t, want %t", name, got, test.want)
+		}
+	}
+}
+
 func TestClassify(t *testing.T) {
 	for name, test := range map[string]struct {
 		err  error
 		want breaker.Outcome
 	}{
-		"plain":               {errBroken, breaker.Failure},
-		"own exception":       {&UnknownSku{}, breaker.Ignored},
-		"within Triple's":     {triple_protocol.NewError(triple_protocol.CodeBizError, &UnknownSku{}), breaker.Ignored},
-		"plain within it":     {triple_protocol.NewError(triple_protocol.CodeBizError, errBroken), breaker.Failure},
-		"not found":           {triple_protocol.NewError(triple_protocol.CodeNotFound, errBroken), breaker.Ignored},
-		"internal":            {triple_protocol.NewError(triple_protocol.CodeInternal, errBroken), breaker.Failure},
-		"deadline further on": {triple_protocol.NewError(triple_protocol.CodeDeadlineExceeded, errBroken), breaker.Timeout},
+		"plain":           {errBroken, breaker.Failure},
+		"own exception":   {&UnknownSku{}, breaker.Ignored},
+		"within Triple's": {triple_protocol.NewError(triple_protocol.CodeBizError, &UnknownSku{}), breaker.Ignored},
+		"plain within it": {triple_protocol.NewError(triple_protocol.CodeBizError, errBroken), breaker.Failure},
+		"not found":       {triple_protocol.NewError(triple_protocol.CodeNotFound, errBroken), breaker.Ignored},
+		"internal":        {triple_protocol.NewError(triple_protocol.CodeInternal, errBroken), breaker.Failure},
+		// What a method, or a provider, says of its own calls is no excuse for it.
+		"nobody known further on": {errors.New("reserve: " + noProvider + " x"), breaker.Failure},
+		"the same over Triple":    {triple_protocol.NewError(triple_protocol.CodeUnavailable, errors.New(noProvider)), breaker.Failure},
+		"deadline further on":     {triple_protocol.NewError(triple_protocol.CodeDeadlineExceeded, errBroken), breaker.Timeout},
 	} {
 		if got := Classify(test.err); got != test.want {
 			t.Errorf("%s: %s, want %s", name, got, test.want)

@@ -78,16 +78,21 @@ func Classify(err error) breaker.Outcome {
 	if errors.As(err, &received) && ofService(received.ExceptionClass) {
 		return breaker.Ignored
 	}
-	if err != nil && strings.Contains(err.Error(), noProvider) {
-		return breaker.Ignored
-	}
 	return breaker.Failure
 }
 
-// noProvider is what dubbo-go says when it knows nobody to call. Nothing was
-// called, so nothing failed: a circuit that opened over it would keep the first
-// instance waiting.
+// noProvider is what dubbo-go says when it knows nobody to call.
 const noProvider = "No provider available for the service"
+
+// unprovided reports whether a call was not made because this process knows
+// nobody to call. Nothing was called, so nothing failed: a circuit that opened over
+// it would keep the first instance waiting. What comes as an answer tells of calls
+// that the provider made, and is a failure of it.
+func unprovided(err error) bool {
+	var answered *triple_protocol.Error
+	var thrown *hessian2.GenericException
+	return err != nil && !errors.As(err, &answered) && !errors.As(err, &thrown) && strings.Contains(err.Error(), noProvider)
+}
 
 // ofService reports whether a class is a service's own, and not one of Java's or
 // Dubbo's.
@@ -109,7 +114,7 @@ func (g *governed) answers(err error) bool {
 
 // done ends a guarded call that was made to another application.
 func (g *governed) done(call *breaker.Call, err error) breaker.Outcome {
-	if reason, ok := Refused(err); ok && reason == breaker.ReasonSwitched {
+	if reason, ok := Refused(err); ok && reason == breaker.ReasonSwitched || unprovided(err) {
 		call.End(breaker.Ignored)
 		return breaker.Ignored
 	}
