@@ -138,11 +138,18 @@ func (s *Store) split(spans []tracing.Span) [][]tracing.Span {
 	return out
 }
 
-// reading waits for its turn to read traces; the caller calls release.
+// reading waits for its turn to read traces; the caller calls release. It fails
+// only where no turn was free: what is left of the time is the reader's to judge.
 func (s *Store) reading(ctx context.Context) (release func(), err error) {
+	release = func() { <-s.reads }
 	select {
 	case s.reads <- struct{}{}:
-		return func() { <-s.reads }, nil
+		return release, nil
+	default: // a select with both cases ready would take either
+	}
+	select {
+	case s.reads <- struct{}{}:
+		return release, nil
 	case <-ctx.Done():
 		return nil, &tracing.Error{Code: tracing.Unavailable, Message: "too many traces are read at once: ask again", Err: context.Cause(ctx)}
 	}
