@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,42 +14,6 @@ import (
 	"github.com/weirmesh/weir/internal/access"
 	"github.com/weirmesh/weir/internal/httpapi"
 )
-
-// Range is a range of time in a query. It is embedded in inputs.
-type Range struct {
-	From string `query:"from" doc:"Begin: RFC 3339, Unix seconds, or before now, such as -1h. An hour before the end, if left out."`
-	To   string `query:"to" doc:"End, not included, written as from; now, if left out."`
-}
-
-// times reads the range as of now.
-func (s Range) times(now time.Time) (from, to time.Time, err error) {
-	if to, err = readTime("query.to", s.To, now, now); err != nil {
-		return from, to, err
-	}
-	if from, err = readTime("query.from", s.From, now, to.Add(-time.Hour)); err != nil {
-		return from, to, err
-	}
-	if !from.Before(to) {
-		err = httpapi.BadRequest("query.from", fmt.Sprintf("%s is not before %s", from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339)))
-	}
-	return from, to, err
-}
-
-func readTime(field, text string, now, otherwise time.Time) (time.Time, error) {
-	if text == "" {
-		return otherwise, nil
-	}
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
-		return t, nil
-	}
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n > 0 && n < 1<<40 {
-		return time.Unix(n, 0), nil
-	}
-	if d, err := time.ParseDuration(text); err == nil && d <= 0 {
-		return now.Add(d), nil
-	}
-	return otherwise, httpapi.BadRequest(field, fmt.Sprintf("%q is no time: write one such as 2026-11-20T15:00:00Z, or -1h for an hour ago", text))
-}
 
 // AppKey names an application in an address. It is embedded in inputs.
 type AppKey struct {
@@ -104,7 +67,7 @@ type Considered struct {
 
 type seriesIn struct {
 	AppKey
-	Range
+	httpapi.Range
 	Command  string           `query:"command" required:"true" doc:"One of the application's commands."`
 	At       string           `query:"at" enum:"provider,caller" default:"provider"`
 	Peer     string           `query:"peer" doc:"At the caller: the application that serves the command, as namespace/name."`
@@ -115,7 +78,7 @@ type seriesIn struct {
 type seriesOut struct{ Body governance.SeriesResult }
 
 type eventsIn struct {
-	Range
+	httpapi.Range
 	App      string   `query:"app" doc:"Only of this application, as namespace/name."`
 	Instance string   `query:"instance"`
 	Command  string   `query:"command"`
@@ -137,10 +100,10 @@ type explainIn struct {
 }
 
 type (
-	appsIn struct{ Range }
+	appsIn struct{ httpapi.Range }
 	appIn  struct {
 		AppKey
-		Range
+		httpapi.Range
 	}
 	appsOut struct {
 		Body struct {
@@ -185,7 +148,7 @@ func (a *API) behind(i governance.Instance) (governance.ReportAnswer, bool) {
 }
 
 func (a *API) listApps(ctx context.Context, in *appsIn) (*appsOut, error) {
-	from, to, err := in.times(a.cfg.Now())
+	from, to, err := in.Times(a.cfg.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +189,7 @@ func (a *API) listApps(ctx context.Context, in *appsIn) (*appsOut, error) {
 }
 
 func (a *API) getApp(ctx context.Context, in *appIn) (*appOut, error) {
-	from, to, err := in.times(a.cfg.Now())
+	from, to, err := in.Times(a.cfg.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -266,7 +229,7 @@ func (a *API) getApp(ctx context.Context, in *appIn) (*appOut, error) {
 
 func (a *API) series(ctx context.Context, in *seriesIn) (*seriesOut, error) {
 	now := a.cfg.Now()
-	from, to, err := in.times(now)
+	from, to, err := in.Times(now)
 	if err != nil {
 		return nil, err
 	}
@@ -296,7 +259,7 @@ var eventKinds = []string{
 
 func (a *API) listEvents(ctx context.Context, in *eventsIn) (*eventsOut, error) {
 	now := a.cfg.Now()
-	from, to, err := in.times(now)
+	from, to, err := in.Times(now)
 	if err != nil {
 		return nil, err
 	}

@@ -127,7 +127,9 @@ func (a *API) Handler() http.Handler {
 		if pattern != "" {
 			began, out := time.Now(), &written{ResponseWriter: w}
 			defer func() { a.metrics.answered(pattern, out.status, time.Since(began)) }()
-			a.mux.ServeHTTP(out, r)
+			zip := &compressed{ResponseWriter: out, r: r}
+			a.mux.ServeHTTP(zip, r)
+			zip.end()
 			return
 		}
 		probe := &statusProbe{header: make(http.Header)}

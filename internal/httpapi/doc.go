@@ -59,7 +59,7 @@
 // # Errors
 //
 // Handlers return errors of the word packages (gateway, governance, registry,
-// access) as they are, or a *Problem for what has no code:
+// tracing, access) as they are, or a *Problem for what has no code:
 //
 //	invalid      422, errors[] names the field
 //	not-found    404
@@ -76,6 +76,12 @@
 // parameters and bodies over MaxBody. A field is required unless its tag has
 // omitempty, omitzero or required:"false". A type with a JSON form of its own
 // (UnmarshalJSON) needs a schema: see API.Alias.
+//
+// # Compression
+//
+// JSON answers of a kilobyte and more are compressed for clients that take gzip.
+// An answer that holds a secret, such as a new password, is to have the header
+// Cache-Control: no-store, which also keeps it from being compressed.
 //
 // # Other handlers
 //

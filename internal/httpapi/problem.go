@@ -16,6 +16,7 @@ import (
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/internal/access"
 	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/tracing"
 )
 
 // Problem is an error as clients see it, a problem document of RFC 9457. It is
@@ -76,6 +77,7 @@ func codedOf(err error) (coded, bool) {
 		gov *governance.Error
 		reg *registry.Error
 		acc *access.Error
+		tra *tracing.Error
 	)
 	switch {
 	case errors.As(err, &gw):
@@ -86,6 +88,8 @@ func codedOf(err error) (coded, bool) {
 		return coded{string(reg.Code), "", reg.Message, reg.Fix, reg.Err}, true
 	case errors.As(err, &acc):
 		return coded{string(acc.Code), acc.Field, acc.Message, acc.Fix, acc.Err}, true
+	case errors.As(err, &tra):
+		return coded{string(tra.Code), "", tra.Message, "", tra.Err}, true
 	}
 	return coded{}, false
 }
