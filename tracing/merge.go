@@ -17,21 +17,24 @@ func Merge(spans []Span) []Span {
 	if len(spans) <= 1 {
 		return slices.Clone(spans)
 	}
-	in := slices.Clone(spans)
+	in := pointers(spans)
 	slices.SortStableFunc(in, compareForMerge)
 	var trace TraceID
-	for i := range in {
+	for _, s := range in {
 		if trace.High == 0 {
-			trace = in[i].TraceID
+			trace = s.TraceID
 		}
 	}
-	out := in[:0]
+	out := make([]Span, 0, len(in))
 	for i := 0; i < len(in); {
-		s := in[i]
+		s, first := *in[i], i
 		s.TraceID = trace
 		known := s.Local
 		for i++; i < len(in) && in[i].ID == s.ID && in[i].Shared == s.Shared && known.join(in[i].Local); i++ {
-			s.merge(&in[i])
+			s.merge(in[i])
+		}
+		if i > first+1 {
+			s.gather(in[first:i])
 		}
 		if n := len(out); n > 0 && out[n-1].ID == s.ID {
 			last := &out[n-1]
@@ -47,8 +50,19 @@ func Merge(spans []Span) []Span {
 	return out
 }
 
-// merge fills what s lacks from another part of it; of tags with one key, the
-// other's wins.
+// gather makes the tags and annotations of all parts those of s; of tags with one
+// key, the last one's wins. All at once, as one id may have many thousand parts.
+func (s *Span) gather(parts []*Span) {
+	var annotations []Annotation
+	var tags []Tag
+	for _, p := range parts {
+		annotations = append(annotations, p.Annotations...)
+		tags = append(tags, p.Tags...)
+	}
+	s.Annotations, s.Tags = sortAnnotations(annotations), sortTags(tags)
+}
+
+// merge fills what else s lacks from another part of it.
 func (s *Span) merge(o *Span) {
 	s.ParentID = cmp.Or(s.ParentID, o.ParentID)
 	s.Kind = cmp.Or(s.Kind, o.Kind)
@@ -57,12 +71,6 @@ func (s *Span) merge(o *Span) {
 	s.Duration = cmp.Or(s.Duration, o.Duration)
 	s.Local.fill(o.Local)
 	s.Remote.fill(o.Remote)
-	if len(o.Annotations) > 0 {
-		s.Annotations = sortAnnotations(slices.Concat(s.Annotations, o.Annotations))
-	}
-	if len(o.Tags) > 0 {
-		s.Tags = sortTags(slices.Concat(s.Tags, o.Tags))
-	}
 	s.Debug = s.Debug || o.Debug
 	s.Shared = s.Shared || o.Shared
 	if s.Kind == Client {
@@ -100,12 +108,14 @@ func differ[T comparable](a, b T) bool {
 // last and clients first, then by endpoint, those without one first. What Zipkin
 // leaves to the order of arrival is decided by content here, so that the same
 // spans make the same trace in whatever order they came.
-func compareForMerge(a, b Span) int {
+func compareForMerge(a, b *Span) int {
+	if c := cmp.Compare(a.ID, b.ID); c != 0 { // as nearly always: the rest is not worth looking at
+		return c
+	}
 	return cmp.Or(
-		cmp.Compare(a.ID, b.ID),
-		cmp.Compare(rank(&a), rank(&b)),
+		cmp.Compare(rank(a), rank(b)),
 		compareEndpoints(&a.Local, &b.Local),
-		compareRest(&a, &b),
+		compareRest(a, b),
 	)
 }
 
@@ -194,9 +204,27 @@ func (s *Span) Equal(o *Span) bool {
 // Distinct returns the spans without repetitions of the same one, sorted by time
 // and id: what a trace looks like to its reader, whatever senders repeated.
 func Distinct(spans []Span) []Span {
-	out := slices.Clone(spans)
-	slices.SortStableFunc(out, func(a, b Span) int {
-		return cmp.Or(cmp.Compare(a.Timestamp, b.Timestamp), compareForMerge(a, b), compareBools(a.Shared, b.Shared))
+	sorted := pointers(spans)
+	slices.SortStableFunc(sorted, func(a, b *Span) int {
+		if c := cmp.Compare(a.Timestamp, b.Timestamp); c != 0 {
+			return c
+		}
+		return cmp.Or(compareForMerge(a, b), compareBools(a.Shared, b.Shared))
 	})
-	return slices.CompactFunc(out, func(a, b Span) bool { return a.Equal(&b) })
+	out := make([]Span, 0, len(sorted))
+	for i, s := range sorted {
+		if i == 0 || !s.Equal(sorted[i-1]) {
+			out = append(out, *s)
+		}
+	}
+	return out
+}
+
+// pointers are what is sorted in place of spans, which are large to be moved about.
+func pointers(spans []Span) []*Span {
+	out := make([]*Span, len(spans))
+	for i := range spans {
+		out[i] = &spans[i]
+	}
+	return out
 }
