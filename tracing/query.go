@@ -19,6 +19,12 @@ type Query struct {
 	// MinDuration and MaxDuration, in microseconds, bound the duration of at least
 	// one span. The second needs the first.
 	MinDuration, MaxDuration int64
+	// Namespaces, Unnamed and Command bound which spans may meet the conditions, those
+	// above included: spans of these namespaces, by TagNamespace, and with Unnamed
+	// also those that bear no such tag; and spans of this command, by TagCommand.
+	Namespaces []string
+	Unnamed    bool
+	Command    string
 	// End and Lookback, in milliseconds (since 1970 the one), say when the trace
 	// began: both ends of [End-Lookback, End] are included.
 	End, Lookback int64
@@ -97,7 +103,8 @@ func (q *Query) Match(spans []Span) bool {
 	if t == 0 || t < from || t > to {
 		return false
 	}
-	service, remote, span, duration := q.Service == "", q.Remote == "", q.Span == "", q.MinDuration == 0
+	service := q.Service == "" && len(q.Namespaces) == 0 && q.Command == ""
+	remote, span, duration := q.Remote == "", q.Span == "", q.MinDuration == 0
 	var few [8]bool
 	met := few[:0]
 	for range q.Annotations {
@@ -105,7 +112,7 @@ func (q *Query) Match(spans []Span) bool {
 	}
 	for i := range spans {
 		s := &spans[i]
-		if q.Service != "" && s.Local.Service != q.Service {
+		if !q.judges(s) {
 			continue
 		}
 		service = true
@@ -117,6 +124,23 @@ func (q *Query) Match(spans []Span) bool {
 		}
 	}
 	return service && remote && span && duration && !slices.Contains(met, false)
+}
+
+// judges reports whether a span is one that may meet the conditions.
+func (q *Query) judges(s *Span) bool {
+	if q.Service != "" && s.Local.Service != q.Service {
+		return false
+	}
+	if len(q.Namespaces) > 0 {
+		if namespace, named := s.Tag(TagNamespace); named && !slices.Contains(q.Namespaces, namespace) || !named && !q.Unnamed {
+			return false
+		}
+	}
+	if q.Command != "" {
+		command, _ := s.Tag(TagCommand)
+		return command == q.Command
+	}
+	return true
 }
 
 func (c Condition) match(s *Span) bool {

@@ -26,8 +26,8 @@ type Reader interface {
 	Trace(ctx context.Context, id TraceID) ([]Span, error)
 
 	// Traces returns those of several traces, without those it does not know, in
-	// the order of ids.
-	Traces(ctx context.Context, ids []TraceID) ([][]Span, error)
+	// the order of ids, and says what of them could not be read.
+	Traces(ctx context.Context, ids []TraceID) (Found, error)
 
 	// Search returns the traces that match a normalised query, the newest first,
 	// as Trace does. It never fails for taking long: it then returns what it found
@@ -51,11 +51,12 @@ type Reader interface {
 	Dependencies(ctx context.Context, end, lookback int64) ([]Link, error)
 }
 
-// Found is what a search found.
+// Found is what a search found, or what was there of what was asked for.
 type Found struct {
 	Traces [][]Span
-	// Cut says why the search ended before it had looked at everything, for the
-	// one who asked; empty if it had, or found as many as were wanted.
+	// Cut says why it is not all, for the one who asked: the search ended before it
+	// had looked at everything, or a trace could not be read whole. It is empty for a
+	// search that found as many as were wanted.
 	Cut string
 }
 

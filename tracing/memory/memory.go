@@ -129,17 +129,17 @@ func (s *Store) split(spans []tracing.Span) [][]tracing.Span {
 
 // Trace implements tracing.Reader.
 func (s *Store) Trace(ctx context.Context, id tracing.TraceID) ([]tracing.Span, error) {
-	list, err := s.Traces(ctx, []tracing.TraceID{id})
-	if err != nil || len(list) == 0 {
+	found, err := s.Traces(ctx, []tracing.TraceID{id})
+	if err != nil || len(found.Traces) == 0 {
 		return nil, err
 	}
-	return list[0], nil
+	return found.Traces[0], nil
 }
 
 // Traces implements tracing.Reader.
-func (s *Store) Traces(ctx context.Context, ids []tracing.TraceID) ([][]tracing.Span, error) {
+func (s *Store) Traces(ctx context.Context, ids []tracing.TraceID) (tracing.Found, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
+		return tracing.Found{}, context.Cause(ctx)
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -160,7 +160,7 @@ func (s *Store) Traces(ctx context.Context, ids []tracing.TraceID) ([][]tracing.
 			}
 		}
 	}
-	return out, nil
+	return tracing.Found{Traces: out}, nil
 }
 
 // Search implements tracing.Reader.

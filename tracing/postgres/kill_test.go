@@ -246,11 +246,11 @@ func missing(t *testing.T, s *postgres.Store, spans []tracing.Span) (n int) {
 	for len(ids) > 0 {
 		part := ids[:min(len(ids), 500)]
 		ids = ids[len(part):]
-		traces, err := s.Traces(t.Context(), part)
+		found, err := s.Traces(t.Context(), part)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, trace := range traces {
+		for _, trace := range found.Traces {
 			for _, span := range trace {
 				delete(by[span.TraceID], span.ID)
 			}

@@ -157,18 +157,18 @@ func (s *Store) reading(ctx context.Context) (release func(), err error) {
 
 // Trace implements tracing.Reader.
 func (s *Store) Trace(ctx context.Context, id tracing.TraceID) ([]tracing.Span, error) {
-	traces, err := s.Traces(ctx, []tracing.TraceID{id})
-	if err != nil || len(traces) == 0 {
+	found, err := s.Traces(ctx, []tracing.TraceID{id})
+	if err != nil || len(found.Traces) == 0 {
 		return nil, err
 	}
-	return traces[0], nil
+	return found.Traces[0], nil
 }
 
 // Traces implements tracing.Reader.
-func (s *Store) Traces(ctx context.Context, ids []tracing.TraceID) ([][]tracing.Span, error) {
+func (s *Store) Traces(ctx context.Context, ids []tracing.TraceID) (tracing.Found, error) {
 	release, err := s.reading(ctx)
 	if err != nil {
-		return nil, err
+		return tracing.Found{}, err
 	}
 	defer release()
 	lows := make([]int64, len(ids))
@@ -177,12 +177,13 @@ func (s *Store) Traces(ctx context.Context, ids []tracing.TraceID) ([][]tracing.
 	}
 	spans, cut, err := s.fetch(ctx, lows)
 	if err != nil {
-		return nil, err
+		return tracing.Found{}, err
 	}
+	var out tracing.Found
 	if cut {
+		out.Cut = "not all spans could be read: there are too many, or some of what is stored is damaged"
 		s.cfg.Log.WarnContext(ctx, "a trace could not be read whole: it is too large, or damaged", "fragments", maxFragments, "bytes", maxInflated)
 	}
-	var out [][]tracing.Span
 	done := make(map[tracing.TraceID]bool)
 	for _, id := range ids {
 		if s.cfg.Lenient {
@@ -194,7 +195,7 @@ func (s *Store) Traces(ctx context.Context, ids []tracing.TraceID) ([][]tracing.
 		done[id] = true
 		for _, trace := range s.split(spans[int64(id.Low)]) {
 			if s.cfg.Lenient || trace[0].TraceID == id {
-				out = append(out, trace)
+				out.Traces = append(out.Traces, trace)
 			}
 		}
 	}

@@ -155,6 +155,12 @@ func (x *search) conditions() (out []condition) {
 	if x.q.Remote != "" {
 		out = append(out, condition{term: termHashString(remotePrefix + x.q.Remote)})
 	}
+	if x.q.Command != "" {
+		out = append(out, condition{term: term(tracing.Condition{Key: tracing.TagCommand, Value: x.q.Command})})
+	}
+	if len(x.q.Namespaces) == 1 && !x.q.Unnamed {
+		out = append(out, condition{term: term(tracing.Condition{Key: tracing.TagNamespace, Value: x.q.Namespaces[0]})})
+	}
 	for _, c := range x.q.Annotations {
 		out = append(out, condition{term: term(c)})
 	}

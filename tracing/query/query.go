@@ -328,6 +328,10 @@ func (a *API) search(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return writeTraces(w, found)
+}
+
+func writeTraces(w http.ResponseWriter, found tracing.Found) error {
 	if found.Cut != "" {
 		w.Header().Set(CutHeader, found.Cut)
 	}
@@ -339,14 +343,17 @@ func (a *API) trace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	spans, err := a.cfg.Store.Trace(r.Context(), id)
+	found, err := a.cfg.Store.Traces(r.Context(), []tracing.TraceID{id})
 	if err != nil {
 		return err
 	}
-	if len(spans) == 0 {
+	if len(found.Traces) == 0 {
 		return &tracing.Error{Code: tracing.NotFound, Message: id.String() + " not found"}
 	}
-	return writeJSON(w, tracing.AppendJSONList(nil, spans))
+	if found.Cut != "" {
+		w.Header().Set(CutHeader, found.Cut)
+	}
+	return writeJSON(w, tracing.AppendJSONList(nil, found.Traces[0]))
 }
 
 func (a *API) traceMany(w http.ResponseWriter, r *http.Request) error {
@@ -371,11 +378,11 @@ func (a *API) traceMany(w http.ResponseWriter, r *http.Request) error {
 	if len(ids) == 1 {
 		return invalid("Use /api/v2/trace/{traceId} endpoint to retrieve a single trace")
 	}
-	traces, err := a.cfg.Store.Traces(r.Context(), ids)
+	found, err := a.cfg.Store.Traces(r.Context(), ids)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, tracing.AppendJSONLists(nil, traces))
+	return writeTraces(w, found)
 }
 
 func (a *API) dependencies(w http.ResponseWriter, r *http.Request) error {

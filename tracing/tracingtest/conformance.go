@@ -130,6 +130,8 @@ func Exercise(t *testing.T, o Open) {
 		"a trace that goes on after the window":      traceAfterWindow,
 		"conditions on tags and annotations":         annotationQueries,
 		"conditions are met by spans of one service": conditionsOfService,
+		"conditions are met by spans of a namespace": conditionsOfNamespace,
+		"conditions are met by spans of a command":   conditionsOfCommand,
 		"durations":                                     durations,
 		"remote services and names of spans":            remoteAndSpan,
 		"names that look like code":                     oddNames,
@@ -158,7 +160,7 @@ func emptyStore(t *testing.T, o Open) {
 	if got, err := f.Trace(f.ctx(), tracing.TraceID{Low: 1}); err != nil || len(got) != 0 {
 		t.Errorf("trace: %v, %v", got, err)
 	}
-	if got, err := f.Traces(f.ctx(), []tracing.TraceID{{Low: 1}, {Low: 2}}); err != nil || len(got) != 0 {
+	if got, err := f.Traces(f.ctx(), []tracing.TraceID{{Low: 1}, {Low: 2}}); err != nil || len(got.Traces) != 0 {
 		t.Errorf("traces: %v, %v", got, err)
 	}
 	for what, list := range map[string]func() ([]string, error){
@@ -253,7 +255,7 @@ func lenientIDs(t *testing.T, o Open) {
 	}
 	f.want("search", f.found(func(q *tracing.Query) { q.Service = "app" }), "7:2")
 	got, err := f.Traces(f.ctx(), []tracing.TraceID{{Low: 7}, {High: 5, Low: 7}})
-	if err != nil || len(got) != 1 {
+	if err != nil || len(got.Traces) != 1 {
 		t.Errorf("traces: %v, %v", got, err)
 	}
 }
@@ -263,8 +265,9 @@ func severalTraces(t *testing.T, o Open) {
 	for i := range uint64(5) {
 		f.write(f.span(i+1, 1, 0, "web", 0), f.span(i+1, 2, 1, "app", 1))
 	}
-	got, err := f.Traces(f.ctx(), []tracing.TraceID{{Low: 4}, {Low: 99}, {Low: 2}})
-	if err != nil || len(got) != 2 || got[0][0].TraceID.Low != 4 || got[1][0].TraceID.Low != 2 || len(got[1]) != 2 {
+	found, err := f.Traces(f.ctx(), []tracing.TraceID{{Low: 4}, {Low: 99}, {Low: 2}})
+	got := found.Traces
+	if err != nil || found.Cut != "" || len(got) != 2 || got[0][0].TraceID.Low != 4 || got[1][0].TraceID.Low != 2 || len(got[1]) != 2 {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -366,6 +369,54 @@ func conditionsOfService(t *testing.T, o Open) {
 	f.want("of its service", tag("backend", "local=x"), "1:3")
 	f.want("by two spans", tag("frontend", "a=1 and b=2"), "1:3")
 	f.want("of any service", tag("", "a=1 and local and b=2"), "1:3")
+}
+
+func conditionsOfNamespace(t *testing.T, o Open) {
+	f := open(t, o, Options{})
+	in := func(trace uint64, service, namespace string, tags ...tracing.Tag) tracing.Span {
+		s := f.span(trace, tracing.ID(trace), 0, service, int64(trace))
+		if s.Tags = tags; namespace != "" {
+			s.Tags = append(s.Tags, tracing.Tag{Key: tracing.TagNamespace, Value: namespace})
+		}
+		return s
+	}
+	failed := tracing.Tag{Key: tracing.TagError, Value: "503"}
+	f.write(in(1, "cart", "shop"), in(2, "cart", "bank", failed), in(3, "cart", ""), in(4, "orders", "shop"))
+	mixed := in(5, "cart", "shop")
+	mixed.ID, mixed.ParentID = 50, 5
+	f.write(in(5, "cart", "bank", failed), mixed)
+	of := func(service string, unnamed bool, query string, namespaces ...string) string {
+		return f.found(func(q *tracing.Query) {
+			q.Service, q.Namespaces, q.Unnamed, q.Annotations = service, namespaces, unnamed, tracing.ParseAnnotationQuery(query)
+		})
+	}
+	f.want("of one", of("cart", false, "", "shop"), "5:2 1:1")
+	f.want("of one, or of none", of("cart", true, "", "shop"), "5:2 3:1 1:1")
+	f.want("of two", of("cart", false, "", "shop", "bank"), "5:2 2:1 1:1")
+	f.want("of whichever service", of("", false, "", "shop"), "5:2 4:1 1:1")
+	f.want("errors of one", of("", false, "error", "shop"), "")
+	f.want("errors of the other", of("", false, "error", "bank"), "5:2 2:1")
+	f.want("of one that is not there", of("cart", false, "", "other"), "")
+}
+
+func conditionsOfCommand(t *testing.T, o Open) {
+	f := open(t, o, Options{})
+	of := func(trace uint64, id tracing.ID, command string, duration int64) tracing.Span {
+		s := f.span(trace, id, 0, "inventory", int64(trace))
+		s.Duration, s.Tags = duration, []tracing.Tag{{Key: tracing.TagCommand, Value: command}}
+		return s
+	}
+	f.write(of(1, 1, "StockService.reserve", 10_000), of(1, 2, "StockService.list", 90_000), of(2, 3, "StockService.reserve", 50_000))
+	f.write(of(3, 4, "stockservice.reserve", 50_000), of(4, 5, "GET /stock and more", 50_000))
+	find := func(service, command string, least int64) string {
+		return f.found(func(q *tracing.Query) { q.Service, q.Command, q.MinDuration = service, command, least })
+	}
+	f.want("a command", find("inventory", "StockService.reserve", 0), "2:1 1:2")
+	f.want("of whichever service", find("", "StockService.reserve", 0), "2:1 1:2")
+	f.want("of another service", find("orders", "StockService.reserve", 0), "")
+	f.want("a slow one", find("inventory", "StockService.reserve", 20_000), "2:1")
+	f.want("one with words in it", find("inventory", "GET /stock and more", 0), "4:1")
+	f.want("none", find("inventory", "StockService", 0), "")
 }
 
 func durations(t *testing.T, o Open) {

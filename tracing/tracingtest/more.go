@@ -226,6 +226,9 @@ func againstAll(t *testing.T, o Open) {
 				tag := s.Tags[r.IntN(len(s.Tags))]
 				q.Annotations = append(q.Annotations, tracing.Condition(tag))
 			}
+			if r.IntN(4) == 0 {
+				q.Namespaces, q.Unnamed = [][]string{{"shop"}, {"bank"}, {"bank", "shop"}}[r.IntN(3)], r.IntN(2) == 0
+			}
 			if r.IntN(3) == 0 {
 				q.End, q.Lookback = s.Timestamp/1000+r.Int64N(100_000), 1+r.Int64N(300_000)
 			}
