@@ -14,9 +14,9 @@ type Summary struct {
 	Headless             bool
 	Spans, Errors, Depth int
 	// Refused counts spans of calls that a breaker, a switch or a policy refused,
-	// and Policy is the first policy that had its say.
+	// and Policy is the first span that names a policy; nil for none.
 	Refused  int
-	Policy   string
+	Policy   *Span
 	Services []Share // those with the longest span first; without Self
 }
 
@@ -44,8 +44,8 @@ func Summarize(spans []Span) Summary {
 		if span.Refused() {
 			s.Refused++
 		}
-		if policy, ok := span.Tag(TagPolicy); ok && s.Policy == "" {
-			s.Policy = policy
+		if _, ok := span.Tag(TagPolicy); ok && s.Policy == nil {
+			s.Policy = span
 		}
 		addShare(shares, span, 0)
 	}

@@ -40,14 +40,22 @@ func (l *layout) warnings() []string {
 	switch {
 	case l.untold == len(l.spans):
 		tell("no span has a time")
-	case l.untold > 0:
-		tell("%s no time: where it stands was guessed from what called it and what it called", has(l.untold))
+	case l.untold == 1:
+		tell("a span has no time: where it stands is a guess")
+	case l.untold > 1:
+		tell("%s have no time: where they stand is a guess", count(l.untold, "span"))
 	}
-	if n, most, names := l.moves(); n > 0 {
-		tell("clocks differ: %s of %s moved by up to %s", were(n), names, length(most))
+	switch n, most, names := l.moves(); {
+	case n == 1:
+		tell("clocks differ: a span of %s was moved by %s", names, length(most))
+	case n > 1:
+		tell("clocks differ: %s of %s were moved by up to %s", count(n, "span"), names, length(most))
 	}
-	if n, most := l.early(); n > 0 {
-		tell("%s before the one that called it, by up to %s: clocks may differ", begins(n), length(most))
+	switch n, most := l.early(); {
+	case n == 1:
+		tell("a span begins %s before the one that called it: clocks may differ", length(most))
+	case n > 1:
+		tell("%s begin before those that called them, by up to %s: clocks may differ", count(n, "span"), length(most))
 	}
 	return out
 }
@@ -90,27 +98,6 @@ func count(n int, what string) string {
 		what += "s"
 	}
 	return strconv.Itoa(n) + " " + what
-}
-
-func has(n int) string {
-	if n == 1 {
-		return "a span has"
-	}
-	return count(n, "span") + " have"
-}
-
-func were(n int) string {
-	if n == 1 {
-		return "a span"
-	}
-	return count(n, "span")
-}
-
-func begins(n int) string {
-	if n == 1 {
-		return "a span begins"
-	}
-	return count(n, "span") + " begin"
 }
 
 // length writes microseconds for people.

@@ -35,7 +35,7 @@ type compressed struct {
 	zip     *gzip.Writer // nil for an answer as it is
 }
 
-// A higher level makes traces a tenth smaller and takes twice the time.
+// Higher levels make traces a fifth smaller at most, and take twice the time.
 const compressLevel = gzip.BestSpeed
 
 var zippers = sync.Pool{New: func() any {

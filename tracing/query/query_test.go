@@ -14,12 +14,13 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/weirmesh/weir/internal/testdb"
 	"github.com/weirmesh/weir/tracing"
 	"github.com/weirmesh/weir/tracing/memory"
 	"github.com/weirmesh/weir/tracing/query"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testdb.Main(m)) }
 
 var now = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 

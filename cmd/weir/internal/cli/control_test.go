@@ -3,6 +3,8 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -88,6 +90,26 @@ func loginToken(t *testing.T, w *weir) string {
 	return made.Secret
 }
 
+// read asks a control plane, and returns the status and the answer.
+func read(t *testing.T, url, token string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := web.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%d %s", resp.StatusCode, strings.TrimSpace(string(raw)))
+}
+
 // write makes a file for one test.
 func write(t *testing.T, name, text string) string {
 	t.Helper()
@@ -109,6 +131,10 @@ func TestControlAlone(t *testing.T) {
 		t.Fatalf("%d %s %s", code, out, errs)
 	}
 	operator := strings.TrimSpace(out)
+	// It shows traces without a collector beside it: there are none yet.
+	if got := read(t, server+"/api/v1/traces", env["WEIR_TOKEN"]); got != `200 {"items":[]}` {
+		t.Errorf("traces: %s", got)
+	}
 	if code, out, errs := do(t, env, "token", "list"); code != 0 || !strings.Contains(out, "ci     operator   shop         token:cli") {
 		t.Errorf("%d\n%s%s", code, out, errs)
 	}

@@ -14,6 +14,8 @@ import (
 	governancepg "github.com/weirmesh/weir/governance/postgres"
 	"github.com/weirmesh/weir/internal/httpapi"
 	"github.com/weirmesh/weir/registry"
+	tracingpg "github.com/weirmesh/weir/tracing/postgres"
+	"github.com/weirmesh/weir/tracing/query"
 )
 
 // knowPatience bounds the question whether an application exists, which a write
@@ -51,4 +53,15 @@ func (c *Control) serveGovernance(h *httpapi.API) {
 	c.ready = append(c.ready, api.Ready)
 	c.works = append(c.works, store.Run, api.Run)
 	d.Health.Ask("policies", api.Ready)
+}
+
+// serveTraces adds what the console shows of traces. The control plane reads what
+// the collectors store, on its own connections, and writes none of it.
+func (c *Control) serveTraces(h *httpapi.API) error {
+	store, err := tracingpg.Open(c.pool, tracingpg.Config{Log: c.deps.Log})
+	if err != nil {
+		return err
+	}
+	query.Register(h, query.ViewConfig{Store: store})
+	return nil
 }
