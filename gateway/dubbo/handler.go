@@ -127,13 +127,31 @@ func (h *handler) serve(x *exchange, r *http.Request) ([]byte, *callError) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), h.total)
 	defer cancel()
-	return h.guarded(ctx, x, r)
+	return h.traced(ctx, x, r)
 }
 
-// guarded makes the call under the method's circuit.
-func (h *handler) guarded(ctx context.Context, x *exchange, r *http.Request) ([]byte, *callError) {
+// traced makes the call within a client span.
+func (h *handler) traced(ctx context.Context, x *exchange, r *http.Request) ([]byte, *callError) {
+	if h.d.cfg.Tracer == nil {
+		return h.guarded(ctx, x, r, nil)
+	}
+	span, ctx := h.d.cfg.Tracer.StartClient(ctx, h.command, governance.App{Namespace: h.app.Namespace, Name: h.app.Name})
+	defer span.Finish()
+	out, p := h.guarded(ctx, x, r, span)
+	if p != nil {
+		tagProblem(span, p)
+	}
+	return out, p
+}
+
+func tagProblem(span zipkin.Span, p *callError) {
+	zipkin.TagError.Set(span, string(p.Kind)+": "+p.Detail)
+}
+
+// guarded makes the call under the method's circuit. span may be nil.
+func (h *handler) guarded(ctx context.Context, x *exchange, r *http.Request, span zipkin.Span) ([]byte, *callError) {
 	if h.d.cfg.Breakers == nil {
-		return h.traced(ctx, x, r)
+		return h.call(ctx, x, r, span)
 	}
 	c := h.circuit.Load()
 	if c == nil {
@@ -148,17 +166,21 @@ func (h *handler) guarded(ctx context.Context, x *exchange, r *http.Request) ([]
 	if keyed {
 		key = h.cacheKey(x, r)
 	}
+	trace.Governed(span, c.Series())
 	call, err := c.Begin(ctx)
 	if err != nil {
 		p := refusal(err)
 		var refused *breaker.Refused
-		if errors.As(err, &refused) && refused.Reason == breaker.ReasonGone {
+		if errors.As(err, &refused) && span != nil {
+			span.Annotate(time.Now(), "refused: "+err.Error())
+			trace.Refused(span, refused)
+		}
+		if refused != nil && refused.Reason == breaker.ReasonGone {
 			return nil, p
 		}
-		trace.Annotate(ctx, "refused: "+err.Error())
-		return h.fallback(c, p, key, keyed)
+		return h.fallback(c, p, key, keyed, span, refused)
 	}
-	out, p := h.traced(call.Context(), x, r)
+	out, p := h.call(call.Context(), x, r, span)
 	if p == nil {
 		call.End(breaker.Success)
 		if keyed {
@@ -166,10 +188,13 @@ func (h *handler) guarded(ctx context.Context, x *exchange, r *http.Request) ([]
 		}
 		return out, nil
 	}
+	if span != nil {
+		tagProblem(span, p) // also where a fallback answers
+	}
 	if call.Done(p) == breaker.Ignored || p.Kind == kindCanceled {
 		return nil, p
 	}
-	return h.fallback(c, p, key, keyed)
+	return h.fallback(c, p, key, keyed, span, nil)
 }
 
 // classify says what a problem tells of the provider, as sdk/dubbo does: a wrong
@@ -215,12 +240,14 @@ func refusal(err error) *callError {
 	return p
 }
 
-// fallback answers by what policy says, or with the problem.
-func (h *handler) fallback(c *breaker.Circuit, p *callError, key string, keyed bool) ([]byte, *callError) {
+// fallback answers by what policy says, or with the problem. refused is why the
+// call was not let through; nil for one that was.
+func (h *handler) fallback(c *breaker.Circuit, p *callError, key string, keyed bool, span zipkin.Span, refused *breaker.Refused) ([]byte, *callError) {
 	a, ok := c.Answer(c.Fallback(), key, keyed)
 	if !ok {
 		return nil, p
 	}
+	trace.Answered(span, c, a, refused)
 	switch {
 	case a.Value != nil:
 		c.Answered(true)
@@ -260,20 +287,6 @@ func (h *handler) cacheKey(x *exchange, r *http.Request) string {
 	return h.target.group + "/" + h.target.version + "/" + strconv.FormatUint(m.Sum64(), 36)
 }
 
-// traced makes the call within a client span.
-func (h *handler) traced(ctx context.Context, x *exchange, r *http.Request) ([]byte, *callError) {
-	if h.d.cfg.Tracer == nil {
-		return h.call(ctx, x, r, nil)
-	}
-	span, ctx := h.d.cfg.Tracer.StartClient(ctx, h.command, governance.App{Namespace: h.app.Namespace, Name: h.app.Name})
-	out, p := h.call(ctx, x, r, span)
-	if p != nil {
-		zipkin.TagError.Set(span, string(p.Kind)+": "+p.Detail)
-	}
-	span.Finish()
-	return out, p
-}
-
 // call tries endpoints until one answers.
 func (h *handler) call(ctx context.Context, x *exchange, r *http.Request, span zipkin.Span) ([]byte, *callError) {
 	h.budget.earn()
@@ -291,6 +304,7 @@ func (h *handler) call(ctx context.Context, x *exchange, r *http.Request, span z
 			if span != nil {
 				span.Annotate(time.Now(), "retry: "+last.Detail)
 			}
+			trace.Retried(span, attempt)
 		}
 		x.tried = append(x.tried, e)
 		out, p := h.try(ctx, e, x, r, span)

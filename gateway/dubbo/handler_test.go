@@ -227,7 +227,9 @@ func TestTrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := openShop(t, Config{Tracer: tracer}, p).compile()
+	set := breaker.NewSet(breaker.Config{App: governance.App{Namespace: "weir-system", Name: "gateway"}})
+	defer set.Close()
+	h := openShop(t, Config{Tracer: tracer, Breakers: set}, p).compile()
 	span, ctx := tracer.StartServer(t.Context(), "POST", trace.Strings{})
 	want(t, askIn(ctx, h, http.MethodPost, "Traceparent", "00-11111111111111111111111111111111-2222222222222222-01"), http.StatusOK)
 	span.Finish()
@@ -244,6 +246,25 @@ func TestTrace(t *testing.T) {
 	}
 	if !strings.Contains(p.request(), id) || strings.Contains(p.request(), "1111111111111111") {
 		t.Errorf("another trace than %s goes on: %q", id, p.request())
+	}
+	if tags := spans[0].Tags; tags["weir.command"] != "StockService.count" || tags["weir.peer"] != "shop/stock" || tags["weir.refused"] != "" {
+		t.Errorf("%v", tags)
+	}
+
+	// A call that is refused has its span too, and tells who answered.
+	err = set.Apply([]governance.Version{{Version: 3, Policy: governance.Policy{
+		Kind:   governance.KindSwitch,
+		Target: governance.Target{App: governance.App{Namespace: "shop", Name: "stock"}, At: governance.Caller},
+		Rules:  governance.Rules{Breaker: &governance.Breaker{Mode: governance.ModeForcedOpen}, Fallback: &governance.Fallback{Empty: true}},
+	}}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, ask(h, http.MethodPost), http.StatusOK, "null")
+	refused := rec.Flush()
+	if len(refused) != 1 || refused[0].Tags["weir.command"] != "StockService.count" || refused[0].Tags["weir.refused"] != "switched" ||
+		refused[0].Tags["weir.fallback"] != "empty" || refused[0].Tags["weir.policy.version"] != "3" || refused[0].Tags["error"] != "" {
+		t.Errorf("%+v", refused)
 	}
 }
 

@@ -76,6 +76,7 @@ func (x *exchange) http() {
 	x.status = response.StatusCode
 	if response.StatusCode >= 500 && a.fallback != nil && a.fallback.on5xx {
 		f.closeIfSending()
+		trace.Fallback(x.span, trace.FallbackRoute, "", 0)
 		x.answer(a.fallback, codeReset)
 		return
 	}
@@ -149,6 +150,7 @@ func (f *forward) send() (*http.Response, *problem) {
 		if f.span != nil {
 			f.span.Annotate(f.p.now(), "retry")
 		}
+		trace.Retried(f.span, f.attempts)
 		f.discard(response, e)
 		f.tried = append(f.tried, e)
 		last = failed

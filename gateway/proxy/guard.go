@@ -10,6 +10,7 @@ import (
 	"github.com/weirmesh/weir/gateway"
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/sdk/breaker"
+	"github.com/weirmesh/weir/sdk/trace"
 )
 
 // begin asks the route's circuit to let the request through. Both results are nil
@@ -19,6 +20,7 @@ func (x *exchange) begin() (*breaker.Call, *problem) {
 	if c == nil {
 		return nil, nil
 	}
+	trace.GovernedAtCaller(x.span, c.Series())
 	call, err := c.Begin(x.r.Context())
 	if err == nil {
 		return call, nil
@@ -42,6 +44,9 @@ func (x *exchange) begin() (*breaker.Call, *problem) {
 	}
 	if x.span != nil {
 		x.span.Annotate(x.p.now(), "refused: "+err.Error())
+	}
+	if x.refused = refused; refused != nil {
+		trace.Refused(x.span, refused)
 	}
 	return nil, p
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/weirmesh/weir/gateway"
 	"github.com/weirmesh/weir/sdk/breaker"
+	"github.com/weirmesh/weir/sdk/trace"
 )
 
 // exchange is one request on its way through the gateway.
@@ -26,7 +27,8 @@ type exchange struct {
 	route   *route
 	path    path // as it was matched
 	began   time.Time
-	span    zipkin.Span // nil without tracing
+	span    zipkin.Span      // nil without tracing
+	refused *breaker.Refused // why the circuit did not let it through; nil for others
 	upgrade bool
 
 	status   int // of the answer; 0 while there is none
@@ -167,14 +169,17 @@ func (x *exchange) fallback(p *problem) bool {
 		if said, ok := c.Answer(c.Fallback(), "", false); ok {
 			switch {
 			case said.Error != "":
+				trace.Answered(x.span, c, said, x.refused)
 				p.detail = said.Error
 				return false
 			case said.Value != nil:
 				c.Answered(true)
+				trace.Answered(x.span, c, said, x.refused)
 				x.answer(&answer{status: http.StatusOK, header: []field{{"Content-Type", "application/json"}}, body: said.Value}, p.code)
 				return true
 			case said.Empty:
 				c.Answered(true)
+				trace.Answered(x.span, c, said, x.refused)
 				x.answer(&answer{status: http.StatusNoContent}, p.code)
 				return true
 			}
@@ -186,6 +191,7 @@ func (x *exchange) fallback(p *problem) bool {
 	if c := a.circuit.Load(); c != nil {
 		c.Answered(true)
 	}
+	trace.Fallback(x.span, trace.FallbackRoute, "", 0)
 	x.answer(a.fallback, p.code)
 	return true
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/openzipkin/zipkin-go"
 
 	"github.com/weirmesh/weir/sdk/trace"
+	"github.com/weirmesh/weir/tracing"
 )
 
 // trace begins the server's span of the exchange, as part of the client's trace.
@@ -23,7 +24,7 @@ func (x *exchange) trace() {
 	x.span, _ = x.p.config.Tracer.StartServer(x.r.Context(), x.spanName(), trace.Header(x.r.Header))
 	x.span.Tag(string(zipkin.TagHTTPMethod), x.r.Method)
 	x.span.Tag(string(zipkin.TagHTTPPath), x.path.plain)
-	x.span.Tag("weir.route", x.route.name)
+	x.span.Tag(tracing.TagRoute, x.route.name)
 	x.r = x.r.WithContext(zipkin.NewContext(x.r.Context(), x.span))
 }
 

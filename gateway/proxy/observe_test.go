@@ -11,6 +11,7 @@ import (
 	"github.com/openzipkin/zipkin-go/reporter/recorder"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/sdk/breaker"
 	"github.com/weirmesh/weir/sdk/trace"
 )
 
@@ -20,7 +21,9 @@ func TestSpans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := start(t, func(c *Config) { c.Tracer = tracer })
+	set := breaker.NewSet(breaker.Config{App: governance.App{Namespace: "weir-system", Name: "gateway"}})
+	defer set.Close()
+	f := start(t, func(c *Config) { c.Tracer, c.Breakers = tracer, set })
 	var seen http.Header
 	var mu sync.Mutex
 	f.instances("cart", nil, func(_ http.ResponseWriter, r *http.Request) {
@@ -68,7 +71,8 @@ func TestSpans(t *testing.T) {
 		t.Fatalf("server %v, client %v", server, client)
 	}
 	if server.TraceID.String() != traceID || server.ParentID == nil || server.ParentID.String() != parent || server.Name != "get /cart/{id}" ||
-		server.Tags["http.status_code"] != "200" || server.Tags["weir.route"] != "shop/cart" || server.Tags["weir.instance"] != "g-1" {
+		server.Tags["http.status_code"] != "200" || server.Tags["weir.route"] != "shop/cart" || server.Tags["weir.instance"] != "g-1" ||
+		server.Tags["weir.command"] != "shop/cart" || server.Tags["weir.at"] != "caller" || server.Tags["weir.peer"] != "shop/cart" || server.Tags["weir.retries"] != "1" {
 		t.Errorf("server span %+v", server)
 	}
 	if client.ParentID == nil || *client.ParentID != server.ID || client.RemoteEndpoint == nil || client.RemoteEndpoint.ServiceName != "cart" || client.Tags["http.status_code"] != "200" {
@@ -86,6 +90,53 @@ func TestSpans(t *testing.T) {
 	} {
 		if got := seen.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// A refusal, and who answered in the upstream's place, stand on the span.
+func TestSpansTellOfRefusals(t *testing.T) {
+	rec := recorder.NewReporter()
+	tracer, err := trace.New(trace.Config{App: governance.App{Namespace: "weir-system", Name: "gateway"}, Reporter: rec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := breaker.NewSet(breaker.Config{App: governance.App{Namespace: "weir-system", Name: "gateway"}})
+	defer set.Close()
+	f := start(t, func(c *Config) { c.Tracer, c.Breakers = tracer, set })
+	f.instances("cart", nil, echo)
+	f.routes(toApp("cart", `{"path":"/cart"}`, "shop/cart", `{"fallback":{"status":204}}`), toApp("none", `{"path":"/none"}`, "shop/nobody", `{"fallback":{"status":204}}`))
+	apply := func(fallback *governance.Fallback) {
+		t.Helper()
+		err := set.Apply([]governance.Version{{Version: 5, Policy: governance.Policy{
+			Kind: governance.KindSwitch, Target: governance.Target{App: governance.App{Namespace: "shop", Name: "cart"}, Command: "shop/cart", At: governance.Caller},
+			Rules: governance.Rules{Breaker: &governance.Breaker{Mode: governance.ModeForcedOpen}, Fallback: fallback},
+		}}}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		path                        string
+		fallback                    *governance.Fallback
+		status                      int
+		refused, version, fallbacks string
+	}{
+		{"/cart", nil, 204, "switched", "5", "route"},
+		{"/cart", &governance.Fallback{Value: []byte(`{}`)}, 200, "switched", "5", "value"},
+		{"/cart", &governance.Fallback{Error: "closed"}, 503, "switched", "5", "error"},
+		{"/none", nil, 204, "", "", "route"},
+	} {
+		apply(c.fallback)
+		rec.Flush()
+		if r := f.get(c.path); r.status != c.status {
+			t.Errorf("%s: got %+v", c.path, r)
+		}
+		var spans []model.SpanModel
+		f.until("a span", func() bool { spans = append(spans, rec.Flush()...); return len(spans) > 0 })
+		tags := spans[0].Tags
+		if tags["weir.refused"] != c.refused || tags["weir.policy.version"] != c.version || tags["weir.fallback"] != c.fallbacks || tags["weir.command"] != "shop"+c.path {
+			t.Errorf("%s: %v", c.path, tags)
 		}
 	}
 }

@@ -164,6 +164,19 @@ type Answer struct {
 	MaxAge time.Duration
 }
 
+// Kind names what is answered: "value", "empty", "cached" or "error".
+func (a Answer) Kind() string {
+	switch {
+	case a.Error != "":
+		return "error"
+	case a.Cached:
+		return "cached"
+	case a.Empty:
+		return "empty"
+	}
+	return "value"
+}
+
 // Answer tells what a policy's fallback comes to for a call whose arguments key
 // stands for; keyed says that there is a key. It is false when the policy has
 // none, or only a cached one without an answer young enough: then the fallback in

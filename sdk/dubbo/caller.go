@@ -24,6 +24,9 @@ func now() time.Time { return time.Now() }
 // registries nest one cluster in another.
 const guarded = "weir.guarded"
 
+// attempts holds, on an invocation, how often it was sent.
+const attempts = "weir.attempts"
+
 // answered holds, on an invocation, an error that was an answer. dubbo-go retries
 // by the Dubbo protocol whatever was thrown.
 const answered = "weir.answered"
@@ -55,6 +58,7 @@ func (caller) Invoke(ctx context.Context, next base.Invoker, inv base.Invocation
 		g: g, circuit: g.circuit(governance.Caller, url.Interface(), inv.ActualMethodName(), peer),
 		inv: inv, span: span, stream: stream(inv), dubbo: url.Protocol == constant.DubboProtocol,
 	}
+	trace.Governed(span, m.circuit.Series())
 	return m.make(within, next)
 }
 
@@ -76,7 +80,11 @@ func (m *made) make(ctx context.Context, next base.Invoker) result.Result {
 		if refused.Reason == breaker.ReasonGone {
 			return &result.RPCResult{Err: refused}
 		}
-		return m.instead(refused.Fallback, &result.RPCResult{Err: refused})
+		res := m.instead(refused.Fallback, &result.RPCResult{Err: refused}, refused)
+		if err := res.Error(); err != nil {
+			zipkin.TagError.Set(m.span, err.Error())
+		}
+		return res
 	}
 	within := call.Context()
 	if m.stream {
@@ -102,13 +110,14 @@ func (m *made) make(ctx context.Context, next base.Invoker) result.Result {
 	}
 	switched, _ := Refused(err)
 	if o == breaker.Failure || o == breaker.Timeout || switched == breaker.ReasonSwitched {
-		return m.instead(m.circuit.Fallback(), res)
+		return m.instead(m.circuit.Fallback(), res, nil)
 	}
 	return res
 }
 
 // instead returns what policy says to answer in place of res, which is an error.
-func (m *made) instead(f *governance.Fallback, res result.Result) result.Result {
+// refused is why the call was not let through; nil for one that was.
+func (m *made) instead(f *governance.Fallback, res result.Result, refused *breaker.Refused) result.Result {
 	reply := m.inv.Reply()
 	if f == nil || m.stream {
 		return res
@@ -123,6 +132,7 @@ func (m *made) instead(f *governance.Fallback, res result.Result) result.Result 
 	}
 	if a.Error != "" {
 		m.span.Annotate(now(), "answered with the policy's error")
+		trace.Answered(m.span, m.circuit, a, refused)
 		return &result.RPCResult{Err: &breaker.PolicyError{Message: a.Error, Err: res.Error()}}
 	}
 	err := fill(reply, a.Kept)
@@ -135,6 +145,7 @@ func (m *made) instead(f *governance.Fallback, res result.Result) result.Result 
 	}
 	m.circuit.Answered(true)
 	m.span.Annotate(now(), "answered by the policy's fallback")
+	trace.Answered(m.span, m.circuit, a, refused)
 	return &result.RPCResult{Rest: reply}
 }
 
@@ -172,9 +183,14 @@ func (attempt) Invoke(ctx context.Context, invoker base.Invoker, inv base.Invoca
 			return &result.RPCResult{Err: err}
 		}
 	}
+	// Other clusters than failover call the next for another reason than a failure.
+	failover := invoker.GetURL().GetParam(constant.ClusterKey, constant.ClusterKeyFailover) == constant.ClusterKeyFailover
 	untilTheEnd := invoker.GetURL().Protocol == constant.DubboProtocol && setTimeout(ctx, invoker.GetURL(), inv)
 	if span := zipkin.SpanFromContext(ctx); span != nil {
 		span.Tag("dubbo.address", invoker.GetURL().Location)
+		if failover {
+			tellAttempt(span, inv, invoker.GetURL().Location)
+		}
 	}
 	res := invoker.Invoke(ctx, inv)
 	if err := res.Error(); err != nil {
@@ -183,13 +199,24 @@ func (attempt) Invoke(ctx context.Context, invoker base.Invoker, inv base.Invoca
 			// by a clock that may run ahead. What is missing is not worth a retry.
 			<-ctx.Done()
 		}
-		// Other clusters than failover call the next for another reason than a failure.
-		retried := invoker.GetURL().GetParam(constant.ClusterKey, constant.ClusterKeyFailover) == constant.ClusterKeyFailover
-		if g := processes.of(invoker.GetURL()); g != nil && retried && g.answers(err) {
+		if g := processes.of(invoker.GetURL()); g != nil && failover && g.answers(err) {
 			inv.SetAttribute(answered, err)
 		}
 	}
 	return res
+}
+
+// tellAttempt marks on a span that its call is made again.
+func tellAttempt(span zipkin.Span, inv base.Invocation, address string) {
+	before := 0
+	if n, ok := inv.GetAttribute(attempts); ok {
+		before, _ = n.(int)
+	}
+	inv.SetAttribute(attempts, before+1)
+	if before > 0 {
+		span.Annotate(now(), "retry at "+address)
+		trace.Retried(span, before)
+	}
 }
 
 // OnResponse implements filter.Filter.

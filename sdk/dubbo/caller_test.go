@@ -274,8 +274,12 @@ func TestSpansTellOfRefusals(t *testing.T) {
 		t.Fatalf("%+v, %v", s, err)
 	}
 	span := m.inventory.take(t, 1)[0]
-	if span.Tags["weir.refused"] != "switched" || span.Tags["weir.policy"] != "shop/inventory.StockService.stock.switch" || span.Tags["weir.policy.version"] != "40" {
+	if span.Tags["weir.refused"] != "switched" || span.Tags["weir.policy"] != "shop/inventory.StockService.stock.switch" || span.Tags["weir.policy.version"] != "40" ||
+		span.Tags["weir.fallback"] != "value" || span.Tags["weir.command"] != "StockService.stock" || span.Tags["error"] != "" {
 		t.Errorf("%v", span.Tags)
+	}
+	if made := m.orders.take(t, 1)[0]; made.Tags["weir.command"] != "StockService.stock" || made.Tags["weir.peer"] != "shop/inventory" || made.Tags["weir.refused"] != "" {
+		t.Errorf("%v", made.Tags)
 	}
 	var told []string
 	for _, a := range span.Annotations {
@@ -294,6 +298,31 @@ func TestSpansTellOfRefusals(t *testing.T) {
 		if !strings.Contains(s.Tags["error"], errBroken.Error()) || s.Tags["weir.outcome"] != "failure" {
 			t.Errorf("%s: %v", s.Kind, s.Tags)
 		}
+	}
+}
+
+// A refusal that nothing answers for is an error of the one who refuses.
+func TestSpansOfRefusalsWithoutAnAnswer(t *testing.T) {
+	m := newMesh(t)
+	m.inventory.apply(t, pulled("inventory", "StockService.stock", governance.Provider, nil))
+	m.orders.spans.Flush()
+	if _, err := m.ask(t.Context(), "apple"); err == nil {
+		t.Fatal("no error")
+	}
+	if s := m.inventory.take(t, 1)[0]; s.Tags["error"] == "" || s.Tags["weir.refused"] != "switched" {
+		t.Errorf("%v", s.Tags)
+	}
+	if s := m.orders.take(t, 1)[0]; s.Tags["weir.outcome"] != "ignored" || s.Tags["weir.refused"] != "" {
+		t.Errorf("%v", s.Tags)
+	}
+	m.inventory.apply(t)
+	m.orders.apply(t, pulled("inventory", "StockService.stock", governance.Caller, &governance.Fallback{Error: "later"}))
+	if _, err := m.ask(t.Context(), "apple"); err == nil {
+		t.Fatal("no error")
+	}
+	s := m.orders.take(t, 1)[0]
+	if s.Tags["error"] != "later" || s.Tags["weir.refused"] != "switched" || s.Tags["weir.fallback"] != "error" || s.Tags["weir.policy"] == "" {
+		t.Errorf("%v", s.Tags)
 	}
 }
 

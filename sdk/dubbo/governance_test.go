@@ -10,9 +10,11 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/protocol/base"
 	"dubbo.apache.org/dubbo-go/v3/protocol/invocation"
 	"dubbo.apache.org/dubbo-go/v3/protocol/result"
+	"github.com/openzipkin/zipkin-go/reporter/recorder"
 
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/sdk/breaker"
+	"github.com/weirmesh/weir/sdk/trace"
 )
 
 // under stands in for what lies below dubbo-go's protocol of filters.
@@ -174,13 +176,24 @@ func TestAnswersAreNotRetried(t *testing.T) {
 		r := &recording{BaseInvoker: *base.NewBaseInvoker(found("org.example.A", "x", "retries", constant.ClusterKey, test.cluster)), under: u, err: test.err}
 		inv := invocation.NewRPCInvocation("a", nil, nil)
 		inv.SetAttribute(guarded, true)
+		rec := recorder.NewReporter()
+		tracer, err := trace.New(trace.Config{App: app("orders"), Reporter: rec})
+		if err != nil {
+			t.Fatal(err)
+		}
+		span, ctx := tracer.StartClient(t.Context(), "a", app("inventory"))
 		for range 3 {
-			if err := (attempt{}).Invoke(t.Context(), r, inv).Error(); err != test.err { //nolint:errorlint // the very error
+			if err := (attempt{}).Invoke(ctx, r, inv).Error(); err != test.err { //nolint:errorlint // the very error
 				t.Errorf("%s: %v", name, err)
 			}
 		}
 		if len(u.order) != test.calls {
 			t.Errorf("%s: %d calls, want %d", name, len(u.order), test.calls)
+		}
+		span.Finish()
+		told := rec.Flush()[0]
+		if again := map[bool]string{true: "2"}[test.calls == 3 && test.cluster != "broadcast"]; told.Tags["weir.retries"] != again || (len(told.Annotations) == 2) != (again != "") {
+			t.Errorf("%s: the span tells of %q retries and %v", name, told.Tags["weir.retries"], told.Annotations)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -50,6 +49,7 @@ func (provider) Invoke(ctx context.Context, invoker base.Invoker, inv base.Invoc
 		circuit: g.circuit(governance.Provider, url.Interface(), m.name, governance.App{}), classify: g.classify,
 		method: m, args: inv.Arguments(), span: span,
 	}
+	trace.Governed(span, s.circuit.Series())
 	return s.serve(ctx, invoker, inv)
 }
 
@@ -75,9 +75,10 @@ func (s *served) serve(ctx context.Context, invoker base.Invoker, inv base.Invoc
 		if refused.Reason == breaker.ReasonGone {
 			return &result.RPCResult{Err: refused}
 		}
-		if res := s.fallback(refused.Fallback); res != nil {
+		if res := s.fallback(refused.Fallback, refused); res != nil {
 			return res
 		}
+		zipkin.TagError.Set(s.span, refused.Error())
 		return &result.RPCResult{Err: wireError(s.method.triple, refused)}
 	}
 	defer call.End(breaker.Failure) // a panic passes by
@@ -98,7 +99,7 @@ func (s *served) serve(ctx context.Context, invoker base.Invoker, inv base.Invoc
 	case err == nil:
 		s.keep(res)
 	case o == breaker.Failure || o == breaker.Timeout:
-		if instead := s.fallback(s.circuit.Fallback()); instead != nil {
+		if instead := s.fallback(s.circuit.Fallback(), nil); instead != nil {
 			instead.SetAttachments(res.Attachments())
 			return instead
 		}
@@ -120,8 +121,9 @@ func (s *served) streamed(ctx context.Context, call *breaker.Call, err error) br
 	return o
 }
 
-// fallback returns what policy says to answer; nil for nothing.
-func (s *served) fallback(f *governance.Fallback) result.Result {
+// fallback returns what policy says to answer; nil for nothing. refused is why the
+// call was not let through; nil for one that was.
+func (s *served) fallback(f *governance.Fallback, refused *breaker.Refused) result.Result {
 	if f == nil || s.method.stream {
 		return nil
 	}
@@ -135,6 +137,7 @@ func (s *served) fallback(f *governance.Fallback) result.Result {
 	}
 	if a.Error != "" {
 		s.span.Annotate(now(), "answered with the policy's error")
+		trace.Answered(s.span, s.circuit, a, refused)
 		return &result.RPCResult{Err: policyError(s.method.triple, a.Error)}
 	}
 	v := a.Kept
@@ -147,6 +150,7 @@ func (s *served) fallback(f *governance.Fallback) result.Result {
 	}
 	s.circuit.Answered(true)
 	s.span.Annotate(now(), "answered by the policy's fallback")
+	trace.Answered(s.span, s.circuit, a, refused)
 	if s.method.response {
 		return &result.RPCResult{Rest: triple_protocol.NewResponse(v)}
 	}
@@ -238,11 +242,7 @@ func (a attachments) Delete(key string)              { delete(a.Attachments(), k
 // tellRefusal marks a refusal on a span.
 func tellRefusal(span zipkin.Span, r *breaker.Refused) {
 	span.Annotate(now(), "refused: "+strings.TrimPrefix(r.Error(), "breaker: "))
-	span.Tag("weir.refused", string(r.Reason))
-	if r.Policy != "" {
-		span.Tag("weir.policy", r.Policy)
-		span.Tag("weir.policy.version", strconv.FormatInt(r.Version, 10))
-	}
+	trace.Refused(span, r)
 }
 
 // tellOutcome marks how a call ended on a span.

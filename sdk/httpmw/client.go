@@ -78,6 +78,7 @@ func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
 	span.Tag("http.method", methodOf(r))
 	span.Tag("http.path", r.URL.Path)
 	circuit := c.kit.Breakers().Circuit(governance.Series{Command: command, At: governance.Caller, Peer: peer})
+	trace.Governed(span, circuit.Series())
 	call, err := circuit.Begin(ctx)
 	if err != nil {
 		defer span.Finish()

@@ -32,6 +32,7 @@ import (
 
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/sdk/breaker"
+	"github.com/weirmesh/weir/sdk/trace"
 )
 
 // Headers that tell a client what stood in the way of an answer.
@@ -124,6 +125,7 @@ func keepable(h http.Header) bool {
 // standIn is what a policy's fallback answers in HTTP.
 type standIn struct {
 	kind   string // of HeaderFallback; empty for an error
+	answer string // the kind of a policy's answer; empty where no policy answers
 	status int
 	header http.Header
 	body   []byte
@@ -137,17 +139,21 @@ func standInFor(c *breaker.Circuit, f *governance.Fallback, r *http.Request) *st
 	case !ok:
 		return nil
 	case a.Error != "":
-		return errorAnswer(http.StatusServiceUnavailable, a.Error)
+		s := errorAnswer(http.StatusServiceUnavailable, a.Error)
+		s.answer = a.Kind()
+		return s
 	case a.Cached:
 		k, ok := a.Kept.(*keptAnswer)
 		if !ok {
 			return nil
 		}
-		return &standIn{kind: "cached", status: k.status, header: k.header.Clone(), body: k.body}
+		return &standIn{kind: a.Kind(), answer: a.Kind(), status: k.status, header: k.header.Clone(), body: k.body}
 	case a.Empty:
-		return &standIn{kind: "empty", status: http.StatusNoContent, header: http.Header{}}
+		return &standIn{kind: a.Kind(), answer: a.Kind(), status: http.StatusNoContent, header: http.Header{}}
 	}
-	return &standIn{kind: "value", status: http.StatusOK, header: http.Header{"Content-Type": {"application/json"}}, body: a.Value}
+	return &standIn{
+		kind: a.Kind(), answer: a.Kind(), status: http.StatusOK, header: http.Header{"Content-Type": {"application/json"}}, body: a.Value,
+	}
 }
 
 // errorAnswer is a problem document (RFC 9457).
@@ -230,10 +236,14 @@ func annotateRefusal(span zipkin.Span, refused *breaker.Refused) {
 		text += fmt.Sprintf(" by %s version %d", refused.Policy, refused.Version)
 	}
 	span.Annotate(time.Now(), text)
+	trace.Refused(span, refused)
 }
 
 // annotateFallback marks on a span that an answer is a fallback.
 func annotateFallback(span zipkin.Span, s *standIn, policy string, version int64) {
+	if s.answer != "" {
+		trace.Fallback(span, s.answer, policy, version)
+	}
 	if s.kind == "" {
 		return
 	}

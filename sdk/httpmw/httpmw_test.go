@@ -221,6 +221,22 @@ func TestServer(t *testing.T) {
 	if switched < 0 || spans[switched].Name != "get /cart/{id}" || spans[switched].Tags["http.status_code"] != "503" || spans[switched].Kind != model.Server {
 		t.Errorf("no span tells of the switch: %+v", spans)
 	}
+	for want, n := range map[string]int{
+		"weir.command " + command: 9, "weir.command GET /slow": 1,
+		"weir.refused switched": 2, "weir.policy shop/cart.GET-cart-id.switch": 2, "weir.policy.version 1": 1,
+		"weir.fallback value": 2, "weir.fallback error": 1, "weir.fallback empty": 1, "weir.fallback cached": 1,
+	} {
+		key, value, _ := strings.Cut(want, " ")
+		have := 0
+		for _, s := range spans {
+			if got, ok := s.Tags[key]; ok && got == value {
+				have++
+			}
+		}
+		if have != n {
+			t.Errorf("%d spans have %s, want %d", have, want, n)
+		}
+	}
 	for _, s := range spans {
 		if strings.Contains(s.Name, "nowhere") {
 			t.Errorf("a span is named for a path: %q", s.Name)

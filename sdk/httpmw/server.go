@@ -120,6 +120,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	circuit := s.kit.Breakers().Circuit(governance.Series{Command: command, At: governance.Provider}, breaker.CountOnly())
+	trace.Governed(span, circuit.Series())
 	if call, err := circuit.Begin(ctx); err != nil {
 		s.refuse(out, r, span, circuit, asRefused(err))
 	} else {

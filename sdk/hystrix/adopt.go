@@ -84,7 +84,7 @@ func Adopt(kit *sdk.Kit) (stop func()) {
 	// take the request back.
 	register.Do(func() { metric.Registry.Register(newCollector) })
 	afex.Flush()
-	engines.use(kit.Breakers())
+	engines.use(kit.Breakers(), kit.Tracer())
 	kit.AddSource(a.collect)
 	deaf := kit.OnPolicies(a.poke)
 	go func() {
@@ -99,7 +99,7 @@ func Adopt(kit *sdk.Kit) (stop func()) {
 			defer adopting.Unlock()
 			if current.Load() == a {
 				a.stop()
-				engines.use(nil)
+				engines.use(nil, nil)
 			}
 		})
 	}

@@ -28,6 +28,7 @@
 //	window, slowCall, probes  no ³                       yes
 //	fallback                  no ³                       error and empty ⁴
 //	counts                    marked lossy ⁵             exact
+//	spans                     no                         yes, within a trace
 //
 // ¹ hystrix-go has no function for it; Adopt sets thresholds that no call can
 // meet. A circuit is held open within a millisecond or so; the first call of a
@@ -40,5 +41,6 @@
 // fallback in the code answers. "empty" answers success.
 // ⁵ hystrix-go drops events when its channel of 2,000 is full.
 //
-// Commands are counted and governed where they run, at: provider.
+// Commands are counted and governed where they run, at: provider. One that is called
+// with the context of a trace (DoC, GoC) has a span of its own in it.
 package hystrix

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/sdk/breaker"
+	"github.com/weirmesh/weir/sdk/trace"
 )
 
 // engines is what the functions of this package work on: hystrix-go's are global,
@@ -28,15 +29,17 @@ type registry struct {
 // engine is one set of circuits and the commands made on it.
 type engine struct {
 	set      *breaker.Set
-	own      bool     // the set is this package's
-	deaf     func()   // stops logging transitions
-	commands sync.Map // of name to *command
+	tracer   *trace.Tracer // nil with an own set
+	own      bool          // the set is this package's
+	deaf     func()        // stops logging transitions
+	commands sync.Map      // of name to *command
 }
 
 // command is a circuit under its name.
 type command struct {
 	name    string
 	circuit *breaker.Circuit
+	tracer  *trace.Tracer // nil for none
 	rolling rolling
 }
 
@@ -44,15 +47,16 @@ func newRegistry() *registry {
 	r := &registry{configs: make(map[string]CommandConfig)}
 	l := logger(DefaultLogger)
 	r.logger.Store(&l)
-	r.use(nil)
+	r.use(nil, nil)
 	return r
 }
 
-// use makes the commands work on a set, with what they were configured to; nil
-// stands for a new one of the package's own. Calls under way end where they began.
-func (r *registry) use(set *breaker.Set) {
+// use makes the commands work on a set, with what they were configured to, and
+// traces them; nil stands for a new set of the package's own. Calls under way end
+// where they began.
+func (r *registry) use(set *breaker.Set, tracer *trace.Tracer) {
 	r.mu.Lock()
-	e := &engine{set: set}
+	e := &engine{set: set, tracer: tracer}
 	if set == nil {
 		e.set, e.own = breaker.NewSet(breaker.Config{}), true
 	}
@@ -95,7 +99,7 @@ func (r *registry) make(e *engine, name string) (*command, bool) {
 			return c, false
 		}
 	}
-	c := &command{name: name, circuit: e.set.Circuit(seriesOf(name))}
+	c := &command{name: name, circuit: e.set.Circuit(seriesOf(name)), tracer: e.tracer}
 	if name != breaker.Others && c.circuit.Series().Command == breaker.Others {
 		return r.make(e, breaker.Others)
 	}
@@ -131,7 +135,7 @@ func (r *registry) flush() {
 	own := r.engine.Load().own
 	r.mu.Unlock()
 	if own {
-		r.use(nil)
+		r.use(nil, nil)
 		return
 	}
 	for _, c := range r.all() {

@@ -7,8 +7,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/openzipkin/zipkin-go"
+
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/sdk/breaker"
+	"github.com/weirmesh/weir/sdk/trace"
 )
 
 type (
@@ -80,29 +83,45 @@ func fallbackWithoutContext(fallback fallbackFunc) fallbackFuncC {
 
 func do(ctx context.Context, name string, run runFuncC, fallback fallbackFuncC) error {
 	c, _ := engines.command(name)
-	began := time.Now()
+	u := under{command: c, fallback: fallback, began: time.Now()}
+	if u.span, ctx = c.trace(ctx); u.span != nil {
+		defer u.span.Finish()
+	}
 	call, err := c.circuit.Begin(ctx)
 	if err != nil {
 		var refused *breaker.Refused
 		if !errors.As(err, &refused) {
 			return err
 		}
+		u.refused = refused
+		u.tellRefusal()
 		counts, cause := refusal(refused)
-		return c.fallBack(ctx, refused.Fallback, fallback, cause, counts, began, false)
+		return u.fallBack(ctx, refused.Fallback, cause, counts)
 	}
 	w := &work{result: make(chan result, 1)}
 	go w.run(call.Context(), run)
 	select {
 	case r := <-w.result:
-		return c.finished(ctx, call, r, fallback, began)
+		return u.finished(ctx, call, r)
 	case <-call.Context().Done():
 	}
 	if r, ok := w.abandon(call, outcomeOf(ctx)); ok { // it came at the last moment
-		return c.finished(ctx, call, r, fallback, began)
+		return u.finished(ctx, call, r)
 	}
 	counts, cause := expired(ctx)
-	return c.fallBack(ctx, c.circuit.Fallback(), fallback, cause, counts, began, true)
+	return u.fallBack(ctx, c.circuit.Fallback(), cause, counts)
 }
+
+// under is a call under way.
+type under struct {
+	*command
+	fallback fallbackFuncC // of the code; may be nil
+	began    time.Time
+	span     zipkin.Span      // nil where the caller is not traced
+	refused  *breaker.Refused // why it was not let through; nil for one that was
+}
+
+func (u under) note(counts governance.Counts) { u.command.note(counts, u.began, u.refused == nil) }
 
 // refusal tells a refusal in hystrix-go's words.
 func refusal(r *breaker.Refused) (governance.Counts, error) {
@@ -196,23 +215,24 @@ func (w *work) abandon(call *breaker.Call, o breaker.Outcome) (result, bool) {
 }
 
 // finished ends a call whose function has ended.
-func (c *command) finished(ctx context.Context, call *breaker.Call, r result, fallback fallbackFuncC, began time.Time) error {
+func (u under) finished(ctx context.Context, call *breaker.Call, r result) error {
 	if r.panicked {
 		call.End(breaker.Failure)
-		c.note(governance.Counts{Failure: 1}, began, true)
+		u.note(governance.Counts{Failure: 1})
+		u.tellError(r.err)
 		panic(r.value)
 	}
 	callErr := call.Context().Err() // before Done, which ends the context
 	o := call.Done(r.err)
 	switch {
 	case r.err == nil:
-		c.note(governance.Counts{Success: 1}, began, true)
+		u.note(governance.Counts{Success: 1})
 		return nil
 	case o == breaker.Ignored:
-		c.note(governance.Counts{Ignored: 1}, began, true)
+		u.note(governance.Counts{Ignored: 1})
 		return r.err
 	case callErr != nil && ctx.Err() == nil: // the command's own timeout
-		return c.fallBack(ctx, c.circuit.Fallback(), fallback, ErrTimeout, governance.Counts{Timeout: 1}, began, true)
+		return u.fallBack(ctx, u.circuit.Fallback(), ErrTimeout, governance.Counts{Timeout: 1})
 	}
 	counts := governance.Counts{Failure: 1}
 	switch o {
@@ -221,39 +241,49 @@ func (c *command) finished(ctx context.Context, call *breaker.Call, r result, fa
 	case breaker.Canceled:
 		counts = governance.Counts{Canceled: 1}
 	}
-	return c.fallBack(ctx, c.circuit.Fallback(), fallback, r.err, counts, began, true)
+	return u.fallBack(ctx, u.circuit.Fallback(), r.err, counts)
 }
 
 // fallBack answers in place of a function: as policy says, else as the code does.
-func (c *command) fallBack(ctx context.Context, policy *governance.Fallback, fallback fallbackFuncC, cause error, counts governance.Counts, began time.Time, ran bool) error {
+func (u under) fallBack(ctx context.Context, policy *governance.Fallback, cause error, counts governance.Counts) error {
+	if u.refused == nil {
+		u.tellError(cause)
+	}
 	// A value has nowhere to go; what an "else" says behind it is not meant for it.
-	if a, ok := c.circuit.Answer(policy, "", false); ok && a.Value == nil {
+	if a, ok := u.circuit.Answer(policy, "", false); ok && a.Value == nil {
+		trace.Answered(u.span, u.circuit, a, u.refused)
 		if a.Error != "" {
-			c.note(counts, began, ran)
-			return &breaker.PolicyError{Message: a.Error, Err: cause}
+			u.note(counts)
+			err := &breaker.PolicyError{Message: a.Error, Err: cause}
+			u.tellError(err)
+			return err
 		}
-		c.circuit.Answered(true)
+		u.circuit.Answered(true)
 		counts.FallbackSuccess++
-		c.note(counts, began, ran)
+		u.note(counts)
 		return nil
 	}
-	if fallback == nil {
-		c.note(counts, began, ran)
+	if u.fallback == nil {
+		u.note(counts)
+		u.tellError(cause)
 		return cause
 	}
 	good := false
 	defer func() { // also when it panics
-		c.circuit.Answered(good)
+		u.circuit.Answered(good)
 		if good {
 			counts.FallbackSuccess++
 		} else {
 			counts.FallbackFailure++
 		}
-		c.note(counts, began, ran)
+		u.note(counts)
 	}()
-	if err := fallback(ctx, cause); err != nil {
-		return fmt.Errorf("fallback failed with '%w'. run error was '%w'", err, cause) // hystrix-go's words
+	if err := u.fallback(ctx, cause); err != nil {
+		err = fmt.Errorf("fallback failed with '%w'. run error was '%w'", err, cause) // hystrix-go's words
+		u.tellError(err)
+		return err
 	}
 	good = true
+	trace.Fallback(u.span, trace.FallbackCode, "", 0)
 	return nil
 }

@@ -31,13 +31,14 @@ import (
 	"github.com/openzipkin/zipkin-go/reporter"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/tracing"
 )
 
 // Tags that every span of a Tracer bears, beside its service name: they complete
 // the identity of the application and name the instance.
 const (
-	TagNamespace = "weir.namespace"
-	TagInstance  = "weir.instance"
+	TagNamespace = tracing.TagNamespace
+	TagInstance  = tracing.TagInstance
 )
 
 // Config says whose spans a Tracer makes and where they go.
@@ -113,7 +114,20 @@ func (t *Tracer) StartClient(ctx context.Context, name string, peer governance.A
 	if peer.Name != "" {
 		opts = append(opts, zipkin.RemoteEndpoint(&model.Endpoint{ServiceName: peer.Name}))
 	}
-	return t.StartSpanFromContext(ctx, name, opts...)
+	span, ctx := t.StartSpanFromContext(ctx, name, opts...)
+	if kept(span) {
+		tagPeer(span, peer) // a span's endpoint has no namespace
+	}
+	return span, ctx
+}
+
+// StartWithin begins the span of work within the service, if there is a span in ctx
+// that it is a part of; else it returns nil and ctx.
+func (t *Tracer) StartWithin(ctx context.Context, name string) (zipkin.Span, context.Context) {
+	if zipkin.SpanFromContext(ctx) == nil {
+		return nil, ctx
+	}
+	return t.StartSpanFromContext(ctx, name)
 }
 
 func (t *Tracer) start(ctx context.Context, name string, kind model.Kind, parent model.SpanContext) (zipkin.Span, context.Context) {
