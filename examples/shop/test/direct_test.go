@@ -260,14 +260,21 @@ type shop struct {
 	addressA, addressB, addressOf string
 }
 
-func open(t *testing.T) *shop {
+// open starts a shop, with more instances of inventory than the two if wanted.
+func open(t *testing.T, more ...string) *shop {
 	t.Helper()
 	s := &shop{addressA: freeAddress(t), addressB: freeAddress(t), addressOf: freeAddress(t)}
 	s.a = start(t, "inventory", "inv-a", "-listen", s.addressA, "-probe-port", port(freeAddress(t)))
 	s.b = start(t, "inventory", "inv-b", "-listen", s.addressB, "-probe-port", port(freeAddress(t)))
+	addresses, programs := []string{"dubbo://" + s.addressA, "dubbo://" + s.addressB}, []*program{s.a, s.b}
+	for _, name := range more {
+		address := freeAddress(t)
+		addresses = append(addresses, "dubbo://"+address)
+		programs = append(programs, start(t, "inventory", name, "-listen", address, "-probe-port", port(freeAddress(t))))
+	}
 	s.orders = start(t, "orders", "ord-a", "-listen", s.addressOf, "-probe-port", port(freeAddress(t)),
-		"-inventory", "dubbo://"+s.addressA+",dubbo://"+s.addressB)
-	for _, p := range []*program{s.a, s.b, s.orders} {
+		"-inventory", strings.Join(addresses, ","))
+	for _, p := range append(programs, s.orders) {
 		p.waitReady(t)
 	}
 	return s
