@@ -65,3 +65,7 @@ func CodeOf(err error) Code {
 	}
 	return Internal
 }
+
+// Text is what a user is told of an error where it stands by itself: without the
+// package's name before it.
+func Text(err error) string { return strings.TrimPrefix(err.Error(), "registry: ") }

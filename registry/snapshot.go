@@ -8,6 +8,9 @@ type Snapshot struct {
 	App App `json:"app"`
 	// Mode is how the application asks its consumers to call it.
 	Mode Mode `json:"mode"`
+	// ModeFrom says what asks for the mode, for people; empty where nothing does
+	// and the default holds.
+	ModeFrom string `json:"modeFrom,omitempty"`
 	// Service is the address of the application as a whole, for Service mode.
 	Service Service `json:"service"`
 	// Instances are all known instances, callable or not, sorted by ID.

@@ -2,7 +2,6 @@ package dubbo
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,9 +14,6 @@ import (
 	"github.com/weirmesh/weir/gateway"
 	"github.com/weirmesh/weir/registry"
 )
-
-// maxDocument bounds a metadata document, as registry/dubbo does.
-const maxDocument = 4 << 20
 
 // lookWithin bounds how long one application is looked up.
 const lookWithin = 2 * time.Second
@@ -118,33 +114,19 @@ func shortRevision(s string) string {
 	return s
 }
 
-// described is what a metadata document says of one interface over one protocol.
-// Methods is the schema that Dubbo Java's service definitions have; documents of
-// dubbo-go name the methods alone, in Params.
-type described struct {
-	Name    string            `json:"name"`
-	Group   string            `json:"group"`
-	Version string            `json:"version"`
-	Params  map[string]string `json:"params"`
-	Methods []struct {
-		Name           string   `json:"name"`
-		ParameterTypes []string `json:"parameterTypes"`
-	} `json:"methods"`
-}
-
 // checkDocument holds a call against one metadata document.
 func checkDocument(document []byte, u *gateway.Dubbo, types []string) []doubt {
-	services, err := decodeDocument(document)
+	offers, err := registry.DecodeDocument(document)
 	if err != nil {
 		return []doubt{{"app", "has metadata that cannot be read"}}
 	}
-	if len(services) == 0 {
+	if len(offers) == 0 {
 		return nil // it says nothing
 	}
-	var found *described
+	var found *registry.Offer
 	var others []string
-	for i := range services {
-		s := &services[i]
+	for i := range offers {
+		s := &offers[i]
 		switch {
 		case s.Name != u.Interface:
 		case s.Group == u.Group && sameVersion(s.Version, u.Version):
@@ -152,7 +134,7 @@ func checkDocument(document []byte, u *gateway.Dubbo, types []string) []doubt {
 				found = s
 			}
 		default:
-			others = append(others, registry.Interface{Name: s.Name, Group: s.Group, Version: s.Version}.String())
+			others = append(others, s.Interface.String())
 		}
 	}
 	if found == nil {
@@ -164,39 +146,16 @@ func checkDocument(document []byte, u *gateway.Dubbo, types []string) []doubt {
 		return []doubt{{"interface", fmt.Sprintf("does not offer %s", wanted)}}
 	}
 	if len(found.Methods) > 0 {
-		return found.checkSchema(u, types)
+		return checkSchema(found, u, types)
 	}
-	if listed := found.Params["methods"]; listed != "" && listed != "*" {
-		names := strings.Split(listed, ",")
-		if !slices.ContainsFunc(names, func(n string) bool { return sameMethod(n, u.Method) }) {
-			slices.Sort(names)
-			return []doubt{{"method", fmt.Sprintf("has no method %s in %s; it has %s", u.Method, u.Interface, strings.Join(slices.Compact(names), ", "))}}
-		}
+	if len(found.Names) > 0 && !slices.ContainsFunc(found.Names, func(n string) bool { return sameMethod(n, u.Method) }) {
+		return []doubt{{"method", fmt.Sprintf("has no method %s in %s; it has %s", u.Method, u.Interface, strings.Join(found.Names, ", "))}}
 	}
 	return nil
 }
 
-func decodeDocument(document []byte) ([]described, error) {
-	if len(document) > maxDocument {
-		return nil, errors.New("too large")
-	}
-	var d struct {
-		Services map[string]described `json:"services"`
-	}
-	if err := json.Unmarshal(document, &d); err != nil {
-		return nil, err
-	}
-	out := make([]described, 0, len(d.Services))
-	for _, k := range slices.Sorted(maps.Keys(d.Services)) {
-		if s := d.Services[k]; s.Name != "" {
-			out = append(out, s)
-		}
-	}
-	return out, nil
-}
-
 // checkSchema holds a call's types against the method's overloads.
-func (s *described) checkSchema(u *gateway.Dubbo, types []string) []doubt {
+func checkSchema(s *registry.Offer, u *gateway.Dubbo, types []string) []doubt {
 	var overloads []string
 	for _, m := range s.Methods {
 		if !sameMethod(m.Name, u.Method) {
@@ -205,14 +164,14 @@ func (s *described) checkSchema(u *gateway.Dubbo, types []string) []doubt {
 		if u.Message != nil {
 			return nil // a message's fields are not in the schema
 		}
-		want := make([]string, len(m.ParameterTypes))
-		for i, t := range m.ParameterTypes {
+		want := make([]string, len(m.Parameters))
+		for i, t := range m.Parameters {
 			want[i] = erase(t)
 		}
 		if slices.Equal(want, types) {
 			return nil
 		}
-		overloads = append(overloads, m.Name+"("+strings.Join(m.ParameterTypes, ", ")+")")
+		overloads = append(overloads, m.String())
 	}
 	if len(overloads) == 0 {
 		return []doubt{{"method", fmt.Sprintf("has no method %s in %s", u.Method, u.Interface)}}

@@ -12,11 +12,9 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/common"
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
 	"dubbo.apache.org/dubbo-go/v3/metadata/info"
-)
 
-// maxDocument bounds what is decoded: far above any real document, far below
-// what would hurt the process that reads it.
-const maxDocument = 4 << 20
+	"github.com/weirmesh/weir/registry"
+)
 
 // noServices is the revision Dubbo gives to an instance that offers nothing.
 const noServices = "0"
@@ -67,8 +65,8 @@ func describe(app string, exported []*common.URL) (doc *document, encoded []byte
 // decodeDocument reads a stored metadata document, as written by Weir, dubbo-go
 // or Dubbo Java.
 func decodeDocument(b []byte) (*document, error) {
-	if len(b) > maxDocument {
-		return nil, fmt.Errorf("metadata document has %d bytes, more than %d", len(b), maxDocument)
+	if len(b) > registry.MaxDocument {
+		return nil, fmt.Errorf("metadata document has %d bytes, more than %d", len(b), registry.MaxDocument)
 	}
 	m := &info.MetadataInfo{}
 	if err := json.Unmarshal(b, m); err != nil {

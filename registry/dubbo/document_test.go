@@ -9,6 +9,8 @@ import (
 
 	"dubbo.apache.org/dubbo-go/v3/common"
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
+
+	"github.com/weirmesh/weir/registry"
 )
 
 // exportedURL is what dubbo-go registers for a service.
@@ -97,7 +99,7 @@ func TestDecodeDocument(t *testing.T) {
 		"bad port":     `{"services":{"a:tri":{"name":"a","protocol":"tri","port":70000}}}`,
 		"a list":       `[]`,
 		"a string":     `"x"`,
-		"too long":     `{"app":"` + strings.Repeat("x", maxDocument) + `"}`,
+		"too long":     `{"app":"` + strings.Repeat("x", registry.MaxDocument) + `"}`,
 	} {
 		if _, err := decodeDocument([]byte(bad)); err == nil {
 			t.Errorf("%s: accepted", name)

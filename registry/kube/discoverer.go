@@ -305,7 +305,9 @@ func (h *Hub) build(a *app, now time.Time) *registry.Snapshot {
 	h.tidy(a, now)
 	a.dirty = false
 	a.flushed = now
-	s := join(a, h.mode(a), now)
+	mode, from := h.mode(a)
+	s := join(a, mode, now)
+	s.ModeFrom = from
 	if a.snapshot != nil && a.snapshot.Equal(s) {
 		return a.snapshot
 	}

@@ -136,7 +136,9 @@ func runJoin(t *testing.T, file string) []byte {
 		a = &app{name: name, space: h.spaceOf(""), changed: now}
 	}
 	a.settle(now)
-	snapshot := join(a, h.mode(a), now)
+	mode, from := h.mode(a)
+	snapshot := join(a, mode, now)
+	snapshot.ModeFrom = from
 	text, err := json.MarshalIndent(snapshot, "", "  ")
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +199,7 @@ func TestJoinOfManySlices(t *testing.T) {
 	want := func(when string) {
 		t.Helper()
 		a.settle(now)
-		if s := join(a, h.mode(a), now); len(s.Instances) != 1200 || len(s.Callable()) != 1200 {
+		if s := join(a, registry.ModePod, now); len(s.Instances) != 1200 || len(s.Callable()) != 1200 {
 			t.Fatalf("%s: %d instances, %d of them callable; want 1200", when, len(s.Instances), len(s.Callable()))
 		}
 	}

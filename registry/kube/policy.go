@@ -65,9 +65,9 @@ func (t policyTable) touchAll(now time.Time) {
 }
 
 // mode is how this process is to call an application: by the weightiest
-// DiscoveryPolicy that speaks of both, else by the Service's annotation. mu is
-// held.
-func (h *Hub) mode(a *app) registry.Mode {
+// DiscoveryPolicy that speaks of both, else by the Service's annotation; and what
+// says so, for people. mu is held.
+func (h *Hub) mode(a *app) (mode registry.Mode, from string) {
 	var best *policy
 	spaces := []*space{a.space}
 	if own := h.ownSpace(); own != nil && own != a.space {
@@ -82,11 +82,13 @@ func (h *Hub) mode(a *app) registry.Mode {
 	}
 	switch {
 	case best != nil:
-		return best.mode
+		return best.mode, "DiscoveryPolicy " + best.namespace + "/" + best.name
 	case a.service != nil && a.service.mode != "":
-		return a.service.mode
+		return a.service.mode, "the Service's annotation " + AnnotationCallMode
+	case a.service != nil && a.service.badMode != "":
+		return registry.ModePod, "the default, since the Service's annotation " + AnnotationCallMode + " says " + badModeText(a.service.badMode)
 	}
-	return registry.ModePod
+	return registry.ModePod, ""
 }
 
 // concerns reports whether a policy has a say in how this process calls an

@@ -312,11 +312,13 @@ func (t serviceTable) put(_ string, kept any, now time.Time) {
 	}
 	if bad := news.service.badMode; bad != "" && (a.service == nil || a.service.badMode != bad) {
 		t.hub.log.Warn("a Service's annotation is ignored", "service", a.name.String(), "annotation", AnnotationCallMode,
-			"reason", "it says "+quote(bad)+", which is neither \"pod\" nor \"service\"")
+			"reason", "it says "+badModeText(bad))
 	}
 	a.service = news.service
 	a.touch(now)
 }
+
+func badModeText(bad string) string { return quote(bad) + `, which is neither "pod" nor "service"` }
 
 func (s *service) same(o *service) bool {
 	return s.headless == o.headless && s.ipv6 == o.ipv6 && s.mode == o.mode && s.badMode == o.badMode && slices.Equal(s.ports, o.ports)

@@ -45,6 +45,7 @@ type Client struct {
 	closed     bool
 	cut        bool
 	cutAt      time.Time
+	before     []registry.App // those there were when the link was cut; nil when it never stood
 	refused    error
 	generation uint64
 	topics     map[registry.App]*feed.Topic[registry.Snapshot]
@@ -95,7 +96,7 @@ func (c *Client) Cut() {
 	c.world.mu.Lock()
 	defer c.world.mu.Unlock()
 	if !c.cut {
-		c.cut, c.cutAt = true, c.world.now()
+		c.cut, c.cutAt, c.before = true, c.world.now(), c.apps()
 	}
 }
 
@@ -104,7 +105,7 @@ func (c *Client) Cut() {
 func (c *Client) Restore() {
 	c.world.mu.Lock()
 	defer c.world.mu.Unlock()
-	c.cut, c.cutAt = false, time.Time{}
+	c.cut, c.cutAt, c.before = false, time.Time{}, nil
 	c.catchUp()
 }
 
@@ -189,17 +190,27 @@ func (c *Client) Apps(ctx context.Context, namespace string) ([]registry.App, er
 	if err := c.readable(); err != nil {
 		return nil, err
 	}
-	if c.cut {
+	all := c.before
+	switch {
+	case !c.cut:
+		all = c.apps()
+	case all == nil:
 		return nil, errCut()
 	}
-	var apps []registry.App
-	for name := range c.world.apps {
+	apps := []registry.App{}
+	for _, name := range all {
 		if namespace == name.Namespace || namespace == "" && c.covers(name.Namespace) {
 			apps = append(apps, name)
 		}
 	}
-	slices.SortFunc(apps, registry.App.Compare)
 	return apps, nil
+}
+
+// apps lists all there are, sorted. world.mu is held.
+func (c *Client) apps() []registry.App {
+	all := slices.AppendSeq([]registry.App{}, maps.Keys(c.world.apps))
+	slices.SortFunc(all, registry.App.Compare)
+	return all
 }
 
 // Register implements registry.Registrar. The instance is the client's own; it

@@ -224,6 +224,9 @@ var discovererTests = []test{
 				break
 			}
 		}
+		if apps, err := c.Apps(ctx, w.Namespace); err != nil || !slices.Contains(apps, app) {
+			w.Fatalf("with the link cut Apps returns %v, %v", apps, err)
+		}
 		w.PutInstance(w.T, app, "inventory-1")
 		w.RemoveInstance(w.T, app, "inventory-0")
 		if n := r.count(); n != calls {

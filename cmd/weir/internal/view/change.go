@@ -85,8 +85,9 @@ func Changes(old *registry.Snapshot, s registry.Snapshot) []Change {
 }
 
 func appText(s registry.Snapshot) string {
-	text := fmt.Sprintf("%s callable, mode %s", Callable(s), s.Mode)
-	if held := HeldBack(s); held != "" {
+	sum := registry.Summarize(s)
+	text := fmt.Sprintf("%s callable, mode %s", Callable(sum), s.Mode)
+	if held := heldBack(sum.Held); held != "" {
 		text += ", held back: " + held
 	}
 	return text
@@ -115,7 +116,7 @@ func instanceDiff(old, i *registry.Instance) string {
 		parts = append(parts, now)
 	}
 	note("address", address(old), address(i))
-	note("speaks", Speaks(one(old)), Speaks(one(i)))
+	note("speaks", speaks(old.Endpoints), speaks(i.Endpoints))
 	note("revision", old.Revision, i.Revision)
 	note("tag", old.Details.Tag, i.Details.Tag)
 	if old.Details.Weight != i.Details.Weight {
@@ -146,10 +147,6 @@ func metadataDiff(old, now map[string]string) string {
 	}
 	slices.Sort(keys)
 	return "metadata changed: " + strings.Join(keys, ", ")
-}
-
-func one(i *registry.Instance) registry.Snapshot {
-	return registry.Snapshot{Instances: []registry.Instance{*i}}
 }
 
 func address(i *registry.Instance) string {

@@ -98,66 +98,50 @@ var AppHeader = Row{"APPLICATION", "CALLABLE", "MODE", "SPEAKS", "HELD BACK"}
 
 // AppRow is one application in a list.
 func AppRow(s registry.Snapshot) Row {
-	return Row{s.App.String(), Callable(s), string(s.Mode), dash(Speaks(s)), dash(HeldBack(s))}
+	sum := registry.Summarize(s)
+	return Row{s.App.String(), Callable(sum), string(s.Mode), dash(speaks(sum.Endpoints)), dash(heldBack(sum.Held))}
 }
 
 // Callable is "2 of 3": how many instances are called, of how many there are.
-func Callable(s registry.Snapshot) string {
-	return fmt.Sprintf("%d of %d", len(s.Callable()), len(s.Instances))
+func Callable(s registry.Summary) string { return fmt.Sprintf("%d of %d", s.Callable, s.Instances) }
+
+// speaks lists protocols and ports, "dubbo:20000, tri:20001".
+func speaks(endpoints []registry.Endpoint) string {
+	out := make([]string, len(endpoints))
+	for i, e := range endpoints {
+		out[i] = e.String()
+	}
+	return strings.Join(out, ", ")
 }
 
-// Speaks lists the protocols and ports of the instances, "dubbo:20000, tri:20001".
-func Speaks(s registry.Snapshot) string {
-	var out []string
-	for i := range s.Instances {
-		for _, e := range s.Instances[i].Endpoints {
-			out = append(out, endpoint(e))
-		}
+// heldBack counts why instances are not called: "1 not ready, 2 terminating".
+func heldBack(held []registry.Held) string {
+	out := make([]string, len(held))
+	for i, h := range held {
+		out[i] = fmt.Sprintf("%d %s", h.Instances, h.Why)
 	}
-	slices.Sort(out)
-	return strings.Join(slices.Compact(out), ", ")
-}
-
-func endpoint(e registry.Endpoint) string { return fmt.Sprintf("%s:%d", e.Protocol, e.Port) }
-
-// HeldBack counts why instances are not called: "1 not ready, 2 terminating".
-func HeldBack(s registry.Snapshot) string {
-	counts := make(map[string]int)
-	var reasons []string
-	for i := range s.Instances {
-		if why := s.Instances[i].Why(); why != "" {
-			if counts[why] == 0 {
-				reasons = append(reasons, why)
-			}
-			counts[why]++
-		}
-	}
-	slices.Sort(reasons)
-	for i, why := range reasons {
-		reasons[i] = fmt.Sprintf("%d %s", counts[why], why)
-	}
-	return strings.Join(reasons, ", ")
+	return strings.Join(out, ", ")
 }
 
 // instanceHeader is the header of instanceRow.
 var instanceHeader = Row{"INSTANCE", "ADDRESS", "SPEAKS", "HEALTH", "CALLED", "WHY NOT", "NODE"}
 
 func instanceRow(i *registry.Instance) Row {
-	speaks := make([]string, 0, len(i.Endpoints))
-	for _, e := range i.Endpoints {
-		speaks = append(speaks, endpoint(e))
-	}
 	host := "-"
 	if i.Host.IsValid() {
 		host = i.Host.String()
 	}
-	return Row{name(i), host, dash(strings.Join(speaks, ", ")), string(i.Health), yes(i.Callable()), dash(i.Why()), dash(i.Node)}
+	return Row{name(i), host, dash(speaks(i.Endpoints)), string(i.Health), yes(i.Callable()), dash(i.Why()), dash(i.Node)}
 }
 
 // WriteSnapshot writes all that is known of one application.
 func WriteSnapshot(w io.Writer, s registry.Snapshot) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s   %s callable, mode %s\n", s.App, Callable(s), s.Mode)
+	fmt.Fprintf(&b, "%s   %s callable, mode %s", s.App, Callable(registry.Summarize(s)), s.Mode)
+	if s.ModeFrom != "" {
+		fmt.Fprintf(&b, " (%s)", s.ModeFrom)
+	}
+	b.WriteByte('\n')
 	fmt.Fprintf(&b, "service   %s\n", service(s.Service))
 	if !s.StaleSince.IsZero() {
 		fmt.Fprintf(&b, "stale     since %s: the API server does not answer; this is the last state known\n", s.StaleSince.Local().Format("15:04:05"))

@@ -1,0 +1,74 @@
+package registry
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// MaxDocument bounds a metadata document that is read, in bytes: far above any
+// real one, far below what would hurt the process that reads it.
+const MaxDocument = 4 << 20
+
+// Offer is one interface as a metadata document offers it over one protocol.
+type Offer struct {
+	Interface
+	// Protocol is empty where the document leaves it out.
+	Protocol string
+	// Methods are those of the document's method schema, overloads apart; none
+	// where it has no schema.
+	Methods []Method
+	// Names are the methods that the document names without a schema, sorted, each
+	// once; none where it names none, or any.
+	Names []string
+}
+
+// Method is one method of a method schema.
+type Method struct {
+	Name       string   `json:"name"`
+	Parameters []string `json:"parameterTypes"` // as their language writes types
+}
+
+// String returns "reserve(java.lang.String, int)".
+func (m Method) String() string { return m.Name + "(" + strings.Join(m.Parameters, ", ") + ")" }
+
+// DecodeDocument reads what a metadata document offers, as written by Weir,
+// dubbo-go or Dubbo Java, sorted by the keys it is written under. What names no
+// interface is left out.
+func DecodeDocument(document []byte) ([]Offer, error) {
+	if len(document) > MaxDocument {
+		return nil, fmt.Errorf("it has %d bytes, more than %d", len(document), MaxDocument)
+	}
+	// Methods is the schema that Dubbo Java's service definitions have; documents
+	// of dubbo-go name the methods alone, in Params.
+	var d struct {
+		Services map[string]struct {
+			Name     string            `json:"name"`
+			Group    string            `json:"group"`
+			Version  string            `json:"version"`
+			Protocol string            `json:"protocol"`
+			Params   map[string]string `json:"params"`
+			Methods  []Method          `json:"methods"`
+		} `json:"services"`
+	}
+	if err := json.Unmarshal(document, &d); err != nil {
+		return nil, fmt.Errorf("it is not readable: %w", err)
+	}
+	out := make([]Offer, 0, len(d.Services))
+	for _, key := range slices.Sorted(maps.Keys(d.Services)) {
+		s := d.Services[key]
+		if s.Name == "" {
+			continue
+		}
+		o := Offer{Interface: Interface{Name: s.Name, Group: s.Group, Version: s.Version}, Protocol: s.Protocol, Methods: s.Methods}
+		if listed := s.Params["methods"]; listed != "" && listed != "*" {
+			o.Names = strings.Split(listed, ",")
+			slices.Sort(o.Names)
+			o.Names = slices.Compact(o.Names)
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}

@@ -1,0 +1,208 @@
+package registry
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Finding is one thing that was looked at to say why an instance is in or out of
+// its consumers' lists.
+type Finding struct {
+	Check Check `json:"check"`
+	OK    bool  `json:"ok"`
+	// Effect is what follows where it is not OK.
+	Effect Effect `json:"effect,omitempty"`
+	// Detail says what was found and, where it is not OK, what to do.
+	Detail string `json:"detail"`
+}
+
+// Check is what was looked at, in words that hold when all is well.
+type Check string
+
+// The checks, in the order in which they are told.
+const (
+	CheckInTouch   Check = "in touch with the API server"
+	CheckService   Check = "its application has a Service"
+	CheckListed    Check = "in the Service's endpoints"
+	CheckStays     Check = "not terminating"
+	CheckReady     Check = "ready"
+	CheckUndrained Check = "not draining"
+	CheckMetadata  Check = "has published metadata"
+	CheckReadable  Check = "its metadata can be read"
+	CheckEndpoints Check = "names what it speaks"
+	CheckOffers    Check = "says what it offers"
+	CheckDescribed Check = "what it offers is described"
+	CheckDetails   Check = "its details can be read"
+)
+
+// Effect is what follows from a check that does not hold.
+type Effect string
+
+// Effects.
+const (
+	// EffectHeld: nobody sends it new calls.
+	EffectHeld Effect = "held"
+	// EffectDubbo: HTTP callers reach it, Dubbo consumers leave it out.
+	EffectDubbo Effect = "dubbo"
+	// EffectNone: it is called as if all were well.
+	EffectNone Effect = "none"
+)
+
+// findings gathers what was found.
+type findings []Finding
+
+func (f *findings) ok(c Check, format string, args ...any) {
+	*f = append(*f, Finding{Check: c, OK: true, Detail: fmt.Sprintf(format, args...)})
+}
+
+func (f *findings) no(c Check, e Effect, format string, args ...any) {
+	*f = append(*f, Finding{Check: c, Effect: e, Detail: fmt.Sprintf(format, args...)})
+}
+
+// Explain says, check by check, why an instance of the snapshot is in or out of
+// its consumers' lists. It holds a finding with EffectHeld exactly when the
+// instance is not Callable. Checks that others make pointless are left out.
+func (s Snapshot) Explain(i *Instance) []Finding {
+	var f findings
+	s.explainView(&f)
+	if s.Service.Host != "" {
+		f.ok(CheckService, "%s", s.Service.Host)
+	} else {
+		f.no(CheckService, EffectNone, "no Service bears the name %s in namespace %s, so it cannot be called as a whole; make one that selects its pods", s.App.Name, s.App.Namespace)
+	}
+	if i.Host.IsValid() {
+		f.ok(CheckListed, "at %s", i.Host)
+	} else {
+		f.ok(CheckListed, "without an address")
+	}
+	switch i.Health {
+	case Terminating:
+		f.no(CheckStays, EffectHeld, "it is going away: it finishes what runs and gets nothing new")
+	case NotReady:
+		f.ok(CheckStays, "")
+		f.no(CheckReady, EffectHeld, "its readiness probe has not passed, or fails now; kubectl describe pod %s -n %s tells which and why", i.Name, s.App.Namespace)
+	default:
+		f.ok(CheckStays, "")
+		f.ok(CheckReady, "")
+	}
+	if i.Details.State == Draining {
+		f.no(CheckUndrained, EffectHeld, "it asks for no new calls itself, as it does before it ends; if it should be called, its process must register again")
+	} else {
+		f.ok(CheckUndrained, "")
+	}
+	i.explainMetadata(&f)
+	if i.Warning != "" {
+		f.no(CheckDetails, EffectNone, "%s", i.Warning)
+	} else {
+		f.ok(CheckDetails, "%s", i.detailText())
+	}
+	return f
+}
+
+// explainMetadata looks at what the instance published.
+func (i *Instance) explainMetadata(f *findings) {
+	switch {
+	case i.Problem != "":
+		f.ok(CheckMetadata, "")
+		f.no(CheckReadable, EffectHeld, "%s; mend it, or restart its pod, whose provider then writes it again", i.Problem)
+		return
+	case !i.Registered():
+		f.no(CheckMetadata, EffectDubbo, "it has registered nothing: that is enough for HTTP; a Dubbo provider has to register itself, and its log says what stands in the way (docs/registry.md)")
+		return
+	}
+	f.ok(CheckMetadata, "%s", plural(len(i.Metadata), "key"))
+	f.ok(CheckReadable, "")
+	if len(i.Endpoints) > 0 {
+		speaks := make([]string, len(i.Endpoints))
+		for n, e := range i.Endpoints {
+			speaks[n] = e.String()
+		}
+		f.ok(CheckEndpoints, "%s", strings.Join(speaks, ", "))
+	} else {
+		f.no(CheckEndpoints, EffectNone, "its metadata has no %s, so callers use the ports of the document of its revision, if that names any", KeyEndpoints)
+	}
+	switch i.Revision {
+	case "":
+		f.no(CheckOffers, EffectDubbo, "its metadata has no %s, so no consumer knows what interfaces it offers", KeyRevision)
+	case offersNothing:
+		f.no(CheckOffers, EffectDubbo, "its revision is %q, by which Dubbo says that it offers no interface", offersNothing)
+	default:
+		f.ok(CheckOffers, "revision %s", i.Revision)
+	}
+}
+
+// detailText is what an instance says of itself beyond the usual.
+func (i *Instance) detailText() string {
+	var parts []string
+	if w := i.Details.Weight; w != 0 && w != DefaultWeight {
+		parts = append(parts, fmt.Sprintf("weight %d, where %d is usual", w, DefaultWeight))
+	}
+	if i.Details.Tag != "" {
+		parts = append(parts, "tag "+i.Details.Tag)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// explainView looks at how the snapshot came to be.
+func (s Snapshot) explainView(f *findings) {
+	if s.StaleSince.IsZero() {
+		f.ok(CheckInTouch, "")
+		return
+	}
+	f.no(CheckInTouch, EffectNone, "it has not answered since %s; what follows is the last state known, by which callers go on", s.StaleSince.UTC().Format(time.RFC3339))
+}
+
+// ExplainMissing says why the snapshot holds no instance of a name.
+func (s Snapshot) ExplainMissing(name string) []Finding {
+	var f findings
+	s.explainView(&f)
+	if s.Service.Host == "" {
+		f.no(CheckService, EffectHeld, "no Service bears the name %s in namespace %s, so nothing says which pods are its instances; make one that selects them", s.App.Name, s.App.Namespace)
+		return f
+	}
+	f.ok(CheckService, "%s", s.Service.Host)
+	f.no(CheckListed, EffectHeld, "none of them is %s: it is gone, has no address yet, or the selector of Service %s does not match its labels; "+
+		"compare kubectl get service %s -n %s -o wide with kubectl get pod %s -n %s --show-labels",
+		name, s.App, s.App.Name, s.App.Namespace, name, s.App.Namespace)
+	return f
+}
+
+// Describe returns the finding about the document of an instance's revision, and
+// whether there is anything to find: offers is what it holds, err why it could
+// not be read.
+func (i *Instance) Describe(offers []Offer, err error) (Finding, bool) {
+	var f findings
+	switch {
+	case !i.describes() || i.Problem != "":
+		return Finding{}, false
+	case CodeOf(err) == NotFound:
+		f.no(CheckDescribed, EffectNone, "no document of revision %s is stored, so consumers ask the instance itself", i.Revision)
+	case err != nil:
+		f.no(CheckDescribed, EffectNone, "the document of revision %s could not be read here: %s", i.Revision, Text(err))
+	case len(offers) == 0:
+		f.no(CheckDescribed, EffectDubbo, "the document of revision %s offers no interface", i.Revision)
+	default:
+		var names []string
+		for _, o := range offers { // one for each protocol
+			if !slices.Contains(names, o.Name) {
+				names = append(names, o.Name)
+			}
+		}
+		const most = 3
+		if len(names) > most {
+			f.ok(CheckDescribed, "%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+		} else {
+			f.ok(CheckDescribed, "%s", strings.Join(names, ", "))
+		}
+	}
+	return f[0], true
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
