@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -11,6 +12,23 @@ import (
 // MaxDocument bounds a metadata document that is read, in bytes: far above any
 // real one, far below what would hurt the process that reads it.
 const MaxDocument = 4 << 20
+
+// Document is what was found out of a revision's metadata document.
+type Document struct {
+	Offers []Offer
+	// Err is why it could not be read; then it offers nothing that is known.
+	Err error
+}
+
+// ReadDocument reads a metadata document from a store.
+func ReadDocument(ctx context.Context, store MetadataStore, app App, revision string) Document {
+	raw, err := store.Metadata(ctx, app, revision)
+	if err != nil {
+		return Document{Err: err}
+	}
+	offers, err := DecodeDocument(raw)
+	return Document{Offers: offers, Err: err}
+}
 
 // Offer is one interface as a metadata document offers it over one protocol.
 type Offer struct {

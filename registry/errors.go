@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"strings"
 )
@@ -67,5 +68,13 @@ func CodeOf(err error) Code {
 }
 
 // Text is what a user is told of an error where it stands by itself: without the
-// package's name before it.
-func Text(err error) string { return strings.TrimPrefix(err.Error(), "registry: ") }
+// package's name before it, and without the cause where that says only that time
+// was up.
+func Text(err error) string {
+	var e *Error
+	if errors.As(err, &e) && (errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled)) {
+		short := *e
+		short.Err, err = nil, &short
+	}
+	return strings.TrimPrefix(err.Error(), "registry: ")
+}

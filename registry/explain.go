@@ -63,8 +63,9 @@ func (f *findings) no(c Check, e Effect, format string, args ...any) {
 
 // Explain says, check by check, why an instance of the snapshot is in or out of
 // its consumers' lists. It holds a finding with EffectHeld exactly when the
-// instance is not Callable. Checks that others make pointless are left out.
-func (s Snapshot) Explain(i *Instance) []Finding {
+// instance is not Callable. Checks that others make pointless are left out, and so
+// is that of the document where document is nil.
+func (s Snapshot) Explain(i *Instance, document *Document) []Finding {
 	var f findings
 	s.explainView(&f)
 	if s.Service.Host != "" {
@@ -93,6 +94,9 @@ func (s Snapshot) Explain(i *Instance) []Finding {
 		f.ok(CheckUndrained, "")
 	}
 	i.explainMetadata(&f)
+	if document != nil && i.describes() && i.Problem == "" {
+		document.explain(&f, i.Revision)
+	}
 	if i.Warning != "" {
 		f.no(CheckDetails, EffectNone, "%s", i.Warning)
 	} else {
@@ -169,35 +173,29 @@ func (s Snapshot) ExplainMissing(name string) []Finding {
 	return f
 }
 
-// Describe returns the finding about the document of an instance's revision, and
-// whether there is anything to find: offers is what it holds, err why it could
-// not be read.
-func (i *Instance) Describe(offers []Offer, err error) (Finding, bool) {
-	var f findings
+// explain looks at what the document of a revision offers.
+func (d *Document) explain(f *findings, revision string) {
 	switch {
-	case !i.describes() || i.Problem != "":
-		return Finding{}, false
-	case CodeOf(err) == NotFound:
-		f.no(CheckDescribed, EffectNone, "no document of revision %s is stored, so consumers ask the instance itself", i.Revision)
-	case err != nil:
-		f.no(CheckDescribed, EffectNone, "the document of revision %s could not be read here: %s", i.Revision, Text(err))
-	case len(offers) == 0:
-		f.no(CheckDescribed, EffectDubbo, "the document of revision %s offers no interface", i.Revision)
+	case CodeOf(d.Err) == NotFound:
+		f.no(CheckDescribed, EffectNone, "no document of revision %s is stored, so consumers ask the instance itself", revision)
+	case d.Err != nil:
+		f.no(CheckDescribed, EffectNone, "the document of revision %s could not be read here: %s", revision, Text(d.Err))
+	case len(d.Offers) == 0:
+		f.no(CheckDescribed, EffectDubbo, "the document of revision %s offers no interface", revision)
 	default:
 		var names []string
-		for _, o := range offers { // one for each protocol
+		for _, o := range d.Offers { // one for each protocol
 			if !slices.Contains(names, o.Name) {
 				names = append(names, o.Name)
 			}
 		}
 		const most = 3
-		if len(names) > most {
-			f.ok(CheckDescribed, "%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+		if more := len(names) - most; more > 0 {
+			f.ok(CheckDescribed, "%s and %d more", strings.Join(names[:most], ", "), more)
 		} else {
 			f.ok(CheckDescribed, "%s", strings.Join(names, ", "))
 		}
 	}
-	return f[0], true
 }
 
 func plural(n int, what string) string {

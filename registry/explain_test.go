@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -87,7 +88,7 @@ func TestExplain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := one(c.change)
-			got := s.Explain(&s.Instances[0])
+			got := s.Explain(&s.Instances[0], nil)
 			var wrong, right []string
 			held := false
 			for n, line := range told(got) {
@@ -131,32 +132,34 @@ func TestExplainMissing(t *testing.T) {
 	}
 }
 
-func TestDescribe(t *testing.T) {
+func TestExplainTheDocument(t *testing.T) {
 	t.Parallel()
 	offer := func(name string) registry.Offer { return registry.Offer{Interface: registry.Interface{Name: name}} }
-	for want, c := range map[string]struct {
-		offers []registry.Offer
-		err    error
-	}{
-		"yes what it offers is described: a.Stock, a.Price":                                               {[]registry.Offer{offer("a.Stock"), offer("a.Price"), offer("a.Stock")}, nil},
-		"yes what it offers is described: a, b, c and 2 more":                                             {[]registry.Offer{offer("a"), offer("b"), offer("c"), offer("d"), offer("e")}, nil},
+	described := func(s registry.Snapshot, d registry.Document) string {
+		for _, f := range s.Explain(&s.Instances[0], &d) {
+			if f.Check == registry.CheckDescribed {
+				return told([]registry.Finding{f})[0]
+			}
+		}
+		return ""
+	}
+	for want, d := range map[string]registry.Document{
+		"yes what it offers is described: a.Stock, a.Price":                                               {Offers: []registry.Offer{offer("a.Stock"), offer("a.Price"), offer("a.Stock")}},
+		"yes what it offers is described: a, b, c and 2 more":                                             {Offers: []registry.Offer{offer("a"), offer("b"), offer("c"), offer("d"), offer("e")}},
 		"DUBBO what it offers is described: the document of revision 5f1c offers no interface":            {},
-		"NONE what it offers is described: no document of revision 5f1c is stored, so consumers ask":      {nil, &registry.Error{Code: registry.NotFound, Message: "none"}},
-		"NONE what it offers is described: the document of revision 5f1c could not be read here: away; x": {nil, &registry.Error{Code: registry.Unavailable, Message: "away", Fix: "x"}},
-		"NONE what it offers is described: the document of revision 5f1c could not be read here: odd":     {nil, errors.New("odd")},
+		"NONE what it offers is described: no document of revision 5f1c is stored, so consumers ask":      {Err: &registry.Error{Code: registry.NotFound, Message: "none"}},
+		"NONE what it offers is described: the document of revision 5f1c could not be read here: away; x": {Err: &registry.Error{Code: registry.Unavailable, Message: "away", Fix: "x"}},
+		"NONE what it offers is described: the document of revision 5f1c could not be read here: odd":     {Err: errors.New("odd")},
 	} {
-		s := one(nil)
-		f, there := s.Instances[0].Describe(c.offers, c.err)
-		if got := told([]registry.Finding{f}); !there || !strings.HasPrefix(got[0], want) {
+		if got := described(one(nil), d); !strings.HasPrefix(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 	for _, change := range []func(*registry.Instance){
 		func(i *registry.Instance) { i.Revision = "" }, func(i *registry.Instance) { i.Revision = "0" }, func(i *registry.Instance) { i.Problem = "x" },
 	} {
-		s := one(func(_ *registry.Snapshot, i *registry.Instance) { change(i) })
-		if f, there := s.Instances[0].Describe(nil, nil); there {
-			t.Errorf("found %v where there is nothing to find", f)
+		if got := described(one(func(_ *registry.Snapshot, i *registry.Instance) { change(i) }), registry.Document{}); got != "" {
+			t.Errorf("found %q where there is nothing to find", got)
 		}
 	}
 }
@@ -176,7 +179,9 @@ func TestSummarize(t *testing.T) {
 	add(2, func(*registry.Instance) {})
 	add(3, func(i *registry.Instance) { i.Health, i.Revision = registry.NotReady, "77aa" })
 	add(1, func(i *registry.Instance) { i.Problem, i.Metadata, i.Revision = "bad", nil, "" })
-	add(1, func(i *registry.Instance) { i.Warning, i.Endpoints, i.Revision = "hm", []registry.Endpoint{{Protocol: "dubbo", Port: 9}}, "0" })
+	add(1, func(i *registry.Instance) {
+		i.Warning, i.Endpoints, i.Revision = "hm", []registry.Endpoint{{Protocol: "dubbo", Port: 9}}, "0"
+	})
 	sum := registry.Summarize(s)
 	if sum.Instances != 7 || sum.Callable != 3 || sum.Registered != 6 || sum.Problems != 1 || sum.Warnings != 1 {
 		t.Errorf("counted %+v", sum)
@@ -213,6 +218,19 @@ func TestDecodeDocument(t *testing.T) {
 	for _, bad := range []string{"", "[]", `{"services":{"a":5}}`, `{"app":"` + strings.Repeat("x", registry.MaxDocument) + `"}`} {
 		if _, err := registry.DecodeDocument([]byte(bad)); err == nil {
 			t.Errorf("read %.30q", bad)
+		}
+	}
+}
+
+func TestText(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"away; come again":        &registry.Error{Code: registry.Unavailable, Message: "away", Fix: "come again", Err: context.DeadlineExceeded},
+		"away: cable; come again": &registry.Error{Code: registry.Unavailable, Message: "away", Fix: "come again", Err: errors.New("cable")},
+		"odd":                     errors.New("odd"),
+	} {
+		if got := registry.Text(err); got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }

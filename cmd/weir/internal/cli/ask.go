@@ -20,8 +20,9 @@ import (
 // opened is a registry to ask.
 type opened struct {
 	registry.Discoverer
-	target  string
-	timeout time.Duration
+	documents registry.MetadataStore
+	target    string
+	timeout   time.Duration
 }
 
 // withRegistry loads the settings, opens the registry for the namespaces (an
@@ -42,7 +43,7 @@ func (m *Main) withRegistry(c *cobra.Command, cfg *registryConfig, fs *pflag.Fla
 		return coded(ExitLacking, err)
 	}
 	defer hub.Close()
-	return ask(c.Context(), &opened{Discoverer: hub, target: target.String(), timeout: cfg.Timeout})
+	return ask(c.Context(), &opened{Discoverer: hub, documents: hub, target: target.String(), timeout: cfg.Timeout})
 }
 
 // hubConfig is that of a hub that only reads, on behalf of a person.
@@ -117,13 +118,42 @@ func (r *opened) get(ctx context.Context, w io.Writer, app registry.App, format 
 	if err != nil {
 		return explain(ctx, err)
 	}
-	if s.Service.Host == "" && len(s.Instances) == 0 {
+	if !s.Known() {
 		return fmt.Errorf("there is no application %s in %s: `weir registry list` shows those there are", app, r.target)
 	}
 	if format != view.Table {
 		return view.Encode(w, format, s)
 	}
 	return view.WriteSnapshot(w, s)
+}
+
+// instance says why an instance is called or not. One that is not there is an
+// error, after it was said why.
+func (r *opened) instance(ctx context.Context, w io.Writer, app registry.App, name string, format view.Format) error {
+	first, cancel := r.first(ctx)
+	defer cancel()
+	s, err := r.Snapshot(first, app)
+	if err != nil {
+		return explain(ctx, err)
+	}
+	answer := view.Explanation{App: app, Instance: name}
+	i := s.Find(name)
+	if i == nil {
+		answer.Explain = s.ExplainMissing(name)
+	} else {
+		answer.Instance, answer.ID, answer.Callable, answer.Why = i.Name, i.ID, i.Callable(), i.Why()
+		document := registry.ReadDocument(first, r.documents, app, i.Revision)
+		answer.Explain = s.Explain(i, &document)
+	}
+	if format != view.Table {
+		err = view.Encode(w, format, answer)
+	} else {
+		err = view.WriteExplanation(w, answer)
+	}
+	if err == nil && i == nil {
+		err = fmt.Errorf("%s has no instance %s in %s: `weir registry get %s` shows those it has", app, name, r.target, app)
+	}
+	return err
 }
 
 // look is how often watch looks for new applications and for a lost link, which

@@ -57,6 +57,34 @@ func TestRegistryShowsWhatConsumersSee(t *testing.T) {
 		t.Errorf("get of what is not there: %d\n%s%s", code, out, errs)
 	}
 
+	explain := func(pod string, more ...string) (int, string, string) {
+		return do(t, nil, append([]string{"explain", "instance", app + "/" + pod, "--kubeconfig", kube.Kubeconfig}, more...)...)
+	}
+	for pod, want := range map[string][]string{
+		"inventory-a": {"inventory-a of " + app + " is called\n", "no, which keeps no calls away", "no document of revision r1 is stored"},
+		"inventory-b": {"is not called: not ready\n", "NO, so it is not called", "kubectl describe pod inventory-b -n " + ns.Name},
+		"inventory-c": {"is not called: its annotation " + annotation, "its metadata can be read"},
+	} {
+		code, out, errs := explain(pod)
+		for _, text := range want {
+			if code != 0 || !strings.Contains(out, text) {
+				t.Errorf("explain %s: %d, %q is missing in\n%s%s", pod, code, text, out, errs)
+			}
+		}
+	}
+	code, out, errs = explain("inventory-z")
+	if code != 1 || !strings.Contains(out, "inventory-z of "+app+" is not there") || !strings.Contains(out, "--show-labels") || !strings.Contains(errs, app+" has no instance inventory-z in https://") {
+		t.Errorf("explain of what is not there: %d\n%s%s", code, out, errs)
+	}
+	code, out, errs = explain("inventory-b", "-o", "json")
+	var told struct {
+		Callable bool
+		Explain  []registry.Finding
+	}
+	if err := json.Unmarshal([]byte(out), &told); err != nil || code != 0 || told.Callable || len(told.Explain) < 10 {
+		t.Errorf("explain -o json: %d, %v\n%s%s", code, err, out, errs)
+	}
+
 	code, out, errs = do(t, nil, "__complete", "registry", "get", "--kubeconfig", kube.Kubeconfig, "")
 	if code != 0 || !strings.Contains(out, app+"\n") {
 		t.Errorf("completion: %d\n%s%s", code, out, errs)

@@ -14,6 +14,7 @@ import (
 	governancepg "github.com/weirmesh/weir/governance/postgres"
 	"github.com/weirmesh/weir/internal/httpapi"
 	"github.com/weirmesh/weir/registry"
+	registryapi "github.com/weirmesh/weir/registry/api"
 	tracingpg "github.com/weirmesh/weir/tracing/postgres"
 	"github.com/weirmesh/weir/tracing/query"
 )
@@ -45,7 +46,7 @@ func (c *Control) serveGovernance(h *httpapi.API) {
 			ctx, cancel := context.WithTimeout(ctx, knowPatience)
 			defer cancel()
 			s, err := d.Registry.Snapshot(ctx, registry.App{Namespace: app.Namespace, Name: app.Name})
-			return err == nil && (s.Service.Host != "" || len(s.Instances) > 0), err
+			return err == nil && s.Known(), err
 		}
 	}
 	api := governanceapi.New(cfg)
@@ -53,6 +54,11 @@ func (c *Control) serveGovernance(h *httpapi.API) {
 	c.ready = append(c.ready, api.Ready)
 	c.works = append(c.works, store.Run, api.Run)
 	d.Health.Ask("policies", api.Ready)
+}
+
+// serveRegistry shows what the control plane sees of its cluster.
+func (c *Control) serveRegistry(h *httpapi.API) {
+	registryapi.Register(h, registryapi.Deps{Registry: c.deps.Registry})
 }
 
 // serveTraces adds what the console shows of traces. The control plane reads what

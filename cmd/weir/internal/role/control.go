@@ -156,6 +156,7 @@ func (c *Control) Open(ctx context.Context) error {
 	accessapi.Register(api, accessapi.Deps{Store: c.access, Revoked: auth.Forget})
 	c.serveRoutes(api)
 	c.serveGovernance(api)
+	c.serveRegistry(api)
 	if err := c.serveTraces(api); err != nil {
 		return err
 	}

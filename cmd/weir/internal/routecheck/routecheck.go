@@ -47,7 +47,7 @@ func (a Apps) Check(ctx context.Context, routes []gateway.Route) []gateway.Warni
 		s := q.snapshot(ctx, app)
 		switch {
 		case s == nil:
-		case s.Service.Host == "" && len(s.Instances) == 0:
+		case !s.Known():
 			message := fmt.Sprintf("no application %s is known", app)
 			if near := q.nearest(ctx, app); near != "" {
 				message += "; did you mean " + near + "?"

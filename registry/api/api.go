@@ -1,0 +1,185 @@
+// Package api shows the registry over HTTP: which applications there are, which
+// of their instances are called and why the others are not, and what they offer.
+// It only reads, through the words' interfaces, and says that it does not know
+// rather than that there is nothing.
+package api
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirmesh/weir/internal/access"
+	"github.com/weirmesh/weir/internal/httpapi"
+	"github.com/weirmesh/weir/registry"
+)
+
+// Registry is what the API asks.
+type Registry interface {
+	registry.Discoverer
+	registry.MetadataStore
+}
+
+// Deps is what the API works with.
+type Deps struct {
+	// Registry knows the applications; nil where there is no cluster.
+	Registry Registry
+	// Patience bounds how long a request waits for a registry that does not know
+	// yet; 2 s when zero.
+	Patience time.Duration
+	// Now tells the time. Default time.Now.
+	Now func() time.Time
+}
+
+// noCluster is why nothing is known where there is no cluster.
+const noCluster = "this control plane looks after no cluster: start it in one, or name yours with --kubeconfig"
+
+// List is all applications that the caller may see.
+type List struct {
+	Items []App `json:"items" nullable:"false" doc:"Sorted by namespace and name."`
+	// Stale is since when the registry is out of touch.
+	Stale time.Time `json:"stale,omitzero" doc:"Since when the registry has been out of touch; what is told is the last state known."`
+	// Unknown is why the list is not whole.
+	Unknown string `json:"unknown,omitempty" doc:"Why the list is not whole, or empty: then it says nothing of whether there are applications."`
+}
+
+// App is one application in a list.
+type App struct {
+	App      registry.App  `json:"app"`
+	Mode     registry.Mode `json:"mode" enum:"pod,service" doc:"How it asks to be called: its instances, or its Service."`
+	ModeFrom string        `json:"modeFrom,omitempty" doc:"What asks for the mode; missing where nothing does."`
+	Counts
+	Interfaces *int   `json:"interfaces,omitempty" doc:"How many Dubbo interfaces it offers; missing while that is not known."`
+	Host       string `json:"host,omitempty" doc:"Address of its Service; missing where it has none."`
+	Headless   bool   `json:"headless,omitempty" doc:"Its Service has no address of its own."`
+}
+
+// Counts are how an application's instances are.
+type Counts struct {
+	Instances int             `json:"instances"`
+	Callable  int             `json:"callable" doc:"Those that get new calls."`
+	Held      int             `json:"held" doc:"Those that do not."`
+	HeldBack  []registry.Held `json:"heldBack" nullable:"false" doc:"Why not, the reasons of most instances first, five at most."`
+	Protocols []string        `json:"protocols" nullable:"false" doc:"What they say they speak, sorted."`
+	Warnings  int             `json:"warnings" doc:"Those with something wrong that does not keep calls away."`
+}
+
+// mostReasons bounds Counts.HeldBack: each pod may have one of its own.
+const mostReasons = 5
+
+func counts(sum *registry.Summary) Counts {
+	c := Counts{
+		Instances: sum.Instances, Callable: sum.Callable, Held: sum.Instances - sum.Callable, Warnings: sum.Warnings,
+		HeldBack: sum.Held, Protocols: sum.Protocols(),
+	}
+	slices.SortStableFunc(c.HeldBack, func(a, b registry.Held) int { return cmp.Compare(b.Instances, a.Instances) })
+	c.HeldBack = c.HeldBack[:min(len(c.HeldBack), mostReasons)]
+	if c.HeldBack == nil {
+		c.HeldBack = []registry.Held{}
+	}
+	return c
+}
+
+type listIn struct {
+	Namespace string `query:"namespace" doc:"Only this namespace." example:"shop"`
+}
+
+type listOut struct{ Body List }
+
+type server struct {
+	deps   Deps
+	offers *offers
+}
+
+// Register adds the operations to an API.
+func Register(h *httpapi.API, d Deps) {
+	d.Patience = cmp.Or(d.Patience, 2*time.Second)
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	s := &server{deps: d, offers: newOffers(d)}
+	tags := []string{"registry"}
+	httpapi.Register(h, httpapi.Op[listIn]{
+		Operation: huma.Operation{
+			OperationID: "list-registry", Method: http.MethodGet, Path: "/api/v1/registry", Tags: tags,
+			Summary:     "List the applications of the registry",
+			Description: "Every application that the control plane sees in its cluster and the caller may see, with how many of its instances are called and why the others are not. A registry that does not know yet, or may not look, is told by unknown and is no error.",
+		},
+		Role: access.Viewer, Scoped: true,
+	}, s.list)
+	httpapi.Register(h, httpapi.Op[getIn]{
+		Operation: huma.Operation{
+			OperationID: "get-registry-app", Method: http.MethodGet, Path: "/api/v1/registry/{namespace}/{name}", Tags: tags,
+			Summary:     "Read an application of the registry",
+			Description: "Its Service, its instances with what each registered and, check by check, why it is in or out of its consumers' lists, and the Dubbo interfaces that they offer. 404 says that it is known not to exist; while that is not known, the answer is 503 with the reason.",
+		},
+		Role: access.Viewer, Namespace: func(in *getIn) string { return in.Namespace },
+	}, s.get)
+}
+
+// apps lists those there are. It asks for all namespaces that the registry
+// covers, as asking for another would make it watch that one from then on.
+func (s *server) apps(ctx context.Context) ([]registry.App, error) {
+	if s.deps.Registry == nil {
+		return nil, &registry.Error{Code: registry.Unavailable, Message: noCluster}
+	}
+	return s.deps.Registry.Apps(ctx, "")
+}
+
+func (s *server) list(ctx context.Context, in *listIn) (*listOut, error) {
+	if in.Namespace != "" {
+		if err := access.Require(ctx, access.Viewer, in.Namespace); err != nil {
+			return nil, err
+		}
+	}
+	out := &listOut{Body: List{Items: []App{}}}
+	first, cancel := context.WithTimeout(ctx, s.deps.Patience)
+	defer cancel()
+	apps, err := s.apps(first)
+	if err != nil {
+		out.Body.Unknown = registry.Text(err)
+		return out, nil
+	}
+	sums := make([]registry.Summary, 0, len(apps))
+	for _, app := range apps {
+		if in.Namespace != "" && app.Namespace != in.Namespace || !httpapi.Sees(ctx, app.Namespace) {
+			continue
+		}
+		snapshot, err := s.deps.Registry.Snapshot(first, app)
+		if err != nil {
+			out.Body.Unknown = registry.Text(err)
+			break
+		}
+		if since := snapshot.StaleSince; !since.IsZero() && (out.Body.Stale.IsZero() || since.Before(out.Body.Stale)) {
+			out.Body.Stale = since
+		}
+		sum := registry.Summarize(snapshot)
+		sums = append(sums, sum)
+		out.Body.Items = append(out.Body.Items, App{
+			App: app, Mode: snapshot.Mode, ModeFrom: snapshot.ModeFrom, Counts: counts(&sum),
+			Host: snapshot.Service.Host, Headless: snapshot.Service.Headless,
+		})
+	}
+	s.offers.readSome(ctx, sums)
+	for i := range sums {
+		out.Body.Items[i].Interfaces = s.offers.count(&sums[i])
+	}
+	return out, nil
+}
+
+// byName orders instances as people look for them, those that are not called
+// first.
+func byName(a, b *registry.Instance) int {
+	if x, y := a.Callable(), b.Callable(); x != y {
+		if x {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
+}
