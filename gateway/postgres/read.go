@@ -180,3 +180,9 @@ func (s *Store) History(ctx context.Context, key gateway.Key, limit int) ([]gate
 
 // nodeForgotten is after how long a gateway's row is deleted.
 const nodeForgotten = 24 * time.Hour
+
+// Revision returns the revision of the whole table.
+func (s *Store) Revision(ctx context.Context) (rev gateway.Revision, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT revision FROM gateway.state`).Scan(&rev)
+	return rev, fail(err, "read the revision of the routes")
+}

@@ -22,6 +22,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 const (
@@ -88,7 +89,8 @@ func (f *file) sync() error {
 type segment struct {
 	first uint64
 	bytes int64
-	ends  []int64 // where each record ends
+	ends  []int64   // where each record ends
+	since time.Time // when its first record came; of a run before, its last at the latest
 }
 
 func (s *segment) after() uint64 { return s.first + uint64(len(s.ends)) }
@@ -218,6 +220,7 @@ func (s *Spool) load() error {
 		if err = errors.Join(err, stat, f.Close()); err != nil {
 			return fmt.Errorf("read the spool: %w", err)
 		}
+		seg.since = info.ModTime()
 		s.torn += info.Size() - seg.bytes
 		s.next = max(s.next, seg.after())
 		if len(seg.ends) == 0 {
@@ -306,6 +309,26 @@ func (s *Spool) Size() (records int, bytes int64) {
 	return int(s.next - s.done), s.bytes
 }
 
+// Limit is how many bytes the segments may hold.
+func (s *Spool) Limit() int64 { return s.limit }
+
+// Oldest is about when the record that waits longest came, the zero time when none
+// waits. It goes by segments, and so says rather too early than too late; but of
+// those of a run before, only the end is known.
+func (s *Spool) Oldest() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done >= s.next {
+		return time.Time{}
+	}
+	for _, seg := range s.segments {
+		if s.done < seg.after() {
+			return seg.since
+		}
+	}
+	return time.Time{}
+}
+
 // Append adds a record and returns once it is on the disk. Appends that happen at
 // once share one sync. Errors: ErrFull, ErrClosed, or the disk's.
 func (s *Spool) Append(record []byte) error {
@@ -388,7 +411,7 @@ func (s *Spool) begin() (*segment, error) {
 	if n := len(s.segments); n > 0 && len(s.segments[n-1].ends) == 0 {
 		s.segments = s.segments[:n-1] // its first write failed
 	}
-	seg := &segment{first: s.next}
+	seg := &segment{first: s.next, since: time.Now()}
 	f, err := os.OpenFile(s.path(seg.first), os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
 	if err == nil {
 		err = syncDir(s.dir)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -237,4 +238,29 @@ func FuzzScan(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestOldest(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 1<<20)
+	if s.Limit() != 1<<20 || !s.Oldest().IsZero() {
+		t.Errorf("an empty one: %d, %s", s.Limit(), s.Oldest())
+	}
+	before := time.Now()
+	add(t, s, "a", "b")
+	if since := s.Oldest(); since.Before(before) || since.After(time.Now()) {
+		t.Errorf("waits since %s", since)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// What waited when a process ended waits since then at least.
+	s = open(t, dir, 1<<20)
+	if since := s.Oldest(); since.IsZero() || since.After(time.Now()) {
+		t.Errorf("waits since %s", since)
+	}
+	drain(t, s)
+	if !s.Oldest().IsZero() {
+		t.Errorf("waits since %s with nothing in it", s.Oldest())
+	}
 }

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/weirmesh/weir/internal/cors"
+	"github.com/weirmesh/weir/internal/node"
 	"github.com/weirmesh/weir/internal/spool"
 	"github.com/weirmesh/weir/tracing"
 )
@@ -559,4 +560,26 @@ func (c *Collector) Waiting() (records int, bytes int64) {
 		return 0, 0
 	}
 	return c.cfg.Spool.Size()
+}
+
+// Facts are what this collector alone knows of itself.
+func (c *Collector) Facts() node.Facts {
+	var f node.Facts
+	if spool := c.cfg.Spool; spool != nil {
+		records, bytes := spool.Size()
+		q := node.Queue{Name: "span spool", Depth: bytes, Limit: spool.Limit(), Unit: "bytes", Oldest: spool.Oldest()}
+		if records > 0 {
+			q.Detail = fmt.Sprintf("%d batches of spans wait for the database", records)
+		} else {
+			q.Detail = "takes spans while the database is away"
+		}
+		f.Queues = append(f.Queues, q)
+	}
+	if c.away.Load() {
+		f.Notes = append(f.Notes, "the store of spans does not answer it")
+	}
+	if c.stuck.Load() {
+		f.Notes = append(f.Notes, "its spool takes no spans: it is full, or the disk is")
+	}
+	return f
 }

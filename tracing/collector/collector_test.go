@@ -359,9 +359,14 @@ func TestTheSpoolTakesSpansWhileTheStoreIsAway(t *testing.T) {
 	if err := h.Ready(t.Context()); err != nil {
 		t.Error(err)
 	}
+	f := h.Facts()
+	if q := f.Queues[0]; q.Depth == 0 || q.Limit != 1<<20 || q.Oldest.IsZero() || q.Detail != "20 batches of spans wait for the database" || len(f.Notes) != 1 {
+		t.Errorf("it says of itself %+v", f)
+	}
 	stop := run(t, h)
 	s.away.Store(false)
 	await(t, func() bool { n, _ := h.Waiting(); return n == 0 })
+	await(t, func() bool { f := h.Facts(); return f.Queues[0].Depth == 0 && len(f.Notes) == 0 })
 	stop()
 	if n := s.count(t); n != 20 {
 		t.Errorf("%d spans stored", n)
