@@ -37,6 +37,12 @@ const (
 	CheckDetails   Check = "its details can be read"
 )
 
+// Checks are all there are.
+var Checks = []Check{
+	CheckInTouch, CheckService, CheckListed, CheckStays, CheckReady, CheckUndrained,
+	CheckMetadata, CheckReadable, CheckEndpoints, CheckOffers, CheckDescribed, CheckDetails,
+}
+
 // Effect is what follows from a check that does not hold.
 type Effect string
 

@@ -250,6 +250,19 @@ func TestALostLinkIsTold(t *testing.T) {
 	}
 }
 
+// The description names every check, so that a console can say them in its language.
+func TestTheDescriptionNamesAllChecks(t *testing.T) {
+	t.Parallel()
+	field, _ := reflect.TypeFor[api.Finding]().FieldByName("Check")
+	var names []string
+	for _, c := range registry.Checks {
+		names = append(names, string(c))
+	}
+	if got, want := field.Tag.Get("enum"), strings.Join(names, ","); got != want {
+		t.Errorf("described are %q, want %q", got, want)
+	}
+}
+
 // counting counts how often documents are asked for, and how many at once.
 type counting struct {
 	api.Registry

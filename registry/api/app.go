@@ -27,10 +27,10 @@ type Detail struct {
 	// LeftOut counts instances that were asked for and are more than the limit.
 	LeftOut int `json:"leftOut,omitempty" doc:"How many more there are than the limit lets through."`
 	// Missing says why there is no instance of the name that was asked for.
-	Missing []Finding `json:"missing,omitempty" doc:"Where an instance was asked for that is not there: why."`
+	Missing []Finding `json:"missing,omitempty" nullable:"false" doc:"Where an instance was asked for that is not there: why."`
 
 	Interfaces  []Interface   `json:"interfaces" nullable:"false" doc:"What the instances offer, as far as it is described."`
-	Undescribed []Undescribed `json:"undescribed,omitempty" doc:"Revisions that are not."`
+	Undescribed []Undescribed `json:"undescribed,omitempty" nullable:"false" doc:"Revisions that are not."`
 }
 
 // Service is the address of an application as a whole.
@@ -64,7 +64,7 @@ type Instance struct {
 
 // Finding is one thing that was looked at.
 type Finding struct {
-	Check  registry.Check  `json:"check" doc:"What was looked at, in words that hold when all is well."`
+	Check  registry.Check  `json:"check" enum:"in touch with the API server,its application has a Service,in the Service's endpoints,not terminating,ready,not draining,has published metadata,its metadata can be read,names what it speaks,says what it offers,what it offers is described,its details can be read" doc:"What was looked at, in words that hold when all is well."`
 	OK     bool            `json:"ok"`
 	Effect registry.Effect `json:"effect,omitempty" enum:"held,dubbo,none" doc:"Where it does not hold: held, nobody sends it new calls; dubbo, Dubbo consumers leave it out; none, it is called as if all were well."`
 	Detail string          `json:"detail" doc:"What was found and, where it does not hold, what to do."`
@@ -74,7 +74,7 @@ type Finding struct {
 type Interface struct {
 	registry.Interface
 	Protocols []string `json:"protocols" nullable:"false"`
-	Methods   []string `json:"methods,omitempty" doc:"With the types of their parameters where the provider describes them."`
+	Methods   []string `json:"methods,omitempty" nullable:"false" doc:"With the types of their parameters where the provider describes them."`
 	Instances int      `json:"instances" doc:"How many offer it, callable or not."`
 }
 
@@ -146,8 +146,8 @@ func (s *server) get(ctx context.Context, in *getIn) (*getOut, error) {
 	return out, nil
 }
 
-// unknown is the answer where nothing is known of an application. A registry
-// that refuses refuses the control plane, not the one who asks.
+// unknown is the answer where nothing is known of an application. It is not the
+// caller whom a registry refuses, but the control plane.
 func unknown(err error) error {
 	if registry.CodeOf(err) == registry.Invalid {
 		return err

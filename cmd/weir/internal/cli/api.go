@@ -44,6 +44,7 @@ func (m *Main) domainCommands() []*cobra.Command {
 		m.historyCommand(),
 		m.eventsCommand(),
 		m.traceCommand(),
+		m.systemCommand(),
 	}
 }
 

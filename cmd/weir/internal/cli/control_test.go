@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/internal/pg"
+	"github.com/weirmesh/weir/internal/testkube"
 )
 
 var (
@@ -249,6 +250,16 @@ func TestUpServesTheControlPlane(t *testing.T) {
 	if code, out, errs := do(t, nil, "token", "list", "--server", found[1], "--data-dir", dir); code != 0 || !strings.Contains(out, "gateway   instances   weir-system") {
 		t.Errorf("%d\n%s%s", code, out, errs)
 	}
+	// The cluster is known by now, and so are all roles.
+	testkube.Eventually(t, "the system view shows all roles", func() error {
+		code, out, errs := do(t, nil, "system", "--server", found[1], "--data-dir", dir)
+		for _, want := range []string{"control   up ", "gateway   up ", "tracing   up ", " applications\n"} {
+			if code != 0 || !strings.Contains(out, want) {
+				return fmt.Errorf("%d, %q is missing in\n%s%s", code, want, out, errs)
+			}
+		}
+		return nil
+	})
 	w.cancel()
 	w.wait(t)
 	// The data outlive it, and so does the token.

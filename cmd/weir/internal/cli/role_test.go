@@ -86,11 +86,11 @@ func TestRolesApart(t *testing.T) {
 	url := db.server.URL()
 	dir := t.TempDir()
 
-	control := start(t, nil, "control", "--database-url", url, "--control-listen", "127.0.0.1:0", "--admin-listen", "")
+	control := start(t, nil, "control", "--database-url", url, "--control-listen", "127.0.0.1:0", "--admin-listen", "", "--node-name", "plane")
 	env := map[string]string{"WEIR_SERVER": control.serving(t), "WEIR_TOKEN": loginToken(t, control)}
 
 	gatewayAdmin, tracingAdmin := adminOf(t), adminOf(t)
-	tracingArgs := []string{"tracing", "--database-url", url, "--tracing-listen", "127.0.0.1:0", "--admin-listen", tracingAdmin, "--data-dir", dir}
+	tracingArgs := []string{"tracing", "--database-url", url, "--tracing-listen", "127.0.0.1:0", "--admin-listen", tracingAdmin, "--data-dir", dir, "--node-name", "spans"}
 	tracing := start(t, nil, tracingArgs...)
 	collector := tracing.serving(t)
 	ready(t, tracingAdmin)
@@ -119,6 +119,17 @@ func TestRolesApart(t *testing.T) {
 		return nil
 	})
 
+	// Every role is known by its name, wherever it runs.
+	testkube.Eventually(t, "the system view shows all three", func() error {
+		code, out, errs := do(t, env, "system")
+		for _, want := range []string{"control   plane ", "gateway   one ", "serves revision 1 of the routes, the newest", "tracing   spans ", "span spool", "registry   not known: this control plane looks after no cluster", "tracing.fragment", "PostgreSQL "} {
+			if code != 0 || !strings.Contains(out, want) {
+				return fmt.Errorf("%d, %q is missing in\n%s%s", code, want, out, errs)
+			}
+		}
+		return nil
+	})
+
 	// The database goes, then every role that can do without is started anew.
 	db.stop(t)
 	for _, w := range []*weir{gateway, tracing} {
@@ -128,6 +139,13 @@ func TestRolesApart(t *testing.T) {
 			t.Errorf("ended with %d: %s", w.code, w.errs)
 		}
 	}
+	testkube.Eventually(t, "the system view says that the database is away, and what was known", func() error {
+		code, out, errs := do(t, env, "system")
+		if code != 0 || !strings.Contains(out, "database   AWAY: postgres: ") || !strings.Contains(out, "; what it holds is told as of ") || !strings.Contains(out, "gateway   one ") {
+			return fmt.Errorf("%d\n%s%s", code, out, errs)
+		}
+		return nil
+	})
 	gateway = start(t, nil, gatewayArgs...)
 	front = gateway.serving(t)
 	ready(t, gatewayAdmin)

@@ -94,7 +94,7 @@ func TestConfigShowsOriginsAndMasksSecrets(t *testing.T) {
 
 // Every command explains itself and shows how it is used.
 func TestHelp(t *testing.T) {
-	for _, command := range []string{"", "up", "control", "gateway", "tracing", "registry", "registry list", "registry get", "registry watch", "explain", "explain instance", "explain route",
+	for _, command := range []string{"", "up", "control", "gateway", "tracing", "registry", "registry list", "registry get", "registry watch", "explain", "explain instance", "explain route", "system",
 		"token", "token list", "token create", "token revoke", "account", "account reset-password", "audit", "route", "policy", "switch", "trace", "config", "manifests", "version", "completion bash"} {
 		code, out, errs := do(t, nil, append(strings.Fields(command), "--help")...)
 		if code != 0 || !strings.Contains(out, "Usage:\n  weir") || errs != "" {

@@ -1,6 +1,7 @@
 package role
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -11,8 +12,11 @@ import (
 	"github.com/weirmesh/weir/gateway/proxy"
 	"github.com/weirmesh/weir/governance"
 	governanceapi "github.com/weirmesh/weir/governance/api"
+	"github.com/weirmesh/weir/governance/console"
 	governancepg "github.com/weirmesh/weir/governance/postgres"
 	"github.com/weirmesh/weir/internal/httpapi"
+	"github.com/weirmesh/weir/internal/node"
+	"github.com/weirmesh/weir/internal/pg"
 	"github.com/weirmesh/weir/registry"
 	registryapi "github.com/weirmesh/weir/registry/api"
 	tracingpg "github.com/weirmesh/weir/tracing/postgres"
@@ -26,21 +30,21 @@ const knowPatience = 2 * time.Second
 // serveRoutes adds the API of routes. Explanations come from the table that
 // gateways serve by.
 func (c *Control) serveRoutes(h *httpapi.API) {
-	store := gatewaypg.New(c.pool, gatewaypg.Options{Log: c.deps.Log})
-	roleMetrics(c.deps.Env, ControlName).MustRegister(store.Listener())
-	c.closes = append(c.closes, store.Close)
+	c.routes = gatewaypg.New(c.pool, gatewaypg.Options{Log: c.deps.Log})
+	roleMetrics(c.deps.Env, ControlName).MustRegister(c.routes.Listener())
+	c.closes = append(c.closes, c.routes.Close)
 	o := gatewayapi.Options{Explainer: proxy.NewExplainer(c.deps.Registry)}
 	if known := c.deps.Registry; known != nil {
 		o.Checker = routecheck.All{routecheck.Apps{Registry: known}, dubbo.Checker{Discoverer: known, Metadata: known}}
 	}
-	gatewayapi.Register(h, store, o)
+	gatewayapi.Register(h, c.routes, o)
 }
 
 // serveGovernance adds policies, switches, history, and the instances' stream.
 func (c *Control) serveGovernance(h *httpapi.API) {
 	d := c.deps
-	store := governancepg.New(c.pool, governancepg.Options{Log: d.Log, Retention: d.History, Metrics: d.Metrics})
-	cfg := governanceapi.Config{Store: store, Log: d.Log, Metrics: d.Metrics}
+	c.policies = governancepg.New(c.pool, governancepg.Options{Log: d.Log, Retention: d.History, Metrics: d.Metrics})
+	cfg := governanceapi.Config{Store: c.policies, Log: d.Log, Metrics: d.Metrics}
 	if d.Registry != nil {
 		cfg.Known = func(ctx context.Context, app governance.App) (bool, error) {
 			ctx, cancel := context.WithTimeout(ctx, knowPatience)
@@ -49,11 +53,11 @@ func (c *Control) serveGovernance(h *httpapi.API) {
 			return err == nil && s.Known(), err
 		}
 	}
-	api := governanceapi.New(cfg)
-	api.Register(h)
-	c.ready = append(c.ready, api.Ready)
-	c.works = append(c.works, store.Run, api.Run)
-	d.Health.Ask("policies", api.Ready)
+	c.control = governanceapi.New(cfg)
+	c.control.Register(h)
+	c.ready = append(c.ready, c.control.Ready)
+	c.works = append(c.works, c.policies.Run, c.control.Run)
+	d.Health.Ask("policies", c.control.Ready)
 }
 
 // serveRegistry shows what the control plane sees of its cluster.
@@ -63,11 +67,32 @@ func (c *Control) serveRegistry(h *httpapi.API) {
 
 // serveTraces adds what the console shows of traces. The control plane reads what
 // the collectors store, on its own connections, and writes none of it.
-func (c *Control) serveTraces(h *httpapi.API) error {
-	store, err := tracingpg.Open(c.pool, tracingpg.Config{Log: c.deps.Log})
-	if err != nil {
+func (c *Control) serveTraces(h *httpapi.API) (err error) {
+	if c.traces, err = tracingpg.Open(c.pool, tracingpg.Config{Log: c.deps.Log}); err != nil {
 		return err
 	}
-	query.Register(h, query.ViewConfig{Store: store})
+	query.Register(h, query.ViewConfig{Store: c.traces})
 	return nil
+}
+
+// serveSystem shows how all that is served elsewhere is, and says to the other
+// control planes that this one lives. It comes last.
+func (c *Control) serveSystem(h *httpapi.API) {
+	d := c.deps
+	self := selfOf(d.Env, ControlName, d.Node, c.control.Facts)
+	console.RegisterSystem(h, console.SystemDeps{
+		Self: self, Registry: d.Registry, Governance: c.policies, Tracing: c.traces, Gateways: c.routes, Fleet: c.policies,
+		Database: func(ctx context.Context) (node.Database, error) { return pg.About(ctx, c.pool) },
+	})
+	c.works = append(c.works, func(ctx context.Context) error { return node.Keep(ctx, c.policies, self, d.Log) })
+}
+
+// selfOf returns what a process says of itself as one role.
+func selfOf(env Env, role, name string, facts func() node.Facts) func() node.Node {
+	n := node.Node{Role: role, Name: cmp.Or(name, hostname()), Version: env.Version, Started: time.Now().UTC()}
+	return func() node.Node {
+		n := n
+		n.Facts = facts()
+		return n
+	}
 }

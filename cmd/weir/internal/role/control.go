@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
+	gatewaypg "github.com/weirmesh/weir/gateway/postgres"
+	governanceapi "github.com/weirmesh/weir/governance/api"
 	governancepg "github.com/weirmesh/weir/governance/postgres"
 	"github.com/weirmesh/weir/internal/access"
 	accessapi "github.com/weirmesh/weir/internal/access/api"
@@ -19,6 +21,7 @@ import (
 	"github.com/weirmesh/weir/internal/httpapi"
 	"github.com/weirmesh/weir/internal/pg"
 	"github.com/weirmesh/weir/registry"
+	tracingpg "github.com/weirmesh/weir/tracing/postgres"
 )
 
 // AdminAccount is the account that is made at the first start.
@@ -31,6 +34,8 @@ type ControlConfig struct {
 	Cluster
 	// Listen is host:port of the APIs and the console.
 	Listen string
+	// Node names this control plane among its like; the host's name when empty.
+	Node string
 	// History says how long what instances reported is kept.
 	History governancepg.Retention
 }
@@ -43,6 +48,7 @@ func ControlDefaults() *ControlConfig {
 // Flags binds the settings to flags.
 func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Listen, ControlListen, c.Listen, "address of the APIs and the console")
+	fs.StringVar(&c.Node, "node-name", c.Node, "name of this control plane among its like (default: the host's)")
 	fs.DurationVar(&c.History.Instances, "history-seconds", c.History.Instances, "how long metrics of instances are kept by the second, at least 26h")
 	fs.DurationVar(&c.History.Apps10s, "history-10s", c.History.Apps10s, "how long metrics of applications are kept by 10 s")
 	fs.DurationVar(&c.History.Apps1m, "history-minutes", c.History.Apps1m, "how long metrics of applications are kept by the minute")
@@ -77,7 +83,7 @@ func (c *ControlConfig) Host(lookup func(string) (string, bool)) *Host {
 		if err != nil {
 			return nil, err
 		}
-		deps := ControlDeps{Env: env, DatabaseURL: c.DatabaseURL, History: c.History, Password: func(password string) {
+		deps := ControlDeps{Env: env, DatabaseURL: c.DatabaseURL, Node: c.Node, History: c.History, Password: func(password string) {
 			env.Log.WarnContext(ctx, "made the first account: change its password", "account", AdminAccount, "password", password)
 		}}
 		if hub == nil {
@@ -103,6 +109,8 @@ type Registry interface {
 type ControlDeps struct {
 	Env
 	DatabaseURL string
+	// Node names this control plane among its like; the host's name when empty.
+	Node string
 	// History says how long what instances reported is kept; zero fields have the
 	// defaults.
 	History governancepg.Retention
@@ -125,6 +133,13 @@ type Control struct {
 	access  *accesspg.Store
 	handler http.Handler
 	closes  []func()
+
+	// What the APIs share: who serves one makes it, and who serves the system view
+	// asks it.
+	routes   *gatewaypg.Store
+	policies *governancepg.Store
+	control  *governanceapi.API
+	traces   *tracingpg.Store
 }
 
 // NewControl returns a control plane that is not open yet.
@@ -160,6 +175,7 @@ func (c *Control) Open(ctx context.Context) error {
 	if err := c.serveTraces(api); err != nil {
 		return err
 	}
+	c.serveSystem(api)
 	c.handler = api.Handler()
 	c.begin(ctx)
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/pflag"
 
+	"github.com/weirmesh/weir/internal/node"
 	"github.com/weirmesh/weir/internal/pg"
 	"github.com/weirmesh/weir/internal/spool"
 	"github.com/weirmesh/weir/tracing/collector"
@@ -24,6 +25,8 @@ type TracingConfig struct {
 	Database
 	// Listen is host:port of the collector and its queries.
 	Listen string
+	// Node names this collector among its like; the host's name when empty.
+	Node string
 	// DataDir holds the spool of spans that came while the database was away.
 	DataDir string
 	// SpoolMB bounds the spool, in MiB.
@@ -49,6 +52,7 @@ func TracingDefaults() *TracingConfig {
 // Flags binds the settings to flags.
 func (c *TracingConfig) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Listen, TracingListen, c.Listen, "address of the collector and its queries")
+	fs.StringVar(&c.Node, "node-name", c.Node, "name of this collector among its like (default: the host's)")
 	fs.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory of the spool, which takes spans while the database is away")
 	fs.IntVar(&c.SpoolMB, "spool-mb", c.SpoolMB, "most of the spool, in MiB; what comes beyond is refused")
 	fs.DurationVar(&c.Retention, "span-retention", c.Retention, "how long spans are kept, by whole days")
@@ -75,7 +79,7 @@ func (c *TracingConfig) Validate() error {
 func (c *TracingConfig) Host(func(string) (string, bool)) *Host {
 	return &Host{Name: TracingName, Base: c.Base, Listen: c.Listen, Flag: TracingListen, Make: func(_ context.Context, env Env) (Service, error) {
 		return NewTracing(TracingDeps{
-			Env: env, DatabaseURL: c.DatabaseURL, Dir: filepath.Join(c.DataDir, "tracing"), SpoolMB: c.SpoolMB, Retention: c.Retention,
+			Env: env, DatabaseURL: c.DatabaseURL, Node: c.Node, Dir: filepath.Join(c.DataDir, "tracing"), SpoolMB: c.SpoolMB, Retention: c.Retention,
 		}), nil
 	}}
 }
@@ -84,6 +88,8 @@ func (c *TracingConfig) Host(func(string) (string, bool)) *Host {
 type TracingDeps struct {
 	Env
 	DatabaseURL string
+	// Node names this collector among its like; the host's name when empty.
+	Node string
 	// Dir holds the spool, of at most SpoolMB MiB.
 	Dir       string
 	SpoolMB   int
@@ -133,7 +139,8 @@ func (t *Tracing) Open(ctx context.Context) error {
 	mux.Handle("POST "+collector.Path, intake) // GET lists the names of spans
 	mux.Handle("/", queries)
 	t.handler = mux
-	t.works = append(t.works, intake.Run, t.keep)
+	self := selfOf(d.Env, TracingName, d.Node, intake.Facts)
+	t.works = append(t.works, intake.Run, func(ctx context.Context) error { return t.keep(ctx, self) })
 	d.Health.Ask("spans", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -144,14 +151,14 @@ func (t *Tracing) Open(ctx context.Context) error {
 }
 
 // keep brings the schema up to date as soon as the database answers, and then
-// looks after what is stored.
-func (t *Tracing) keep(ctx context.Context) error {
+// looks after what is stored, and says that this collector lives.
+func (t *Tracing) keep(ctx context.Context, self func() node.Node) error {
 	const most = 5 * time.Second
 	told := false
 	for wait := 200 * time.Millisecond; ; wait = min(2*wait, most) {
 		err := pg.Migrate(ctx, t.pool, tracingpg.Schema, tracingpg.Migrations(), t.deps.Log)
 		if err == nil {
-			return t.store.Run(ctx)
+			return work(ctx, t.store.Run, func(ctx context.Context) error { return node.Keep(ctx, t.store, self, t.deps.Log) })
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

@@ -15,6 +15,9 @@ import (
 	"github.com/weirmesh/weir/sdk"
 )
 
+// nodeName names the roles of a weir up among their like.
+const nodeName = "up"
+
 // hosted is a role of Weir, run in this process.
 type hosted struct {
 	up   *Up
@@ -106,7 +109,7 @@ func (u *Up) hostConsole(db *database, late *role.Late) *hosted {
 		up: u, name: partConsole, listen: u.Config.ControlListen, flag: role.ControlListen, needs: []string{partPostgres},
 		make: func(env role.Env) role.Service {
 			return role.NewControl(role.ControlDeps{
-				Env: env, DatabaseURL: db.url, Registry: late, Reviewer: late,
+				Env: env, DatabaseURL: db.url, Node: nodeName, Registry: late, Reviewer: late,
 				Password: func(p string) { password = p },
 			})
 		},
@@ -135,7 +138,7 @@ func (u *Up) hostGateway(db *database, late *role.Late, roles map[string]*hosted
 	}
 	h.make = func(env role.Env) role.Service {
 		return role.NewGateway(role.GatewayDeps{
-			Env: env, DatabaseURL: cmp.Or(u.Config.DatabaseURL, db.url), Registry: late, Dir: u.Config.data("gateway"), Node: "up",
+			Env: env, DatabaseURL: cmp.Or(u.Config.DatabaseURL, db.url), Registry: late, Dir: u.Config.data("gateway"), Node: nodeName,
 			Kit: sdk.Config{
 				ControlURL: sdk.DefaultControlURL, TracingURL: sdk.DefaultTracingURL,
 				TokenFile: role.GatewayToken(u.Config.DataDir).Path, HTTPClient: reach,
@@ -153,7 +156,7 @@ func (u *Up) hostTracing(db *database) *hosted {
 	}
 	h.make = func(env role.Env) role.Service {
 		return role.NewTracing(role.TracingDeps{
-			Env: env, DatabaseURL: cmp.Or(u.Config.DatabaseURL, db.url), Dir: u.Config.data("tracing"),
+			Env: env, DatabaseURL: cmp.Or(u.Config.DatabaseURL, db.url), Node: nodeName, Dir: u.Config.data("tracing"),
 			SpoolMB: role.DefaultSpoolMB, Retention: role.DefaultSpanRetention,
 		})
 	}

@@ -93,6 +93,19 @@ func width(s string) (n int) {
 	return n
 }
 
+// Bytes is a size as people read it, "1.2 GiB".
+func Bytes(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	size, of := float64(n)/unit, 0
+	for ; size >= unit && of < 3; of++ {
+		size /= unit
+	}
+	return fmt.Sprintf("%.1f %ciB", size, "KMGT"[of])
+}
+
 // AppHeader is the header of AppRow.
 var AppHeader = Row{"APPLICATION", "CALLABLE", "MODE", "SPEAKS", "HELD BACK"}
 

@@ -177,3 +177,33 @@ func TestEncode(t *testing.T) {
 		}
 	}
 }
+
+func TestBytes(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 5 << 20: "5.0 MiB", 3 << 30: "3.0 GiB", 1 << 50: "1024.0 TiB"} {
+		if got := view.Bytes(n); got != want {
+			t.Errorf("%d is %s, want %s", n, got, want)
+		}
+	}
+}
+
+func TestAnExplanationBeginsWithTheOutcome(t *testing.T) {
+	tell := func(change func(*registry.Instance)) string {
+		s := snapshot(instance("inventory-a", change))
+		i := &s.Instances[0]
+		var out strings.Builder
+		e := view.Explanation{App: s.App, Instance: i.Name, ID: i.ID, Callable: i.Callable(), Why: i.Why(), Explain: s.Explain(i, nil)}
+		if err := view.WriteExplanation(&out, e); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	for want, change := range map[string]func(*registry.Instance){
+		"inventory-a of shop/inventory is called\n\nCHECK                           HOLDS   SAYS\nin touch with the API server    yes     -\n": nil,
+		"inventory-a of shop/inventory is not called: not ready\n":                                                                             func(i *registry.Instance) { i.Health = registry.NotReady },
+		"inventory-a of shop/inventory is called over HTTP; Dubbo consumers leave it out\n":                                                    func(i *registry.Instance) { i.Metadata = nil },
+	} {
+		if got := tell(change); !strings.HasPrefix(got, want) {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/weirmesh/weir/gateway"
+	"github.com/weirmesh/weir/internal/node"
+	"github.com/weirmesh/weir/registry"
+)
+
+// system finds out how everything is, once for all who ask within a moment.
+type system struct {
+	deps SystemDeps
+	turn chan struct{} // held by the one who finds out
+	last *found        // guarded by turn
+}
+
+// found is what was found out. It is never changed once it is handed out.
+type found struct {
+	time     time.Time
+	self     node.Node
+	database SystemDatabase
+	unknown  []SystemUnknown
+	registry foundRegistry
+	stored
+}
+
+// stored is what comes from the database.
+type stored struct {
+	heard                time.Time // when the database answered last
+	controls, collectors []node.Node
+	gateways             []gateway.Node
+	revision             gateway.Revision // of the routes
+	staged, unlinked     []node.Queue
+	governance, tracing  []node.Partition
+	sdks                 []node.SDK
+}
+
+type foundRegistry struct {
+	apps    []registry.App
+	stale   time.Time
+	unknown string
+}
+
+// read returns what is known now, or was a moment ago.
+func (s *system) read(ctx context.Context) (*found, error) {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if last := s.last; last != nil && s.deps.Now().Sub(last.time).Abs() < s.deps.Fresh {
+		return last, nil
+	}
+	// Whoever waits has a use for it, though the one who began may have gone.
+	s.last = s.find(context.WithoutCancel(ctx))
+	return s.last, nil
+}
+
+// find asks everybody, side by side. It takes no longer than two times Patience.
+func (s *system) find(ctx context.Context) *found {
+	f := &found{}
+	if s.last != nil {
+		f.stored = s.last.stored // what cannot be asked now is told as it was
+	}
+	var all sync.WaitGroup
+	all.Go(func() { f.registry = s.askRegistry(ctx) })
+	all.Go(func() { s.askDatabase(ctx, f) })
+	all.Wait()
+	f.time, f.self = s.deps.Now().UTC(), s.deps.Self()
+	f.self.Role, f.self.Seen = roleControl, f.time
+	return f
+}
+
+// askRegistry asks of one application whether the registry is in touch, since all
+// share its watches.
+func (s *system) askRegistry(ctx context.Context) (r foundRegistry) {
+	if s.deps.Registry == nil {
+		return foundRegistry{unknown: "this control plane looks after no cluster"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.deps.Patience)
+	defer cancel()
+	apps, err := s.deps.Registry.Apps(ctx, "")
+	if err != nil {
+		return foundRegistry{unknown: registry.Text(err)}
+	}
+	r.apps = apps
+	if len(apps) > 0 {
+		if snapshot, err := s.deps.Registry.Snapshot(ctx, apps[0]); err == nil {
+			r.stale = snapshot.StaleSince
+		}
+	}
+	return r
+}
+
+// askDatabase asks the database whether it is there, and then its parts, side by
+// side, for what they hold: one question after the other each, so that no more
+// connections are taken from others than there are parts.
+func (s *system) askDatabase(ctx context.Context, f *found) {
+	first, cancel := context.WithTimeout(ctx, s.deps.Patience)
+	about, err := s.deps.Database(first)
+	cancel()
+	if err != nil {
+		f.database = SystemDatabase{Error: err.Error(), AsOf: f.heard}
+		return
+	}
+	f.heard = s.deps.Now().UTC()
+	f.database = SystemDatabase{OK: true, Version: about.Version, Bytes: about.Bytes, Connections: about.Connections, MaxConnections: about.MaxConnections}
+	a := &asking{patience: s.deps.Patience}
+	var all sync.WaitGroup
+	part := func(questions func(context.Context)) {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, a.patience)
+			defer cancel()
+			questions(ctx)
+		})
+	}
+	part(func(ctx context.Context) {
+		ask(ctx, a, "control planes", s.deps.Governance.Nodes, &f.controls)
+		ask(ctx, a, "SDKs", s.deps.Fleet.SDKs, &f.sdks)
+		ask(ctx, a, "reports that wait", s.deps.Governance.Queues, &f.staged)
+		ask(ctx, a, "tables of governance", s.deps.Governance.Partitions, &f.governance)
+	})
+	part(func(ctx context.Context) {
+		ask(ctx, a, "collectors", s.deps.Tracing.Nodes, &f.collectors)
+		ask(ctx, a, "traces that wait", s.deps.Tracing.Queues, &f.unlinked)
+		ask(ctx, a, "tables of tracing", s.deps.Tracing.Partitions, &f.tracing)
+	})
+	part(func(ctx context.Context) {
+		// The revision first: a gateway that serves a newer one is current too.
+		ask(ctx, a, "the routes' revision", s.deps.Gateways.Revision, &f.revision)
+		ask(ctx, a, "gateways", s.deps.Gateways.Nodes, &f.gateways)
+	})
+	all.Wait()
+	f.unknown = a.unknown
+}
+
+// asking gathers what could not be found out.
+type asking struct {
+	patience time.Duration
+
+	mu      sync.Mutex
+	unknown []SystemUnknown
+}
+
+// ask puts an answer in its place, or leaves what is there.
+func ask[T any](ctx context.Context, a *asking, what string, question func(context.Context) (T, error), into *T) {
+	answer, err := question(ctx)
+	if err == nil {
+		*into = answer
+		return
+	}
+	why := err.Error()
+	if ctx.Err() != nil {
+		why = fmt.Sprintf("no answer within %s", a.patience)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unknown = append(a.unknown, SystemUnknown{What: what, Why: why})
+}
