@@ -39,8 +39,12 @@ type stats struct {
 type calls struct {
 	OK       int64            `json:"ok"`
 	Failed   int64            `json:"failed"`
+	InFlight int64            `json:"inFlight"`
 	ByClass  map[string]int64 `json:"byClass"`
-	Failures []failure        `json:"failures"`
+	ByMethod map[string]struct {
+		OK int64 `json:"ok"`
+	} `json:"byMethod"`
+	Failures []failure `json:"failures"`
 }
 
 type failure struct {
