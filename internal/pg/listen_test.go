@@ -174,6 +174,7 @@ func TestListenerComesBackAfterItsConnectionIsCut(t *testing.T) {
 func TestListenerSurvivesTheServersDeath(t *testing.T) {
 	t.Parallel()
 	cfg := quick(testdb.Dir(t))
+	cfg.Port = lastingPort(t)
 	server := start(t, cfg)
 	pool, err := pg.Open(t.Context(), server.URL(), pg.Options{})
 	if err != nil {
@@ -194,7 +195,6 @@ func TestListenerSurvivesTheServersDeath(t *testing.T) {
 	eventually(t, "attempts while the server is away", func() bool { return l.Stats().Failures > failures+2 })
 	stop(t, server)
 
-	cfg.Port = server.Port()
 	again := start(t, cfg)
 	// Written before the listener may be back: the wake-up has to make its
 	// subscriber look, notified of this or not.
@@ -315,6 +315,7 @@ func TestListenerFindsAHalfOpenConnection(t *testing.T) {
 func TestListenerWaitsForADatabaseThatIsAway(t *testing.T) {
 	t.Parallel()
 	cfg := quick(testdb.Dir(t))
+	cfg.Port = lastingPort(t)
 	server := start(t, cfg)
 	pool, err := pg.Open(t.Context(), server.URL(), pg.Options{})
 	if err != nil {
@@ -329,7 +330,6 @@ func TestListenerWaitsForADatabaseThatIsAway(t *testing.T) {
 	if n := strings.Count(log.String(), "cannot listen"); n != 1 {
 		t.Errorf("%d complaints about one absence:\n%s", n, log.String())
 	}
-	cfg.Port = server.Port()
 	start(t, cfg)
 	if w := next(t, s); !w.Missed {
 		t.Errorf("%+v", w)

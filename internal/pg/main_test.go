@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -173,6 +175,21 @@ func (p *process) serving(t *testing.T) (pid int, url string) {
 
 // quick is a configuration for throw-away data.
 func quick(dir string) pg.ServerConfig { return pg.ServerConfig{Dir: dir, NoFsync: true} }
+
+// lastingPort is a port that a test may listen at again: outside of those that
+// servers take by themselves, and the system for outgoing connections.
+func lastingPort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		port := 15000 + rand.N(16000)
+		if l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			_ = l.Close() // it was only tried
+			return port
+		}
+	}
+	t.Fatal("no free port on loopback")
+	return 0
+}
 
 // start starts a server that ends with the test.
 func start(t *testing.T, cfg pg.ServerConfig) *pg.Server {

@@ -96,6 +96,7 @@ func TestOpenExplainsWhatIsWrong(t *testing.T) {
 func TestOpenWaitsForTheServer(t *testing.T) {
 	t.Parallel()
 	cfg := quick(testdb.Dir(t))
+	cfg.Port = lastingPort(t)
 	s := start(t, cfg)
 	stop(t, s)
 	var log record
@@ -114,7 +115,6 @@ func TestOpenWaitsForTheServer(t *testing.T) {
 		opened <- r
 	}()
 	eventually(t, "a warning that it waits", func() bool { return strings.Contains(log.String(), "waiting for the database") })
-	cfg.Port = s.Port()
 	start(t, cfg)
 	if r := <-opened; r.err != nil || r.name != "early bird" {
 		t.Fatalf("%v, application_name %q", r.err, r.name)

@@ -104,6 +104,9 @@ func watchForeign(pid int, same func() bool) *postmaster {
 				return
 			}
 		}
+		// On its way out a process loses its command line and directory, by which it
+		// is known, a moment before its sockets.
+		waitGone(context.Background(), pid, time.Second)
 		p.state = "exit status unknown, not started by this process"
 		close(p.exited)
 	}()
