@@ -136,7 +136,7 @@ file last.
 		return usage(fmt.Errorf("%w; `%s --help` lists the flags", err, c.CommandPath()))
 	})
 	root.PersistentFlags().String("config", "", "YAML file with settings (environment WEIR_CONFIG)")
-	root.AddCommand(m.upCommand(), m.registryCommand(), m.explainCommand(), m.manifestsCommand(), m.configCommand(), m.versionCommand())
+	root.AddCommand(m.upCommand(), m.registryCommand(), m.explainCommand(), m.manifestsCommand(), m.openapiCommand(), m.configCommand(), m.versionCommand())
 	root.AddCommand(m.roleCommands()...)
 	root.AddCommand(m.domainCommands()...)
 	wrapArgs(root)

@@ -158,14 +158,27 @@ func (c *Control) Open(ctx context.Context) error {
 	if err := Migrate(ctx, pool, d.Log); err != nil {
 		return err
 	}
-	c.access = accesspg.NewStore(pool)
+	api, err := c.register()
+	if err != nil {
+		return err
+	}
 	password, err := c.access.Ensure(ctx, AdminAccount, access.Admin)
 	if err != nil {
 		return err
 	}
-	if password != "" && d.Password != nil {
-		d.Password(password)
+	if password != "" && c.deps.Password != nil {
+		c.deps.Password(password)
 	}
+	c.handler = api.Handler()
+	c.begin(ctx)
+	return nil
+}
+
+// register puts the APIs together on the pool, and what works behind them. It
+// does no I/O.
+func (c *Control) register() (*httpapi.API, error) {
+	d := c.deps
+	c.access = accesspg.NewStore(c.pool)
 	auth := access.NewAuth(c.access, d.Reviewer, nil)
 	api := httpapi.New(http.NewServeMux(), httpapi.Config{Title: "Weir", Version: d.Version, Auth: auth, Audit: c.access, Log: d.Log, Metrics: d.Metrics})
 	accessapi.Register(api, accessapi.Deps{Store: c.access, Revoked: auth.Forget})
@@ -173,12 +186,10 @@ func (c *Control) Open(ctx context.Context) error {
 	c.serveGovernance(api)
 	c.serveRegistry(api)
 	if err := c.serveTraces(api); err != nil {
-		return err
+		return nil, err
 	}
 	c.serveSystem(api)
-	c.handler = api.Handler()
-	c.begin(ctx)
-	return nil
+	return api, nil
 }
 
 // Handler implements Service.

@@ -12,10 +12,11 @@ import (
 
 	"github.com/weirmesh/weir/cmd/weir/internal/role"
 	"github.com/weirmesh/weir/internal/access"
+	"github.com/weirmesh/weir/internal/testdb"
 	"github.com/weirmesh/weir/registry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testdb.Main(m)) }
 
 // shop is a registry that knows one application.
 type shop struct {
