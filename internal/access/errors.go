@@ -15,7 +15,7 @@ const (
 	Invalid Code = "invalid"
 	// NotFound: the named thing is not there.
 	NotFound Code = "not-found"
-	// Conflict: there is one of that name already.
+	// Conflict: what is there stands against it, such as one of that name.
 	Conflict Code = "conflict"
 	// TooMany: somebody tries too often; later it may work.
 	TooMany Code = "too-many"

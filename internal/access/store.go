@@ -7,19 +7,6 @@ import (
 	"time"
 )
 
-// Account is a person who logs in with a password.
-type Account struct {
-	Name       string    `json:"name"`
-	Role       Role      `json:"role"`
-	Namespaces []string  `json:"namespaces,omitempty"`
-	Created    time.Time `json:"created"`
-}
-
-// Principal is who acts in a session of the account.
-func (a Account) Principal() Principal {
-	return Principal{Kind: KindUser, Name: a.Name, Role: a.Role, Namespaces: a.Namespaces}
-}
-
 // Token is an API token, without its secret.
 type Token struct {
 	Name string `json:"name"`
@@ -94,14 +81,6 @@ func validateNamespaces(namespaces []string) error {
 		if !namespacePattern.MatchString(ns) {
 			return invalid("namespaces", "\""+ns+"\" is no name of a namespace", "name namespaces such as shop, or none to allow all")
 		}
-	}
-	return nil
-}
-
-// ValidatePassword checks a password that a person chose.
-func ValidatePassword(password string) error {
-	if len(password) < MinPassword || len(password) > MaxPassword {
-		return invalid("password", "a password has 12 to 256 bytes", "choose another")
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
-// Package api serves login and logout, who one is, API tokens, passwords and
-// the audit, below /api/v1.
+// Package api serves login and logout, who one is, accounts, API tokens and the
+// audit, below /api/v1.
 package api
 
 import (
@@ -25,6 +25,10 @@ type Store interface {
 	Login(ctx context.Context, name, password, remote string) (secret string, a access.Account, err error)
 	Logout(ctx context.Context, secret string) error
 	SetPassword(ctx context.Context, name, password string) (string, error)
+	Accounts(ctx context.Context) ([]access.Account, error)
+	CreateAccount(ctx context.Context, a access.Account, password string) (made access.Account, set string, err error)
+	ChangeAccount(ctx context.Context, name string, c access.AccountChange) (access.Account, error)
+	DeleteAccount(ctx context.Context, name string) error
 	CreateToken(ctx context.Context, t access.Token) (secret string, made access.Token, err error)
 	Tokens(ctx context.Context) ([]access.Token, error)
 	RevokeToken(ctx context.Context, name string) error
@@ -108,6 +112,7 @@ func Register(a *httpapi.API, deps Deps) {
 		byRemote: access.NewLimiter(remoteBurst, remoteEvery, limitKeys, deps.Now),
 	}
 	s.registerSessions(a)
+	s.registerAccounts(a)
 	s.registerTokens(a)
 	s.registerAudit(a)
 }
@@ -147,17 +152,6 @@ type passwordIn struct {
 	}
 }
 
-type resetIn struct {
-	Name string `path:"name" maxLength:"63"`
-}
-
-type resetOut struct {
-	CacheControl string `header:"Cache-Control"`
-	Body         struct {
-		Password string `json:"password" doc:"The new password; it is shown this once."`
-	}
-}
-
 func (s *service) registerSessions(a *httpapi.API) {
 	httpapi.Register(a, httpapi.Op[loginIn]{
 		Operation: operation("login", http.MethodPost, "/api/v1/login", "Begin a session with name and password"),
@@ -190,20 +184,6 @@ func (s *service) registerSessions(a *httpapi.API) {
 		Operation: change, Role: access.Viewer, Scoped: true, Write: true, NoReason: true,
 		Object: func(*passwordIn) string { return "own password" },
 	}, s.changePassword)
-	reset := operation("reset-password", http.MethodPost, "/api/v1/accounts/{name}/reset-password", "Give an account a new random password")
-	reset.Description = "Ends all sessions of the account."
-	httpapi.Register(a, httpapi.Op[resetIn]{
-		Operation: reset, Role: access.Admin, Write: true,
-		Object: func(in *resetIn) string { return "account " + in.Name },
-	}, func(ctx context.Context, in *resetIn) (*resetOut, error) {
-		password, err := s.Store.SetPassword(ctx, in.Name, "")
-		if err != nil {
-			return nil, err
-		}
-		out := &resetOut{CacheControl: "no-store"}
-		out.Body.Password = password
-		return out, nil
-	})
 }
 
 // cookie is the session's cookie. Browsers keep it until they are closed; the

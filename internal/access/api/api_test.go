@@ -216,6 +216,59 @@ func TestPasswordsChange(t *testing.T) {
 	f.want(f.do(b, "POST", "/api/v1/accounts/nobody/reset-password", "", nil, "Weir-Reason", "lost"), http.StatusNotFound)
 }
 
+func TestAccounts(t *testing.T) {
+	f := setup(t)
+	b := f.browser()
+	f.want(f.login(b, "admin", f.password), http.StatusOK)
+	why := []string{"Weir-Reason", "joined the team"}
+	f.want(f.do(b, "POST", "/api/v1/accounts", `{"name":"mei","role":"viewer"}`, nil), http.StatusBadRequest, "needs a reason")
+	f.want(f.do(b, "POST", "/api/v1/accounts", `{"name":"Mei Chen","role":"viewer"}`, nil, why...), http.StatusUnprocessableEntity, "body.name")
+	f.want(f.do(b, "POST", "/api/v1/accounts", `{"name":"mei","role":"root"}`, nil, why...), http.StatusUnprocessableEntity, "body.role")
+	f.want(f.do(b, "POST", "/api/v1/accounts", `{"name":"mei","role":"viewer","password":"short"}`, nil, why...), http.StatusUnprocessableEntity, "body.password")
+	var made api.MadeAccount
+	resp := f.do(b, "POST", "/api/v1/accounts", `{"name":"mei","role":"operator","namespaces":["shop"]}`, &made, why...)
+	f.want(resp, http.StatusCreated, `"namespaces":["shop"]`)
+	if resp.Header.Get("Cache-Control") != "no-store" || made.Password == "" {
+		t.Errorf("%+v, %v", made, resp.Header)
+	}
+	f.want(f.do(b, "POST", "/api/v1/accounts", `{"name":"mei","role":"viewer"}`, nil, why...), http.StatusConflict, "choose another name")
+	chosen := f.do(b, "POST", "/api/v1/accounts", `{"name":"lee","role":"viewer","password":"a long password"}`, nil, why...)
+	if raw := string(must(io.ReadAll(chosen.Body))); strings.Contains(raw, "password") || !strings.Contains(raw, `"namespaces":[]`) {
+		t.Errorf("answered %s", raw)
+	}
+
+	mei := f.browser()
+	f.want(f.login(mei, "mei", made.Password), http.StatusOK, `"role":"operator"`)
+	f.want(f.do(mei, "GET", "/api/v1/accounts", "", nil), http.StatusForbidden, "needs the role admin")
+	f.want(f.do(mei, "PATCH", "/api/v1/accounts/mei", `{"role":"admin"}`, nil, why...), http.StatusForbidden)
+	f.want(f.do(b, "GET", "/api/v1/accounts", "", nil), http.StatusOK, `"lastLogin":`)
+
+	// An admin of a namespace manages nobody.
+	f.want(f.do(b, "PATCH", "/api/v1/accounts/mei", `{"role":"admin"}`, nil, why...), http.StatusOK, `"role":"admin"`, `"namespaces":["shop"]`)
+	f.want(f.do(mei, "GET", "/api/v1/me", "", nil), http.StatusUnauthorized)
+	f.want(f.login(mei, "mei", made.Password), http.StatusOK)
+	f.want(f.do(mei, "GET", "/api/v1/accounts", "", nil), http.StatusForbidden)
+	f.want(f.do(mei, "DELETE", "/api/v1/accounts/lee", "", nil, why...), http.StatusForbidden)
+
+	for _, body := range []string{`{"role":"viewer"}`, `{"namespaces":["shop"]}`} {
+		f.want(f.do(b, "PATCH", "/api/v1/accounts/admin", body, nil, why...), http.StatusConflict, "last account that may manage people")
+	}
+	f.want(f.do(b, "PATCH", "/api/v1/accounts/mei", `{"namespaces":[]}`, nil, why...), http.StatusOK, `"namespaces":[]`)
+	f.want(f.login(mei, "mei", made.Password), http.StatusOK)
+	f.want(f.do(mei, "PATCH", "/api/v1/accounts/mei", `{"disabled":true}`, nil, why...), http.StatusConflict, "ask another admin")
+	f.want(f.do(mei, "DELETE", "/api/v1/accounts/mei", "", nil, why...), http.StatusConflict, "ask another admin")
+	f.want(f.do(mei, "DELETE", "/api/v1/accounts/admin", "", nil, why...), http.StatusNoContent)
+	f.want(f.do(b, "GET", "/api/v1/me", "", nil), http.StatusUnauthorized)
+	f.want(f.do(mei, "PATCH", "/api/v1/accounts/lee", `{"disabled":true}`, nil, why...), http.StatusOK, `"disabled":true`)
+	f.want(f.login(f.browser(), "lee", "a long password"), http.StatusUnauthorized, "is disabled")
+	f.want(f.do(mei, "PATCH", "/api/v1/accounts/nobody", `{"disabled":true}`, nil, why...), http.StatusNotFound, "weir account list")
+
+	list, err := f.store.Audit(t.Context(), access.AuditQuery{Object: "account lee"})
+	if err != nil || len(list) != 3 || list[0].Action != "change-account" || list[0].Principal != "user:mei" || list[0].Reason != "joined the team" || !strings.HasPrefix(list[1].Outcome, "denied: ") {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
 // Garbage as a name is the sender's fault, and nobody is logged in from elsewhere.
 func TestLoginTakesNoGarbage(t *testing.T) {
 	f := setup(t)

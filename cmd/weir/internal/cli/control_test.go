@@ -149,6 +149,22 @@ func TestControlAlone(t *testing.T) {
 	if code != 0 || len(strings.TrimSpace(out)) != 23 {
 		t.Errorf("%d\n%s%s", code, out, errs)
 	}
+	code, out, errs = do(t, env, "account", "create", "mei", "--role", "operator", "--namespaces", "shop", "--reason", "joined")
+	if code != 0 || len(strings.TrimSpace(out)) != 23 || !strings.Contains(errs, "shown this once") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	if code, out, errs := do(t, env, "account", "set", "mei", "--all-namespaces", "--disable", "--reason", "on leave"); code != 0 || !strings.Contains(out, "mei    operator   all          disabled") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	if code, out, errs := do(t, env, "account", "set", "mei", "--role", "viewer", "--enable", "--reason", "back"); code != 0 || !strings.Contains(out, "mei    viewer   all          enabled") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	if code, out, errs := do(t, env, "account", "list"); code != 0 || !strings.Contains(out, "admin") || !strings.Contains(out, "mei ") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	if code, out, errs := do(t, env, "account", "delete", "mei", "--reason", "left"); code != 0 || out != "deleted account mei\n" {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
 	if code, out, errs := do(t, env, "token", "revoke", "ci", "--reason", "gone"); code != 0 || out != "revoked token ci\n" {
 		t.Errorf("%d\n%s%s", code, out, errs)
 	}
@@ -159,6 +175,7 @@ func TestControlAlone(t *testing.T) {
 		env  map[string]string
 		args []string
 	}{
+		"admin is the last account that may manage people":             {1, env, []string{"account", "set", "admin", "--disable", "--reason", "test"}},
 		"a write needs a reason: say why with --reason":                {2, env, []string{"token", "revoke", "x"}},
 		"--server ftp://x is no address":                               {2, env, []string{"token", "list", "--server", "ftp://x"}},
 		"there is no token x; `weir token list` shows those there are": {1, env, []string{"token", "revoke", "x", "--reason", "test"}},

@@ -83,7 +83,7 @@ report with it and are told their policies; it may do nothing else.`,
 	var expires time.Duration
 	var instances bool
 	body.Role = access.Viewer
-	config.Choice(c.Flags(), (*string)(&body.Role), "role", "", []string{string(access.Viewer), string(access.Operator), string(access.Admin)}, "what the token may do")
+	config.Choice(c.Flags(), (*string)(&body.Role), "role", "", roleNames, "what the token may do")
 	c.Flags().StringSliceVar(&body.Namespaces, "namespaces", nil, "namespaces that bound it (default: all)")
 	c.Flags().DurationVar(&expires, "expires", 0, "how long it counts (default: until it is revoked)")
 	c.Flags().BoolVar(&instances, "instances", false, "for running services outside Kubernetes, instead of a role")
@@ -127,43 +127,6 @@ func (m *Main) tokenRevoke() *cobra.Command {
 			return err
 		}
 		_, err = fmt.Fprintf(m.Stdout, "revoked token %s\n", args[0])
-		return err
-	})
-	return c
-}
-
-func (m *Main) accountCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:     "account",
-		Short:   "Manage the accounts of people",
-		Long:    "Account manages those who log in with a password. It takes the role admin.",
-		Example: `  weir account reset-password admin --reason "password lost"`,
-		Args:    cobra.NoArgs,
-		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(m.accountReset())
-	return c
-}
-
-func (m *Main) accountReset() *cobra.Command {
-	c := &cobra.Command{
-		Use:     "reset-password NAME",
-		Short:   "Give an account a new random password and print it, this once",
-		Long:    "Reset-password gives an account a new random password and ends all its sessions. The password goes to standard output.",
-		Example: `  weir account reset-password admin --reason "password lost"`,
-		Args:    cobra.ExactArgs(1),
-	}
-	ask := m.askAPI(c)
-	reason := ask.reason()
-	ask.run(func(ctx context.Context, cl *client.Client, args []string) error {
-		var out struct {
-			Password string `json:"password"`
-		}
-		path := client.Path("/api/v1/accounts", args[0]) + "/reset-password"
-		if _, err := cl.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Reason: *reason}, &out); err != nil {
-			return err
-		}
-		_, err := fmt.Fprintln(m.Stdout, out.Password)
 		return err
 	})
 	return c

@@ -47,6 +47,7 @@ func TestWrongUsageIsOneSentenceAndExitCode2(t *testing.T) {
 		"--timeout 0s leaves no time for an answer":                             {"registry", "list", "--timeout", "0"},
 		"weir.yaml:1: unknown setting \"data-dri\"; did you mean \"data-dir\"":  {"up", "--config", file},
 		"configuration file: open /nonexistent":                                 {"registry", "list", "--config", "/nonexistent"},
+		"nothing is to change: give --role,":                                    {"account", "set", "mei", "--reason", "x"},
 		"invalid argument \"gatway\" for \"weir config\"":                       {"config", "gatway"},
 	} {
 		code, out, errs := do(t, nil, args...)
@@ -95,7 +96,7 @@ func TestConfigShowsOriginsAndMasksSecrets(t *testing.T) {
 // Every command explains itself and shows how it is used.
 func TestHelp(t *testing.T) {
 	for _, command := range []string{"", "up", "control", "gateway", "tracing", "registry", "registry list", "registry get", "registry watch", "explain", "explain instance", "explain route", "system",
-		"token", "token list", "token create", "token revoke", "account", "account reset-password", "audit", "route", "policy", "switch", "trace", "config", "manifests", "version", "completion bash"} {
+		"token", "token list", "token create", "token revoke", "account", "account list", "account create", "account set", "account delete", "account reset-password", "audit", "route", "policy", "switch", "trace", "config", "manifests", "version", "completion bash"} {
 		code, out, errs := do(t, nil, append(strings.Fields(command), "--help")...)
 		if code != 0 || !strings.Contains(out, "Usage:\n  weir") || errs != "" {
 			t.Errorf("weir %s --help: %d\n%s%s", command, code, out, errs)
