@@ -50,6 +50,7 @@ type API struct {
 	log     *slog.Logger
 	origins *http.CrossOriginProtection
 	metrics *metrics
+	pages   http.Handler // nil for none
 }
 
 // New returns an API without operations on mux, and serves its description
@@ -97,6 +98,12 @@ func (a *API) Alias(t, as reflect.Type) {
 	a.huma.OpenAPI().Components.Schemas.RegisterTypeAlias(t, as)
 }
 
+// Pages serves what no operation takes and is no part of an API: requests to read
+// (GET, HEAD) outside /api/. A method that a path does not take is refused as
+// without pages, and what is not there below /api/ stays a problem, which is what
+// programs read.
+func (a *API) Pages(h http.Handler) { a.pages = h }
+
 // describe serves the OpenAPI document, made when it is first asked for.
 func (a *API) describe() {
 	serve := func(pattern, contentType string, write func() ([]byte, error)) {
@@ -125,11 +132,7 @@ func (a *API) Handler() http.Handler {
 		}
 		h, pattern := a.mux.Handler(r)
 		if pattern != "" {
-			began, out := time.Now(), &written{ResponseWriter: w}
-			defer func() { a.metrics.answered(pattern, out.status, time.Since(began)) }()
-			zip := &compressed{ResponseWriter: out, r: r}
-			a.mux.ServeHTTP(zip, r)
-			zip.end()
+			a.serve(w, r, pattern, a.mux)
 			return
 		}
 		probe := &statusProbe{header: make(http.Header)}
@@ -140,8 +143,26 @@ func (a *API) Handler() http.Handler {
 			a.WriteProblem(w, r, NewProblem(probe.status, r.URL.Path+" does not take "+r.Method+": it takes "+allow))
 			return
 		}
+		if a.pages != nil && probe.status == http.StatusNotFound && isPage(r) {
+			a.serve(w, r, "pages", a.pages)
+			return
+		}
 		a.WriteProblem(w, r, NewProblem(http.StatusNotFound, "there is nothing at "+r.URL.Path+": /openapi.json tells what there is"))
 	})
+}
+
+// serve lets h answer, counts the answer, and compresses it where that is worth it.
+func (a *API) serve(w http.ResponseWriter, r *http.Request, pattern string, h http.Handler) {
+	began, out := time.Now(), &written{ResponseWriter: w}
+	defer func() { a.metrics.answered(pattern, out.status, time.Since(began)) }()
+	zip := &compressed{ResponseWriter: out, r: r}
+	h.ServeHTTP(zip, r)
+	zip.end()
+}
+
+// isPage reports whether a request asks for what is no part of an API.
+func isPage(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.URL.Path != "/api" && !strings.HasPrefix(r.URL.Path, "/api/")
 }
 
 // statusProbe learns what the mux would answer.

@@ -72,7 +72,7 @@ func (c *compressed) Write(b []byte) (int, error) {
 			c.held = append(c.held, b...)
 			return len(b), nil
 		}
-		c.decide(acceptsGzip(c.r))
+		c.decide(AcceptsGzip(c.r))
 	}
 	if c.zip != nil {
 		return c.zip.Write(b)
@@ -156,9 +156,9 @@ func (c *compressed) Flush() {
 // Unwrap lets http.ResponseController reach the connection.
 func (c *compressed) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
-// acceptsGzip reports whether a client takes gzip. One that says nothing does not:
+// AcceptsGzip reports whether a client takes gzip. One that says nothing does not:
 // it may not know what to do with it.
-func acceptsGzip(r *http.Request) bool {
+func AcceptsGzip(r *http.Request) bool {
 	gz, others := -1.0, -1.0 // by how much; less than zero is not said
 	for _, line := range r.Header["Accept-Encoding"] {
 		for part := range strings.SplitSeq(line, ",") {

@@ -14,6 +14,7 @@ import (
 	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
 	gatewaypg "github.com/weirmesh/weir/gateway/postgres"
 	governanceapi "github.com/weirmesh/weir/governance/api"
+	"github.com/weirmesh/weir/governance/console"
 	governancepg "github.com/weirmesh/weir/governance/postgres"
 	"github.com/weirmesh/weir/internal/access"
 	accessapi "github.com/weirmesh/weir/internal/access/api"
@@ -169,6 +170,7 @@ func (c *Control) Open(ctx context.Context) error {
 	if password != "" && c.deps.Password != nil {
 		c.deps.Password(password)
 	}
+	api.Pages(console.Pages())
 	c.handler = api.Handler()
 	c.begin(ctx)
 	return nil
