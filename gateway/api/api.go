@@ -45,6 +45,7 @@ func Register(a *httpapi.API, store gateway.Store, o Options) {
 	s := &server{store: store, opts: o, table: table{source: store}}
 	s.registerReads(a)
 	s.registerWrites(a)
+	s.registerRollback(a)
 	describe(a.Huma().OpenAPI().Components.Schemas)
 }
 
@@ -105,7 +106,7 @@ type listIn struct {
 
 // List is a page of routes.
 type List struct {
-	Items    []gateway.Version `json:"items" doc:"Sorted by namespace and name."`
+	Items    []gateway.Version `json:"items" nullable:"false" doc:"Sorted by namespace and name."`
 	Revision gateway.Revision  `json:"revision" doc:"Of the whole table."`
 	Next     string            `json:"next,omitempty" doc:"What to give as after for the next page; missing on the last."`
 }
@@ -162,17 +163,25 @@ func (s *server) get(ctx context.Context, in *getIn) (*getOut, error) {
 
 type historyIn struct {
 	RoutePath
-	Limit int `query:"limit" minimum:"1" maximum:"1000" doc:"How many at most; 100 when not given."`
+	Limit    int              `query:"limit" minimum:"1" maximum:"1000" doc:"How many at most; 100 when not given."`
+	Revision gateway.Revision `query:"revision" minimum:"1" doc:"Only the version that this revision wrote; 404 where it wrote none."`
 }
 
 // History are the versions of one route.
 type History struct {
-	Items []gateway.Version `json:"items" doc:"The newest first."`
+	Items []gateway.Version `json:"items" nullable:"false" doc:"The newest first, each with its whole document."`
 }
 
 type historyOut struct{ Body History }
 
 func (s *server) history(ctx context.Context, in *historyIn) (*historyOut, error) {
+	if in.Revision > 0 {
+		v, err := s.version(ctx, in.key(), in.Revision)
+		if err != nil {
+			return nil, err
+		}
+		return &historyOut{Body: History{Items: []gateway.Version{v}}}, nil
+	}
 	versions, err := s.store.History(ctx, in.key(), in.Limit)
 	if err != nil {
 		return nil, err
@@ -185,7 +194,7 @@ func (s *server) history(ctx context.Context, in *historyIn) (*historyOut, error
 
 // Gateways is what every gateway serves.
 type Gateways struct {
-	Items    []Gateway        `json:"items"`
+	Items    []Gateway        `json:"items" nullable:"false"`
 	Revision gateway.Revision `json:"revision" doc:"Of the table that they should all serve."`
 }
 

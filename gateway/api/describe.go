@@ -31,7 +31,8 @@ var (
 	}},
 	{"route": {"namespace": "shop", "name": "legacy"}, "delete": true, "expect": 12}
 ]}`)
-	exampleSample = example(`{"method": "GET", "url": "http://shop.example.com/shop/cart/42", "headers": {"X-User": ["7"]}}`)
+	exampleRollback = example(`{"revision": 112}`)
+	exampleSample   = example(`{"method": "GET", "url": "http://shop.example.com/shop/cart/42", "headers": {"X-User": ["7"]}}`)
 )
 
 func example(text string) any {

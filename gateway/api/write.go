@@ -64,7 +64,7 @@ type AllowUnknown struct {
 type Result struct {
 	Revision gateway.Revision  `json:"revision" doc:"Of the table after the change; the present one when nothing changed."`
 	DryRun   bool              `json:"dryRun,omitempty" doc:"Nothing was written."`
-	Changes  []Change          `json:"changes" doc:"In the order of the request."`
+	Changes  []Change          `json:"changes" nullable:"false" doc:"In the order of the request."`
 	Warnings []gateway.Warning `json:"warnings,omitempty" doc:"Doubts about what routes point to."`
 	Findings []Finding         `json:"findings,omitempty" doc:"Routes that will never match because of others, as far as this change has to do with it."`
 	// Unfinished says that there were too many routes to look at all of them.
