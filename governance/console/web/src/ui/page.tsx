@@ -1,0 +1,34 @@
+import type { ComponentChildren } from 'preact'
+import { useEffect } from 'preact/hooks'
+import { Link } from 'wouter-preact'
+
+export interface Crumb {
+  text: string
+  to: string
+}
+
+/** Page is the frame of a view: what it is called, where it stands, what can be done. */
+export function Page({ title, heading, crumbs, actions, lead, children }: { title: string; heading?: ComponentChildren; crumbs?: Crumb[]; actions?: ComponentChildren; lead?: ComponentChildren; children: ComponentChildren }) {
+  useEffect(() => {
+    document.title = `${title} · Weir`
+  }, [title])
+  return (
+    <div class="page">
+      <header>
+        {crumbs && crumbs.length > 0 && (
+          <nav class="crumbs">
+            {crumbs.map((c) => (
+              <span key={c.to}>
+                <Link href={c.to}>{c.text}</Link> <span aria-hidden="true">/</span>
+              </span>
+            ))}
+          </nav>
+        )}
+        <h1 tabIndex={-1}>{heading ?? title}</h1>
+        {actions && <div class="actions">{actions}</div>}
+        {lead && <p class="lead">{lead}</p>}
+      </header>
+      <div class="stack">{children}</div>
+    </div>
+  )
+}
