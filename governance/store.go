@@ -88,6 +88,14 @@ type Stored struct {
 	Sample
 }
 
+// Staged is a report as it waits in the store.
+type Staged struct {
+	ID       int64
+	App      App
+	Instance string
+	Samples  []Sample
+}
+
 // Event is one thing that happened, kept exactly.
 type Event struct {
 	ID       int64     `json:"id"`
@@ -146,6 +154,16 @@ type History interface {
 
 	// Commands lists the series an application had in a range.
 	Commands(ctx context.Context, app App, from, to time.Time) ([]Series, error)
+
+	// Totals returns what series counted over a range, sorted by application, series
+	// and instance. The range is rounded as TotalsQuery.WithDefaults says; what lies
+	// so far back that only minutes are kept is rounded to those. Errors: Invalid,
+	// also for one that would read too much.
+	Totals(ctx context.Context, q TotalsQuery) ([]Total, error)
+
+	// Circuits returns, of one application or of all when app is zero, what the last
+	// transitions of circuits left them in. A process that begins anew has made none.
+	Circuits(ctx context.Context, app App) ([]Circuit, error)
 
 	// Apps lists the applications that reported in a range, sorted.
 	Apps(ctx context.Context, from, to time.Time) ([]App, error)

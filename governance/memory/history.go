@@ -16,10 +16,21 @@ import (
 type history struct {
 	seen    map[string]*governance.SeqWindow // by instance and boot
 	samples map[governance.App]map[governance.Series][]governance.Stored
+	// circuits are what transitions left, boots the process that each instance is.
+	circuits map[circuitKey]governance.Circuit
+	boots    map[member]string
+}
+
+type circuitKey struct {
+	member
+	sr governance.Series
 }
 
 func newHistory() history {
-	return history{seen: map[string]*governance.SeqWindow{}, samples: map[governance.App]map[governance.Series][]governance.Stored{}}
+	return history{
+		seen: map[string]*governance.SeqWindow{}, samples: map[governance.App]map[governance.Series][]governance.Stored{},
+		circuits: map[circuitKey]governance.Circuit{}, boots: map[member]string{},
+	}
 }
 
 // record takes events in; s.mu is held.
@@ -57,7 +68,83 @@ func (s *Store) Append(ctx context.Context, r governance.Report) error {
 		all[sample.Series] = append(all[sample.Series], governance.Stored{App: r.App, Instance: r.Instance, Sample: sample})
 	}
 	s.record(governance.TransitionEvents(r)...)
+	s.history.move(r)
 	return nil
+}
+
+// move notes what transitions leave of circuits.
+func (h *history) move(r governance.Report) {
+	m := member{r.App, r.Instance}
+	if had := h.boots[m]; had != r.Boot && r.Seq > 0 {
+		h.boots[m] = r.Boot
+		maps.DeleteFunc(h.circuits, func(k circuitKey, _ governance.Circuit) bool { return k.member == m })
+	}
+	for _, t := range r.Transitions {
+		k := circuitKey{m, t.Series}
+		if have, ok := h.circuits[k]; !ok || !t.Time.Before(have.Time) {
+			h.circuits[k] = governance.Circuit{App: r.App, Instance: r.Instance, Series: t.Series, State: t.To, Time: t.Time}
+		}
+	}
+}
+
+// Circuits implements governance.History.
+func (s *Store) Circuits(_ context.Context, app governance.App) ([]governance.Circuit, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.circuits(app), nil
+}
+
+func (s *Store) circuits(app governance.App) (out []governance.Circuit) {
+	for k, c := range s.history.circuits {
+		if app != (governance.App{}) && c.App != app {
+			continue
+		}
+		i := s.fleet[k.member]
+		c.Live = i != nil && !i.left && !s.gone(i)
+		out = append(out, c)
+	}
+	return out
+}
+
+// Totals implements governance.History.
+func (s *Store) Totals(_ context.Context, q governance.TotalsQuery) ([]governance.Total, error) {
+	now := s.now()
+	q, err := q.WithDefaults(now)
+	if err != nil {
+		return nil, err
+	}
+	asked := func(app governance.App) bool {
+		return (q.App == governance.App{} || app == q.App) && (q.Namespaces == nil || slices.Contains(q.Namespaces, app.Namespace))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sums := series.NewTotals(q.ByInstance)
+	for app, all := range s.history.samples {
+		if !asked(app) {
+			continue
+		}
+		for sr, list := range all {
+			for _, st := range list {
+				if st.Second >= q.From.Unix() && st.Second < q.To.Unix() {
+					sums.Sum(app, st.Instance, sr).Add(st.Instance, st.Sample)
+				}
+			}
+		}
+	}
+	if !q.Current(now) {
+		return sums.All(), nil
+	}
+	for _, c := range s.circuits(q.App) {
+		if asked(c.App) {
+			sums.Circuit(c)
+		}
+	}
+	for m, i := range s.fleet {
+		if i.left || s.gone(i) {
+			sums.Left(m.app, m.id)
+		}
+	}
+	return sums.All(), nil
 }
 
 // Record implements governance.History.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,11 +38,12 @@ func (s *Store) appendAll(ctx context.Context, reports []governance.Report) erro
 		}
 	}
 	err := s.tx(ctx, func(tx pgx.Tx) error {
-		fresh, err := s.take(ctx, tx, reports)
+		fresh, began, err := s.take(ctx, tx, reports)
 		if err != nil {
 			return err
 		}
 		b := &pgx.Batch{}
+		var moving []governance.Report
 		var ns, name, instance []string
 		var first, last []int64
 		var data [][]byte
@@ -50,6 +52,9 @@ func (s *Store) appendAll(ctx context.Context, reports []governance.Report) erro
 				continue
 			}
 			queueEvents(b, governance.TransitionEvents(r)...)
+			if len(r.Transitions) > 0 {
+				moving = append(moving, r)
+			}
 			if len(r.Samples) == 0 {
 				continue
 			}
@@ -62,14 +67,16 @@ func (s *Store) appendAll(ctx context.Context, reports []governance.Report) erro
 				SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bytea[])`,
 				ns, name, instance, first, last, data)
 		}
+		queueCircuits(b, moving, began)
 		return tx.SendBatch(ctx, b).Close()
 	})
 	return fail(ctx, err, "store a report")
 }
 
-// take tells for each report whether it is new, and remembers it. The rows it
-// locks keep another process from taking the same report meanwhile.
-func (s *Store) take(ctx context.Context, tx pgx.Tx, reports []governance.Report) ([]bool, error) {
+// take tells for each report whether it is new, and remembers it; and which are of
+// processes that had not reported before. The rows it locks keep another process
+// from taking the same report meanwhile.
+func (s *Store) take(ctx context.Context, tx pgx.Tx, reports []governance.Report) (fresh []bool, began []governance.Report, err error) {
 	windows := map[reporterKey]*governance.SeqWindow{}
 	for _, r := range reports {
 		windows[reporterKey{r.Instance, r.Boot}] = &governance.SeqWindow{}
@@ -86,17 +93,25 @@ func (s *Store) take(ctx context.Context, tx pgx.Tx, reports []governance.Report
 		instances[i], boots[i] = k.instance, k.boot
 	}
 	now := s.now()
-	if _, err := tx.Exec(ctx, `INSERT INTO governance.reporter SELECT i, b, 0, 0, $3 FROM unnest($1::text[], $2::text[]) AS t (i, b)
-		ON CONFLICT DO NOTHING`, instances, boots, now); err != nil {
-		return nil, err
+	rows, err := tx.Query(ctx, `INSERT INTO governance.reporter SELECT i, b, 0, 0, $3 FROM unnest($1::text[], $2::text[]) AS t (i, b)
+		ON CONFLICT DO NOTHING RETURNING instance, boot`, instances, boots, now)
+	if err != nil {
+		return nil, nil, err
 	}
-	rows, err := tx.Query(ctx, `SELECT instance, boot, high, mask FROM governance.reporter
+	var k reporterKey
+	added := map[reporterKey]bool{}
+	if _, err := pgx.ForEachRow(rows, []any{&k.instance, &k.boot}, func() error {
+		added[k] = true
+		return nil
+	}); err != nil {
+		return nil, nil, err
+	}
+	rows, err = tx.Query(ctx, `SELECT instance, boot, high, mask FROM governance.reporter
 		WHERE (instance, boot) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 		ORDER BY instance COLLATE "C", boot COLLATE "C" FOR UPDATE`, instances, boots)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var k reporterKey
 	var high, mask int64
 	if _, err := pgx.ForEachRow(rows, []any{&k.instance, &k.boot, &high, &mask}, func() error {
 		if w := windows[k]; w != nil {
@@ -104,11 +119,15 @@ func (s *Store) take(ctx context.Context, tx pgx.Tx, reports []governance.Report
 		}
 		return nil
 	}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	fresh := make([]bool, len(reports))
+	fresh = make([]bool, len(reports))
 	for i, r := range reports {
-		fresh[i] = windows[reporterKey{r.Instance, r.Boot}].Take(r.Seq)
+		k := reporterKey{r.Instance, r.Boot}
+		fresh[i] = windows[k].Take(r.Seq)
+		if added[k] {
+			began = append(began, r)
+		}
 	}
 	highs, masks := make([]int64, len(keys)), make([]int64, len(keys))
 	for i, k := range keys {
@@ -117,7 +136,7 @@ func (s *Store) take(ctx context.Context, tx pgx.Tx, reports []governance.Report
 	_, err = tx.Exec(ctx, `UPDATE governance.reporter r SET high = t.high, mask = t.mask, seen = $5
 		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) AS t (instance, boot, high, mask)
 		WHERE r.instance = t.instance AND r.boot = t.boot`, instances, boots, highs, masks, now)
-	return fresh, err
+	return fresh, began, err
 }
 
 func span(samples []governance.Sample) (first, last int64) {
@@ -150,9 +169,21 @@ func pack(samples []governance.Sample) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+type inflater interface {
+	io.Reader
+	flate.Resetter
+}
+
+// inflaters are used again: each has tables that are larger than most reports.
+var inflaters = sync.Pool{New: func() any { return flate.NewReader(bytes.NewReader(nil)) }}
+
 func unpack(data []byte) ([]governance.Sample, error) {
 	var out []governance.Sample
-	r := flate.NewReader(bytes.NewReader(data))
+	r := inflaters.Get().(inflater) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	defer inflaters.Put(r)
+	if err := r.Reset(bytes.NewReader(data), nil); err != nil {
+		return nil, err
+	}
 	if err := json.NewDecoder(io.LimitReader(r, maxStaged)).Decode(&out); err != nil {
 		return nil, fmt.Errorf("read a staged report: %w", err)
 	}

@@ -302,6 +302,9 @@ func (s *Store) keep(ctx context.Context) error {
 	if err := s.dropPartitions(ctx); err != nil {
 		return err
 	}
+	if err := s.pruneCircuits(ctx); err != nil {
+		return err
+	}
 	return s.pruneReporters(ctx)
 }
 
