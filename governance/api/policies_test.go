@@ -156,6 +156,22 @@ func TestUnknownApplicationsAreWarnedOf(t *testing.T) {
 	k.want(200, k.do(http.MethodPost, "/api/v1/switches", "operator", away))
 }
 
+func TestASwitchAnswersTheLastGoodAnswerFirst(t *testing.T) {
+	t.Parallel()
+	k := start(t, api.Config{})
+	k.instance(inventory, "a").open()
+	body := pull(reserve)
+	for _, value := range []json.RawMessage{nil, body.Value} {
+		body.Value, body.Cached = value, &governance.Cached{MaxAge: governance.Duration(5 * time.Minute)}
+		var got api.PolicyAnswer
+		k.want(200, k.do(http.MethodPost, "/api/v1/switches?allowUnknown=true", "operator", body)).into(t, &got)
+		f := got.Policy.Fallback
+		if f == nil || f.Cached == nil || f.Cached.MaxAge != body.Cached.MaxAge || f.Value != nil || (f.Else != nil) != (value != nil) || value != nil && string(f.Else.Value) != string(value) {
+			t.Fatalf("the fallback with the value %s is %+v", value, f)
+		}
+	}
+}
+
 func TestWrongSwitchesAreRefused(t *testing.T) {
 	t.Parallel()
 	k := start(t, api.Config{})
@@ -163,6 +179,8 @@ func TestWrongSwitchesAreRefused(t *testing.T) {
 	for body, says := range map[string]string{
 		`{}`: "target",
 		`{` + target + `,"value":1,"empty":true}`:                                        "value, empty",
+		`{` + target + `,"cached":{"maxAge":"25h"}}`:                                     "cached.maxAge",
+		`{` + target + `,"cached":{"maxAge":"1m"},"value":1,"error":"x"}`:                "fallback.else",
 		`{` + target + `,"for":"2m","until":"2126-01-01T00:00:00Z"}`:                     "until",
 		`{` + target + `,"for":"-2m"}`:                                                   "over",
 		`{` + target + `,"until":"2020-01-01T00:00:00Z"}`:                                "over",

@@ -27,6 +27,9 @@ type Pull struct {
 	Value json.RawMessage `json:"value,omitempty" doc:"Answered in place of the real answer."`
 	Empty bool            `json:"empty,omitempty" doc:"Answer the zero value."`
 	Error string          `json:"error,omitempty" doc:"Answer an error with this text."`
+	// Cached comes before them: they hold for calls that have no good answer young
+	// enough.
+	Cached *governance.Cached `json:"cached,omitempty" doc:"Answer the last good answer to a call with equal arguments; value, empty or error where there is none."`
 	// For or Until says when it releases by itself; with neither it stays until it
 	// is released.
 	For   governance.Duration `json:"for,omitempty" doc:"Release by itself after this long, such as 30m."`
@@ -84,6 +87,9 @@ func (p Pull) policy(now time.Time) (governance.Policy, error) {
 	}
 	if p.Value != nil || p.Empty || p.Error != "" {
 		out.Fallback = &governance.Fallback{Value: p.Value, Empty: p.Empty, Error: p.Error}
+	}
+	if p.Cached != nil {
+		out.Fallback = &governance.Fallback{Cached: p.Cached, Else: out.Fallback}
 	}
 	switch {
 	case p.For != 0 && !p.Until.IsZero():

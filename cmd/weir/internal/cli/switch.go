@@ -70,7 +70,8 @@ func (m *Main) switchPull() *cobra.Command {
 		Short: "Pull a switch: refuse calls, and answer something else",
 		Long: `Pull refuses the calls of a command, or of a whole application, at once. Callers
 get --value, --empty or --error; with none of them, what the service has as a
-fallback, or an error.
+fallback, or an error. With --cached they get the last good answer to an equal call,
+and those others where there is none.
 
 It waits for the instances to confirm. One that is pulled already is pulled anew.`,
 		Example: `  weir switch pull shop/inventory/InventoryService.reserve --for 2m --reason demo
@@ -82,12 +83,13 @@ It waits for the instances to confirm. One that is pulled already is pulled anew
 	at, from := targetFlags(c)
 	var body api.Pull
 	var value, until string
-	var lasts time.Duration
+	var lasts, cached time.Duration
 	var allow bool
 	c.Flags().StringVar(&body.Name, "name", "", "name of the switch (default: after its target)")
 	c.Flags().StringVar(&value, "value", "", "JSON that callers get as the answer")
 	c.Flags().BoolVar(&body.Empty, "empty", false, "callers get the zero value of the answer")
 	c.Flags().StringVar(&body.Error, "error", "", "callers get an error with this text")
+	c.Flags().DurationVar(&cached, "cached", 0, "callers get the last good answer to an equal call, if it is no older than this")
 	c.Flags().DurationVar(&lasts, "for", 0, "release by itself after this long (default: stay until released)")
 	c.Flags().StringVar(&until, "until", "", "release by itself at this time, such as 2026-11-20T15:00:00Z")
 	c.Flags().BoolVar(&allow, "allow-unknown", false, "pull it though nothing is known of the application")
@@ -101,6 +103,9 @@ It waits for the instances to confirm. One that is pulled already is pulled anew
 		}
 		if value != "" && !json.Valid([]byte(value)) {
 			return fmt.Errorf("--value %s is no JSON: text stands in double quotes, as in --value '\"closed\"'", value)
+		}
+		if cached < 0 {
+			return fmt.Errorf("--cached %s is no age", cached)
 		}
 		if lasts < 0 {
 			return fmt.Errorf("--for %s is over already", lasts)
@@ -122,6 +127,9 @@ It waits for the instances to confirm. One that is pulled already is pulled anew
 		body.For = governance.Duration(lasts)
 		if value != "" {
 			body.Value = json.RawMessage(value)
+		}
+		if cached > 0 {
+			body.Cached = &governance.Cached{MaxAge: governance.Duration(cached)}
 		}
 		q := url.Values{}
 		if allow {
