@@ -29,6 +29,17 @@ export YES
 RUN ?=
 # make bench BENCH=proxy
 BENCH ?=
+# 0: build with the console's page as it was built last, or without one.
+CONSOLE ?= 1
+export CONSOLE
+# Where make console-dev finds the APIs.
+WEIR_SERVER ?= http://127.0.0.1:9000
+
+WEB := governance/console/web
+APP := governance/console/assets/app
+# What the page is made from, and what its types are made from.
+WEB_FILES := $(shell find $(WEB) \( -name node_modules -o -name .gen -o -name dist \) -prune -o -type f ! -name '*.test.ts*' -print 2>/dev/null)
+API_FILES := go.mod $(shell find cmd/weir/internal/role gateway governance internal registry tracing -name node_modules -prune -o -name '*.go' ! -name '*_test.go' -print)
 
 .PHONY: help
 help: ## List the targets
@@ -37,7 +48,9 @@ help: ## List the targets
 .PHONY: up
 up: ## Run everything: PostgreSQL, a Kubernetes node, Weir, the example shop (ARGS=… for weir up)
 	@tools/dev/deps.sh up
-	@$(MAKE) build
+	@if [[ $(CONSOLE) == 0 ]] || $(MAKE) console-packages; then $(MAKE) build; else \
+		echo "make up: the console's packages cannot be had (see above), so its page stays as it was built last, or is left out; make console builds it later"; \
+		$(MAKE) build CONSOLE=0; fi
 	@tools/dev/up.sh $(ARGS)
 
 .PHONY: test
@@ -56,8 +69,9 @@ e2e: ## Run the end-to-end tests against real pods
 	@tools/dev/test.sh e2e
 
 .PHONY: bench
-bench: build-weir build-devcluster ## Run the benchmarks beside their peers, 12 minutes; one: BENCH=proxy or ARGS="proxy -rate 8000"
+bench: ## Run the benchmarks beside their peers, 12 minutes; one: BENCH=proxy or ARGS="proxy -rate 8000"
 	@tools/dev/deps.sh bench
+	@$(MAKE) build-weir build-devcluster
 	@$(MAKE) -C test/bench bench BENCH="$(BENCH)" ARGS="$(ARGS)"
 
 .PHONY: lint
@@ -83,7 +97,7 @@ tidy: ## Run go mod tidy in every module
 build: build-weir build-shop build-devcluster ## Build everything into bin/
 
 .PHONY: build-weir
-build-weir: ## Build bin/weir
+build-weir: $(if $(filter 0,$(CONSOLE)),,console) ## Build bin/weir, with the console's page (CONSOLE=0: as it was built last, if it was)
 	@echo "building bin/weir"
 	@go build -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/weir ./cmd/weir
 
@@ -99,10 +113,55 @@ build-devcluster: ## Build bin/devcluster, a whole Kubernetes (minutes the first
 	@echo "building bin/devcluster"
 	@$(MAKE) -C tools/devcluster build BIN=$(BIN)
 
+.PHONY: console
+console: $(BIN)/console/built ## Build the console's page into governance/console/assets/app
+
+.PHONY: console-dev
+console-dev: console-types ## Serve the console's page as it is being written, on the APIs of a running weir up (WEIR_SERVER=http://host:port)
+	@cd $(WEB) && WEIR_SERVER=$(WEIR_SERVER) npm run dev
+
+.PHONY: console-packages
+console-packages: $(WEB)/node_modules/.package-lock.json
+
+.PHONY: console-types
+console-types: $(WEB)/.gen/api.d.ts
+
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json $(WEB)/package.json
+	@command -v npm >/dev/null || { echo "the console needs Node.js 18 or newer and npm: install them (Debian: nodejs, npm), or leave it out with CONSOLE=0" >&2; exit 1; }
+	@echo "installing the console's packages"
+	@cd $(WEB) && npm ci --prefer-offline --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# The document is written anew only where it differs, so that a change elsewhere
+# in the Go code does not build the page again. weir builds without the page.
+$(BIN)/console/described: $(API_FILES)
+	@echo "describing the APIs"
+	@mkdir -p $(WEB)/.gen $(@D)
+	@go run ./cmd/weir openapi >$(WEB)/.gen/openapi.json.new
+	@cmp -s $(WEB)/.gen/openapi.json.new $(WEB)/.gen/openapi.json || cp $(WEB)/.gen/openapi.json.new $(WEB)/.gen/openapi.json
+	@rm $(WEB)/.gen/openapi.json.new
+	@touch $@
+
+$(WEB)/.gen/openapi.json: $(BIN)/console/described
+	@[[ -e $@ ]] || { rm $<; $(MAKE) $<; }
+
+$(WEB)/.gen/api.d.ts: $(WEB)/.gen/openapi.json $(WEB)/node_modules/.package-lock.json
+	@cd $(WEB) && npm run --silent gen
+	@touch $@
+
+# A stamp rather than the page itself, which is there before its size is checked.
+$(BIN)/console/built: $(WEB)/.gen/api.d.ts $(WEB_FILES) $(if $(wildcard $(APP)/index.html),,gone)
+	@echo "building the console"
+	@cd $(WEB) && npm run --silent build
+	@mkdir -p $(@D) && touch $@
+
+.PHONY: gone
+gone:
+
 $(LINT): tools/dev/go.mod
 	@echo "building bin/golangci-lint (once)"
 	@cd tools/dev && go build -ldflags '-s -w' -o $(LINT) tool
 
 .PHONY: clean
-clean: ## Remove what was built; data/ stays
-	rm -rf bin dist coverage.out
+clean: ## Remove what was built; data/ and downloaded packages stay
+	rm -rf bin dist coverage.out $(APP) $(WEB)/.gen

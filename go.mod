@@ -2,6 +2,9 @@ module github.com/weirmesh/weir
 
 go 1.26.0
 
+// What npm installs there may hold Go files, and is much to walk through.
+ignore ./governance/console/web
+
 require (
 	dubbo.apache.org/dubbo-go/v3 v3.3.2
 	github.com/afex/hystrix-go v0.0.0-20180502004556-fa1af6a1f4f5

@@ -79,8 +79,14 @@ func NewPages(assets fs.FS) (http.Handler, error) {
 		return nil, err
 	}
 	err = fs.WalkDir(app, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+		if err != nil {
 			return err
+		}
+		if entry.IsDir() {
+			if name != "." && strings.HasPrefix(name, ".") {
+				return fs.SkipDir // what the build notes for itself
+			}
+			return nil
 		}
 		f, err := readFile(app, name)
 		p.files["/"+name] = f

@@ -19,6 +19,7 @@ var (
 	built   = fstest.MapFS{
 		"unbuilt.html":             {Data: []byte("not built")},
 		"app/index.html":           {Data: []byte("<!doctype html><title>Weir</title>" + strings.Repeat("<p>", 500))},
+		"app/.vite/manifest.json":  {Data: []byte("{}")},
 		"app/favicon.svg":          {Data: []byte("<svg/>")},
 		"app/assets/main-1a2b.js":  {Data: []byte(script)},
 		"app/assets/main-1a2b.css": {Data: []byte("a{}")},
@@ -67,6 +68,7 @@ func TestPagesByPath(t *testing.T) {
 		{"/assets/main-1a2b.js", 200, "text/javascript; charset=utf-8", immutable, "console.log"},
 		{"/assets/main-1a2b.css", 200, "text/css; charset=utf-8", immutable, "a{}"},
 		{"/favicon.svg", 200, "image/svg+xml", "no-cache", "<svg/>"},
+		{"/.vite/manifest.json", 200, "text/html; charset=utf-8", "no-cache", "<title>Weir"},
 		{"/assets/main-0000.js", 404, "text/plain; charset=utf-8", "no-store", "no such file"},
 		{"/assets/", 404, "text/plain; charset=utf-8", "no-store", "no such file"},
 		{"/robots.txt", 404, "text/plain; charset=utf-8", "no-store", "no such file"},

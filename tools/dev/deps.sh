@@ -55,6 +55,29 @@ cni() {
   need "the CNI plugins" containernetworking-plugins
 }
 
+node_major() { node --version 2>/dev/null | sed -n 's/^v\([0-9]*\)\..*/\1/p'; }
+old_node() {
+  fail "Node.js $(node --version) at $(command -v node) is too old for the console, which needs 18 or newer: install it from https://nodejs.org and put it in PATH, or leave the console out: make up CONSOLE=0"
+}
+nodejs() {
+  local major
+  program npm npm
+  major=$(node_major)
+  if [[ -z $major ]]; then need Node.js nodejs; elif ((major < 18)); then old_node; fi
+}
+# As the browser tests look for it.
+browser() {
+  local name
+  if [[ -n ${CHROMIUM:-} ]]; then
+    [[ -x $CHROMIUM ]] || fail "CHROMIUM names $CHROMIUM, which is no program: name Chromium's or Chrome's, or unset it"
+    return
+  fi
+  for name in chromium chromium-browser google-chrome; do
+    if command -v "$name" >/dev/null; then return; fi
+  done
+  need "Chromium, for the console's tests" chromium
+}
+
 # A cluster and a database of one's own make most of this needless:
 # weir up --kubeconfig … --database-url …
 postgres
@@ -64,6 +87,8 @@ if [[ $(uname -s) == Linux ]]; then
   program iptables iptables
   cni
 fi
+if [[ $target == test || ${CONSOLE:-1} != 0 ]]; then nodejs; fi
+if [[ $target == test ]]; then browser; fi
 if [[ $target != up ]]; then
   # The race detector is written in C.
   program gcc gcc
@@ -126,6 +151,7 @@ if ! install_all; then
   apt update >"$log" 2>&1 || { tail -n 20 "$log" >&2; fail "apt-get update failed (see above): is the network there?"; }
   install_all || { tail -n 20 "$log" >&2; fail "apt-get could not install ${packages[*]} (see above)"; }
 fi
+if has nodejs && (($(node_major) < 18)); then old_node; fi
 for service in containerd nginx caddy; do # not at the next boot either
   if has "$service" && command -v systemctl >/dev/null && [[ -d /run/systemd/system ]]; then
     "${as_root[@]}" systemctl disable --quiet "$service.service" || true

@@ -59,6 +59,10 @@ step_tidy() {
 }
 # Not from the cache: go test does not see what go list reads.
 step_rules() { go test -count=1 ./internal/deptest; }
+step_console() {
+  make console-types
+  (cd governance/console/web && npm run --silent check && npm test --silent -- --run)
+}
 step_devcluster() { make build-devcluster; }
 step_build() { make build-weir build-shop; }
 step_unit() { CGO_ENABLED=1 go test -race -timeout 10m $run $(unit_packages); }
@@ -84,7 +88,7 @@ if [[ ${1:-} == --step ]]; then
   exit
 fi
 
-all=(format rules build linter vet lint tidy unit shop bench devcluster kube dubbo node e2e)
+all=(format rules console build linter vet lint tidy unit shop bench devcluster kube dubbo node e2e)
 steps=("$@")
 ((${#steps[@]})) || steps=("${all[@]}")
 wanted() { [[ " ${steps[*]} " == *" $1 "* ]]; }
