@@ -1,0 +1,30 @@
+import type { Schemas } from '~/api/client'
+import { link, type Patch } from '~/app/address'
+import { Badge } from '~/ui/basic'
+import { words as w } from '~/views/registry/words'
+
+/** registryPath is the address of an application in the registry. */
+export function registryPath(app: Schemas['RegistryApp'], params: Patch = {}): string {
+  return link(`/registry/${encodeURIComponent(app.namespace)}/${encodeURIComponent(app.name)}`, params)
+}
+
+export function modeWord(mode: string): string {
+  return w(mode === 'service' ? 'modeService' : 'modePod')
+}
+
+/** Callable says how many of an application's instances get calls. */
+export function Callable({ callable, instances }: { callable: number; instances: number }) {
+  if (instances === 0) return <Badge tone="idle">{w('noInstances')}</Badge>
+  if (callable === instances) return <Badge tone="ok">{w('allCalled', { n: instances })}</Badge>
+  return <Badge tone={callable === 0 ? 'bad' : 'warn'}>{w('callable', { n: callable, of: instances })}</Badge>
+}
+
+export function Held({ held }: { held: Schemas['RegistryHeld'][] }) {
+  return (
+    <ul>
+      {held.map((h) => (
+        <li key={h.why}>{w('heldBack', { n: h.instances, why: h.why })}</li>
+      ))}
+    </ul>
+  )
+}
