@@ -3,7 +3,6 @@ package role_test
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -68,13 +67,27 @@ func TestDescribeIsWhatAControlPlaneServes(t *testing.T) {
 	if err := c.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w := httptest.NewRecorder()
-	c.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/openapi.json", nil))
-	served, err := io.ReadAll(w.Result().Body)
-	if err != nil {
-		t.Fatal(err)
+	get := func(path string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		c.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+		return w
 	}
-	if !bytes.Equal(served, describe(t)) {
+	if served := get("/openapi.json").Body.Bytes(); !bytes.Equal(served, describe(t)) {
 		t.Errorf("a control plane serves %d bytes of another description", len(served))
+	}
+	// The console stands beside the APIs, and hides nothing of them.
+	for path, want := range map[string]struct {
+		status      int
+		contentType string
+	}{
+		"/":                    {http.StatusOK, "text/html; charset=utf-8"},
+		"/apps/shop/inventory": {http.StatusOK, "text/html; charset=utf-8"},
+		"/api/v1/none":         {http.StatusNotFound, "application/problem+json"},
+		"/api/v1/me":           {http.StatusUnauthorized, "application/problem+json"},
+		"/api/v1/login":        {http.StatusMethodNotAllowed, "application/problem+json"},
+	} {
+		if w := get(path); w.Code != want.status || w.Header().Get("Content-Type") != want.contentType {
+			t.Errorf("GET %s: %d, %s", path, w.Code, w.Header().Get("Content-Type"))
+		}
 	}
 }
