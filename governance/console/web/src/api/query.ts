@@ -68,3 +68,17 @@ export function useGet<P extends GetPath>(path: P, params?: GetParams<P>, option
 export function refresh(...beginnings: string[]) {
   void queries.invalidateQueries({ predicate: (q) => beginnings.some((b) => String(q.queryKey[0]).startsWith(b)) })
 }
+
+const wanted = new Set<string>()
+let due: ReturnType<typeof setTimeout> | undefined
+
+/** refreshSoon asks again within a second: a storm of reasons is one question. */
+export function refreshSoon(...beginnings: string[]) {
+  for (const b of beginnings) wanted.add(b)
+  due ??= setTimeout(() => {
+    due = undefined
+    const all = [...wanted]
+    wanted.clear()
+    refresh(...all)
+  }, 1000)
+}

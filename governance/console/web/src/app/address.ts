@@ -88,6 +88,17 @@ export function parseRange(get: (name: string) => string | undefined, now: numbe
   return { name, seconds: ranges[name], from: now - ranges[name], to: now }
 }
 
+/** since is a range as the APIs of the history take it: one that ends now is one question for as long as it is shown, however time goes on. */
+export function since(r: Range): { from: string; to?: string } {
+  return r.name === undefined ? rangeQuery(r) : { from: `-${ranges[r.name]}s` }
+}
+
+/** around is the range around a moment, as the address of a view. */
+export function around(at: string | number, minutes = 15): { from: number; to: number } {
+  const t = new Date(at).getTime()
+  return { from: t - minutes * 60_000, to: t + minutes * 60_000 }
+}
+
 function instant(text: string | undefined): number | undefined {
   if (text === undefined || text === '') return undefined
   const v = /^\d{11,}$/.test(text) ? Number(text) : /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text)

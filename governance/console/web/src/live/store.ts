@@ -2,7 +2,7 @@
 // that a view watches.
 import { signal } from '@preact/signals'
 import type { Schemas } from '~/api/client'
-import { refresh } from '~/api/query'
+import { refresh, refreshSoon } from '~/api/query'
 
 /** How an application is, over the last minute. */
 export interface AppHealth {
@@ -114,7 +114,7 @@ export function takeEvent(e: LiveEvent) {
   if (events.value.some((x) => x.id === e.id)) return
   events.value = [e, ...events.value].slice(0, 500)
   if (e.kind.startsWith('policy.')) refresh('/api/v1/policies', '/api/v1/switches')
-  refresh('/api/v1/events')
+  refreshSoon('/api/v1/events', '/api/v1/overview')
 }
 
 const topics: Record<string, string[]> = {

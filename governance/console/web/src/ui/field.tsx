@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact'
-import { useId } from 'preact/hooks'
+import { useEffect, useId, useState } from 'preact/hooks'
 import { useAddress } from '~/app/address'
 import { words as w } from '~/app/words'
 
@@ -43,6 +43,49 @@ export function FilterInput({ param = 'q', placeholder }: { param?: string; plac
       value={address.get(param) ?? ''}
       onInput={(e) => address.set({ [param]: e.currentTarget.value }, { replace: true })}
     />
+  )
+}
+
+/** ParamInput is a condition that stands in the address. It is set by Enter, by a choice or by leaving the field: what is half typed asks nothing. */
+export function ParamInput({ param, label, placeholder, options, drop = [] }: { param: string; label: string; placeholder?: string; options?: readonly string[]; drop?: readonly string[] }) {
+  const address = useAddress()
+  const id = useId()
+  const now = address.get(param) ?? ''
+  const [draft, setDraft] = useState(now)
+  useEffect(() => setDraft(now), [now])
+  const set = (value: string) => {
+    const v = value.trim()
+    if (v !== now) address.set({ ...Object.fromEntries(drop.map((d) => [d, undefined])), [param]: v })
+  }
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      <input
+        id={id}
+        class="input"
+        type="search"
+        autoComplete="off"
+        placeholder={placeholder}
+        list={options && options.length > 0 ? `${id}l` : undefined}
+        value={draft}
+        onInput={(e) => {
+          const v = e.currentTarget.value
+          setDraft(v)
+          if (v === '' || options?.includes(v)) set(v)
+        }}
+        onBlur={() => set(draft)}
+        onKeyDown={(e) => {
+          if (e.key === 'Enter') set(draft)
+        }}
+      />
+      {options && options.length > 0 && (
+        <datalist id={`${id}l`}>
+          {options.map((o) => (
+            <option key={o} value={o} />
+          ))}
+        </datalist>
+      )}
+    </div>
   )
 }
 
