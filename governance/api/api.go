@@ -121,6 +121,7 @@ func (a *API) Register(h *httpapi.API) {
 	a.registerPolicies(h)
 	a.registerSwitches(h)
 	a.registerHistory(h)
+	a.registerHealth(h)
 }
 
 // Ready reports, for a readiness check, whether the policies have been read.

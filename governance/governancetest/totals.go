@@ -1,6 +1,7 @@
 package governancetest
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
 	"time"
@@ -25,9 +26,8 @@ func (w *world) live(ids ...string) {
 }
 
 // moved is a report of one transition.
-func (w *world) moved(instance, boot string, seq int64, ago time.Duration, from, to governance.State) governance.Report {
+func (w *world) moved(instance string, seq int64, ago time.Duration, from, to governance.State) governance.Report {
 	r := w.report(instance, seq)
-	r.Boot = boot
 	r.Transitions = []governance.Transition{{Series: reserve, Time: w.Now().Add(-ago), From: from, To: to, Cause: "a switch"}}
 	return r
 }
@@ -60,7 +60,7 @@ var totalTests = map[string]func(*world){
 			}
 			g := got[0]
 			if g.App != inventory || g.Series != reserve || g.Instance != "" || g.Counts != want || g.InFlight != 9 || g.Instances != 3 || g.Lossy ||
-				!reflect.DeepEqual(g.States, map[governance.State]int{governance.StateClosed: 3}) || string(g.Latency) != string(enc) {
+				!reflect.DeepEqual(g.States, map[governance.State]int{governance.StateClosed: 3}) || !bytes.Equal(g.Latency, enc) {
 				w.Fatalf("%s: %+v, want %+v", when, g, want)
 			}
 			if late := q.To.Sub(g.Last); late <= 0 || late > time.Minute {
@@ -117,11 +117,11 @@ var totalTests = map[string]func(*world){
 		w.live("a", "b", "c")
 		w.append(
 			w.report("a", 1, w.sample(10*time.Minute, governance.Counts{Success: 1}, nil)),
-			w.moved("a", "boot-1", 2, 5*time.Minute, governance.StateClosed, governance.StateForcedOpen),
-			w.moved("b", "boot-1", 1, 4*time.Minute, governance.StateForcedOpen, governance.StateClosed),
-			w.moved("b", "boot-1", 2, 5*time.Minute, governance.StateClosed, governance.StateForcedOpen), // late
-			w.moved("c", "boot-1", 1, 5*time.Minute, governance.StateClosed, governance.StateForcedOpen),
-			w.moved("gone", "boot-1", 1, 5*time.Minute, governance.StateClosed, governance.StateForcedOpen),
+			w.moved("a", 2, 5*time.Minute, governance.StateClosed, governance.StateForcedOpen),
+			w.moved("b", 1, 4*time.Minute, governance.StateForcedOpen, governance.StateClosed),
+			w.moved("b", 2, 5*time.Minute, governance.StateClosed, governance.StateForcedOpen), // late
+			w.moved("c", 1, 5*time.Minute, governance.StateClosed, governance.StateForcedOpen),
+			w.moved("gone", 1, 5*time.Minute, governance.StateClosed, governance.StateForcedOpen),
 		)
 		minute := func() []governance.Total { return w.totals(governance.TotalsQuery{From: w.Now().Add(-time.Minute)}) }
 		w.both(func(when string) {
