@@ -37,6 +37,8 @@ export interface GetOptions {
   staleTime?: number
   /** Show the answer to the question before while this one is asked. Default true. */
   keep?: boolean
+  /** Ask again by itself when the server is too busy. Default true; not where asking is dear. */
+  retry?: false
 }
 
 /** keyOf is the query key of a question: invalidate by its beginning, the path. */
@@ -61,6 +63,7 @@ export function useGet<P extends GetPath>(path: P, params?: GetParams<P>, option
     enabled: options.enabled ?? true,
     ...(options.staleTime === undefined ? {} : { staleTime: options.staleTime }),
     ...(options.keep === false ? { placeholderData: undefined } : {}),
+    ...(options.retry === false ? { retry: false } : {}),
   }) as UseQueryResult<GetAnswer<P>, Problem>
 }
 
