@@ -26,7 +26,11 @@ export function Page({ title, heading, crumbs, actions, lead, children }: { titl
         )}
         <h1 tabIndex={-1}>{heading ?? title}</h1>
         {actions && <div class="actions">{actions}</div>}
-        {lead && <p class="lead">{lead}</p>}
+        {lead && (
+          <div class="lead">
+            <p>{lead}</p>
+          </div>
+        )}
       </header>
       <div class="stack">{children}</div>
     </div>
