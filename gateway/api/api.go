@@ -15,7 +15,6 @@ import (
 	"github.com/weirmesh/weir/gateway"
 	"github.com/weirmesh/weir/internal/access"
 	"github.com/weirmesh/weir/internal/httpapi"
-	"github.com/weirmesh/weir/internal/routetable"
 )
 
 // Options are what the API works with beside the store.
@@ -38,12 +37,12 @@ const (
 type server struct {
 	store gateway.Store
 	opts  Options
-	table *routetable.Table
+	table table
 }
 
 // Register adds the operations to an API.
 func Register(a *httpapi.API, store gateway.Store, o Options) {
-	s := &server{store: store, opts: o, table: routetable.New(store)}
+	s := &server{store: store, opts: o, table: table{source: store}}
 	s.registerReads(a)
 	s.registerWrites(a)
 	s.registerRollback(a)
@@ -213,7 +212,7 @@ func (s *server) gateways(ctx context.Context, _ *struct{}) (*gatewaysOut, error
 	if err != nil {
 		return nil, err
 	}
-	state, err := s.table.Read(ctx)
+	state, err := s.table.read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -241,11 +240,11 @@ func (s *server) explain(ctx context.Context, in *explainIn) (*explainOut, error
 	if err != nil {
 		return nil, err
 	}
-	state, err := s.table.Read(ctx)
+	state, err := s.table.read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	e, err := s.opts.Explainer.Explain(ctx, state.Sorted(), sample)
+	e, err := s.opts.Explainer.Explain(ctx, state.sorted(), sample)
 	if err != nil {
 		return nil, err
 	}

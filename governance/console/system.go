@@ -152,15 +152,13 @@ type SystemUnknown struct {
 
 type systemOut struct{ Body System }
 
-func newSystem(d SystemDeps) *system {
+// RegisterSystem adds the system view to an API.
+func RegisterSystem(a *httpapi.API, d SystemDeps) {
 	d.Patience, d.Fresh = cmp.Or(d.Patience, 2*time.Second), cmp.Or(d.Fresh, time.Second)
 	if d.Now == nil {
 		d.Now = time.Now
 	}
-	return &system{deps: d, known: newShared[found](d.Fresh, d.Now)}
-}
-
-func (s *system) register(a *httpapi.API) {
+	s := &system{deps: d, turn: make(chan struct{}, 1)}
 	httpapi.Register(a, httpapi.Op[struct{}]{
 		Operation: huma.Operation{
 			OperationID: "get-system", Method: http.MethodGet, Path: "/api/v1/system", Tags: []string{"system"},

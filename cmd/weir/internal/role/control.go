@@ -190,7 +190,7 @@ func (c *Control) register() (*httpapi.API, error) {
 	if err := c.serveTraces(api); err != nil {
 		return nil, err
 	}
-	c.serveConsole(api)
+	c.serveSystem(api)
 	return api, nil
 }
 

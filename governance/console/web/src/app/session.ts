@@ -52,6 +52,11 @@ export function can(role: 'viewer' | 'operator' | 'admin', namespace?: string): 
   return bounded.length === 0 || (namespace !== undefined && bounded.includes(namespace))
 }
 
+/** canSomewhere reports whether there is a namespace in which the one logged in holds a role. */
+export function canSomewhere(role: 'viewer' | 'operator' | 'admin'): boolean {
+  return can(role) || (me.value?.namespaces ?? []).some((n) => can(role, n))
+}
+
 /** onSession.check finds out whether the session still lives. */
 export const onSession = {
   check: () => {

@@ -28,6 +28,7 @@ const places: [path: string, file: string][] = [
   ['/routes/new', 'routes/edit'],
   ['/routes/explain', 'routes/explain'],
   ['/routes/:ns/:name', 'routes/one'],
+  ['/routes/:ns/:name/edit', 'routes/edit'],
   ['/registry', 'registry/index'],
   ['/registry/:ns/:name', 'registry/one'],
   ['/events', 'events/index'],

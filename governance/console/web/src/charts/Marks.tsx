@@ -7,7 +7,7 @@ import { w } from '~/charts/words'
 import * as format from '~/i18n/format'
 import { Icon, type IconName } from '~/ui/icons'
 
-const icons: Record<Mark['kind'], IconName> = { policy: 'policies', switch: 'lock', release: 'undo', deploy: 'apps', event: 'events' }
+const icons: Record<Mark['kind'], IconName> = { policy: 'policies', route: 'routes', switch: 'lock', release: 'undo', deploy: 'apps', event: 'events' }
 
 export function Marks({ marks, from, to, width, left, right }: { marks: Mark[]; from: number; to: number; width: number; left: number; right: number }) {
   const plot = Math.max(1, width - left - right)

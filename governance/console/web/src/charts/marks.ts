@@ -18,7 +18,7 @@ export function grouped(marks: readonly Mark[], from: number, to: number, apart:
   return out
 }
 
-const rank: Mark['kind'][] = ['switch', 'release', 'policy', 'event', 'deploy']
+const rank: Mark['kind'][] = ['switch', 'release', 'policy', 'route', 'event', 'deploy']
 
 /** kindOf is the kind that a group is shown as: what people did comes before what happened. */
 export function kindOf(g: MarkGroup): Mark['kind'] {

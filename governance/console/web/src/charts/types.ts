@@ -29,7 +29,7 @@ export interface Band {
 export interface Mark {
   /** Unix seconds. */
   time: number
-  kind: 'policy' | 'switch' | 'release' | 'deploy' | 'event'
+  kind: 'policy' | 'route' | 'switch' | 'release' | 'deploy' | 'event'
   label: string
   /** Where it leads. */
   to?: string
