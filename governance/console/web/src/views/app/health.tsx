@@ -1,0 +1,48 @@
+// Health of applications as it is shown in the list and on top of the one.
+import { useGet } from '~/api/query'
+import * as format from '~/i18n/format'
+import { formatNumber } from '~/i18n'
+import { health, type AppHealth } from '~/live/store'
+import { liveState } from '~/live/stream'
+import { Badge } from '~/ui/basic'
+import type { IconName } from '~/ui/icons'
+import { errorsBad, errorsWarn, reasons, type Reason } from './standing'
+import { words as w } from './words'
+
+/** useHealth is what is known of all applications: from the live stream, and from a question every few seconds while that does not tell. */
+export function useHealth() {
+  const live = liveState.value === 'live' && health.value.size > 0
+  const query = useGet('/api/v1/health', undefined, { enabled: !live, every: live ? false : 10_000 })
+  const items: readonly AppHealth[] | undefined = live ? [...health.value.values()] : (query.data?.items ?? (health.value.size > 0 ? [...health.value.values()] : undefined))
+  return { items, live, query }
+}
+
+const icons: Partial<Record<Reason['key'], IconName>> = { open: 'bolt', forced: 'lock' }
+
+export function ReasonBadge({ reason: r }: { reason: Reason }) {
+  const percent = r.key === 'errors' || r.key === 'someErrors' || r.key === 'refused'
+  return (
+    <Badge tone={r.tone} icon={icons[r.key]} title={r.key === 'lossy' ? w('lossyHelp') : undefined}>
+      {w(r.key, { n: percent ? formatNumber(r.n, r.n >= 10 ? 0 : 1) : r.n })}
+    </Badge>
+  )
+}
+
+/** Standing says in words how an application is, the worst first. */
+export function Standing({ of: h, most = 3 }: { of: AppHealth; most?: number }) {
+  const all = reasons(h)
+  if (all.length === 0) return h.rate > 0 ? <Badge tone="ok">{w('ok')}</Badge> : <Badge tone="idle">{w('quiet')}</Badge>
+  return (
+    <span class="row tight">
+      {all.slice(0, most).map((r) => (
+        <ReasonBadge key={r.key} reason={r} />
+      ))}
+    </span>
+  )
+}
+
+/** Percent is a figure that is coloured where it is bad. */
+export function Percent({ v, calls }: { v: number; calls: boolean }) {
+  if (!calls) return <span class="muted">–</span>
+  return <span class={v >= errorsBad ? 'bad-text' : v >= errorsWarn ? 'warn-text' : v === 0 ? 'muted' : undefined}>{format.percent(v)}</span>
+}

@@ -1,0 +1,116 @@
+// Every application and how it is, the worst first.
+import { useMemo } from 'preact/hooks'
+import { Link } from 'wouter-preact'
+import { appPath, useAddress } from '~/app/address'
+import { words as shared } from '~/app/words'
+import * as format from '~/i18n/format'
+import { lang } from '~/i18n'
+import type { AppHealth } from '~/live/store'
+import { liveState } from '~/live/stream'
+import { Badge, Button, Card, Notice } from '~/ui/basic'
+import { FilterInput, matches } from '~/ui/field'
+import { Page } from '~/ui/page'
+import { Empty, ErrorBox, Loading } from '~/ui/state'
+import { Table, type Column } from '~/ui/table'
+import { Percent, Standing, useHealth } from '~/views/app/health'
+import { badness, reasons } from '~/views/app/standing'
+import { words as w } from '~/views/app/words'
+
+export default function Apps() {
+  const address = useAddress()
+  const { items, live, query } = useHealth()
+  const q = address.get('q')
+  const troubled = address.get('troubled') !== undefined
+  const columns = useMemo(columnsOf, [lang.value])
+  const shown = useMemo(
+    // By name first: applications that stand alike stay where they are while figures move.
+    () => (items ?? []).filter((h) => matches(q, h.app) && (!troubled || reasons(h).length > 0)).sort((a, b) => a.app.localeCompare(b.app)),
+    [items, q, troubled],
+  )
+  const bad = useMemo(() => (items ?? []).filter((h) => reasons(h).length > 0).length, [items])
+  return (
+    <Page title={shared('apps')} lead={w('lead')}>
+      {!live && liveState.value === 'stale' && <Notice tone="warn">{w('staleList')}</Notice>}
+      {items === undefined ? (
+        query.error ? (
+          <ErrorBox error={query.error} retry={() => void query.refetch()} />
+        ) : (
+          <Loading lines={8} />
+        )
+      ) : items.length === 0 ? (
+        <Empty icon="apps" title={w('noApps')}>
+          {w('noAppsHint')}
+        </Empty>
+      ) : (
+        <Card
+          flush
+          title={
+            <span class="row tight">
+              {w('countApps', { n: items.length })}
+              {bad > 0 && <Badge tone="warn">{w('countTroubled', { n: bad })}</Badge>}
+            </span>
+          }
+          actions={
+            <>
+              <Button small aria-pressed={troubled} onClick={() => address.set({ troubled: troubled ? undefined : '1' }, { replace: true })}>
+                {w('onlyTroubled')}
+              </Button>
+              <FilterInput />
+            </>
+          }
+        >
+          <Table label={shared('apps')} columns={columns} rows={shown} rowKey={(h) => h.app} order="-state" empty={<Empty title={w('noMatch')} />} />
+        </Card>
+      )}
+    </Page>
+  )
+}
+
+function columnsOf(): Column<AppHealth>[] {
+  const calls = (h: AppHealth) => h.rate > 0
+  return [
+    { key: 'app', label: w('app'), sort: (h) => h.app, class: 'name', cell: (h) => <Link href={appPath(h.app)}>{h.app}</Link> },
+    { key: 'state', label: w('state'), sort: badness, cell: (h) => <Standing of={h} /> },
+    { key: 'rate', label: w('rate'), end: true, sort: (h) => h.rate, cell: (h) => <span title={sideWord(h.side)}>{format.rate(h.rate)}</span> },
+    { key: 'errors', label: w('errorRate'), end: true, sort: (h) => h.errorPercent, cell: (h) => <Percent v={h.errorPercent} calls={calls(h)} /> },
+    { key: 'refused', label: w('refusedRate'), end: true, sort: (h) => h.refusedPercent, cell: (h) => <Percent v={h.refusedPercent} calls={calls(h)} /> },
+    { key: 'p50', label: w('p50'), end: true, sort: (h) => h.p50Ms, cell: (h) => format.ms(h.p50Ms) },
+    { key: 'p99', label: w('p99'), end: true, sort: (h) => h.p99Ms, cell: (h) => format.ms(h.p99Ms) },
+    { key: 'inflight', label: w('inFlight'), end: true, sort: (h) => h.inFlight, cell: (h) => format.count(h.inFlight) },
+    { key: 'instances', label: w('instances'), end: true, sort: (h) => h.live, cell: (h) => <Instances of={h} /> },
+    { key: 'circuits', label: w('circuits'), sort: (h) => h.open * 1000 + h.forced, cell: (h) => <Circuits of={h} /> },
+  ]
+}
+
+function sideWord(side: string): string {
+  return side === 'caller' ? w('asCaller') : side === 'both' ? w('asBoth') : side === 'unseen' ? w('asUnseen') : w('asProvider')
+}
+
+function Instances({ of: h }: { of: AppHealth }) {
+  return (
+    <Link href={appPath(h.app, { tab: 'instances' })} class="nowrap">
+      {w('liveOf', { n: h.live })}
+      {h.behind > 0 && <span class="warn-text"> · {w('behindOf', { n: h.behind })}</span>}
+      {h.refusing > 0 && <span class="bad-text"> · {w('refusingOf', { n: h.refusing })}</span>}
+    </Link>
+  )
+}
+
+function Circuits({ of: h }: { of: AppHealth }) {
+  if (h.commands === 0 && h.open === 0 && h.forced === 0) return <span class="muted">–</span>
+  if (h.open === 0 && h.forced === 0) return <span class="muted">{w('allClosed')}</span>
+  return (
+    <span class="row tight">
+      {h.open > 0 && (
+        <Badge tone="bad" icon="bolt">
+          {w('openOf', { n: h.open })}
+        </Badge>
+      )}
+      {h.forced > 0 && (
+        <Badge tone="forced" icon="lock">
+          {w('heldOf', { n: h.forced })}
+        </Badge>
+      )}
+    </span>
+  )
+}
