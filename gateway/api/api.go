@@ -15,6 +15,7 @@ import (
 	"github.com/weirmesh/weir/gateway"
 	"github.com/weirmesh/weir/internal/access"
 	"github.com/weirmesh/weir/internal/httpapi"
+	"github.com/weirmesh/weir/internal/routetable"
 )
 
 // Options are what the API works with beside the store.
@@ -37,12 +38,12 @@ const (
 type server struct {
 	store gateway.Store
 	opts  Options
-	table table
+	table *routetable.Table
 }
 
 // Register adds the operations to an API.
 func Register(a *httpapi.API, store gateway.Store, o Options) {
-	s := &server{store: store, opts: o, table: table{source: store}}
+	s := &server{store: store, opts: o, table: routetable.New(store)}
 	s.registerReads(a)
 	s.registerWrites(a)
 	s.registerRollback(a)
@@ -212,7 +213,7 @@ func (s *server) gateways(ctx context.Context, _ *struct{}) (*gatewaysOut, error
 	if err != nil {
 		return nil, err
 	}
-	state, err := s.table.read(ctx)
+	state, err := s.table.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -240,11 +241,11 @@ func (s *server) explain(ctx context.Context, in *explainIn) (*explainOut, error
 	if err != nil {
 		return nil, err
 	}
-	state, err := s.table.read(ctx)
+	state, err := s.table.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	e, err := s.opts.Explainer.Explain(ctx, state.sorted(), sample)
+	e, err := s.opts.Explainer.Explain(ctx, state.Sorted(), sample)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ func (s *server) registerRollback(a *httpapi.API) {
 	rollback.SkipValidateBody = false // a schema says all of it
 	httpapi.Register(a, httpapi.Op[rollbackIn]{
 		Operation: rollback,
-		Role: access.Operator, Write: true,
+		Role:      access.Operator, Write: true,
 		Namespace: func(in *rollbackIn) string { return in.Namespace },
 		Object:    func(in *rollbackIn) string { return rehearsed(in.DryRun) + "route " + in.key().String() },
 	}, s.rollback)

@@ -12,6 +12,7 @@ import (
 	"github.com/weirmesh/weir/gateway"
 	"github.com/weirmesh/weir/internal/access"
 	"github.com/weirmesh/weir/internal/httpapi"
+	"github.com/weirmesh/weir/internal/routetable"
 )
 
 func (s *server) registerWrites(a *httpapi.API) {
@@ -245,7 +246,7 @@ func (s *server) change(ctx context.Context, writes []gateway.Write, h How, at f
 	if err != nil {
 		return nil, err
 	}
-	now, err := s.table.read(ctx)
+	now, err := s.table.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +256,7 @@ func (s *server) change(ctx context.Context, writes []gateway.Write, h How, at f
 	}
 	out.Body.DryRun = h.DryRun
 	if h.DryRun {
-		if _, err := gateway.Pending(writes, now.get); err != nil {
+		if _, err := gateway.Pending(writes, now.Get); err != nil {
 			return nil, conflicts(ctx, err)
 		}
 		out.tag(now.Revision)
@@ -307,7 +308,7 @@ func conflicts(ctx context.Context, err error) error {
 }
 
 // rehearse says what becomes of valid writes to the table as it is now.
-func (s *server) rehearse(ctx context.Context, now *view, writes []gateway.Write) Result {
+func (s *server) rehearse(ctx context.Context, now *routetable.View, writes []gateway.Write) Result {
 	r := Result{Revision: now.Revision, Changes: make([]Change, 0, len(writes))}
 	written := make(map[gateway.Key]gateway.Write, len(writes))
 	look := make(map[gateway.Key]bool, len(writes))
@@ -315,7 +316,7 @@ func (s *server) rehearse(ctx context.Context, now *view, writes []gateway.Write
 	for _, w := range writes {
 		key := w.Route.Key()
 		written[key] = w
-		have, there := now.get(key)
+		have, there := now.Get(key)
 		c := Change{Key: key, Before: have.Revision}
 		switch {
 		case w.Delete:
@@ -337,7 +338,7 @@ func (s *server) rehearse(ctx context.Context, now *view, writes []gateway.Write
 		r.Warnings = s.opts.Checker.Check(ctx, put)
 	}
 	after := slices.Clone(put)
-	for _, v := range now.sorted() {
+	for _, v := range now.Sorted() {
 		if _, changed := written[v.Route.Key()]; !changed && v.Unreadable == "" {
 			after = append(after, v.Route)
 		}

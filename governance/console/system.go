@@ -152,13 +152,15 @@ type SystemUnknown struct {
 
 type systemOut struct{ Body System }
 
-// RegisterSystem adds the system view to an API.
-func RegisterSystem(a *httpapi.API, d SystemDeps) {
+func newSystem(d SystemDeps) *system {
 	d.Patience, d.Fresh = cmp.Or(d.Patience, 2*time.Second), cmp.Or(d.Fresh, time.Second)
 	if d.Now == nil {
 		d.Now = time.Now
 	}
-	s := &system{deps: d, turn: make(chan struct{}, 1)}
+	return &system{deps: d, known: newShared[found](d.Fresh, d.Now)}
+}
+
+func (s *system) register(a *httpapi.API) {
 	httpapi.Register(a, httpapi.Op[struct{}]{
 		Operation: huma.Operation{
 			OperationID: "get-system", Method: http.MethodGet, Path: "/api/v1/system", Tags: []string{"system"},

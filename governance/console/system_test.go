@@ -48,8 +48,12 @@ type installation struct {
 	asked      atomic.Int32 // how often the database was asked how it is
 	started    time.Time
 	deps       console.SystemDeps
+	behind     func(governance.Instance) (behind, known bool) // what is said of instances; nil for none behind
 	handler    http.Handler
 }
+
+// gatewayApp is as which gateways report.
+var gatewayApp = governance.App{Namespace: "weir-system", Name: "gateway"}
 
 func install(t *testing.T, pool *pgxpool.Pool, change func(*console.SystemDeps)) *installation {
 	t.Helper()
@@ -77,24 +81,44 @@ func install(t *testing.T, pool *pgxpool.Pool, change func(*console.SystemDeps))
 		change(&i.deps)
 	}
 	h := httpapi.New(http.NewServeMux(), httpapi.Config{Title: "test", Version: "1", Auth: systemAuth{}})
-	console.RegisterSystem(h, i.deps)
+	console.Register(h, console.Deps{
+		System: i.deps, Governance: i.governance, Routes: i.gateways, Gateway: gatewayApp, Fresh: i.deps.Fresh, Patience: i.deps.Patience,
+		Behind: func(in governance.Instance) (behind, known bool) {
+			if i.behind == nil {
+				return false, true
+			}
+			return i.behind(in)
+		},
+	})
 	i.handler = h.Handler()
 	return i
 }
 
 func (i *installation) system(t *testing.T, who string) (s console.System) {
 	t.Helper()
-	req := httptest.NewRequest(http.MethodGet, "/api/v1/system", nil)
-	req.Header.Set("Authorization", "Bearer "+who)
-	w := httptest.NewRecorder()
-	i.handler.ServeHTTP(w, req)
-	if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil || w.Code != http.StatusOK {
+	i.get(t, who, "/api/v1/system", &s)
+	return s
+}
+
+// get reads a view as somebody.
+func (i *installation) get(t *testing.T, who, path string, into any) {
+	t.Helper()
+	w := i.ask(t, who, path)
+	if err := json.Unmarshal(w.Body.Bytes(), into); err != nil || w.Code != http.StatusOK {
 		t.Fatalf("%d %v %s", w.Code, err, w.Body)
 	}
 	if strings.Contains(w.Body.String(), ":null") {
 		t.Errorf("a list is null: %s", w.Body)
 	}
-	return s
+}
+
+func (i *installation) ask(t *testing.T, who, path string) *httptest.ResponseRecorder {
+	t.Helper()
+	req := httptest.NewRequest(http.MethodGet, path, nil)
+	req.Header.Set("Authorization", "Bearer "+who)
+	w := httptest.NewRecorder()
+	i.handler.ServeHTTP(w, req)
+	return w
 }
 
 func schemas() []testdb.Option {
@@ -277,6 +301,7 @@ func TestTheDatabaseIsGone(t *testing.T) {
 	i.fill(t)
 	late := install(t, pool, nil) // has never heard the database
 	whole := i.system(t, "all")
+	i.overview(t, "all")
 	stop()
 
 	s := i.system(t, "all")
@@ -289,9 +314,11 @@ func TestTheDatabaseIsGone(t *testing.T) {
 	if r := s.Registry; !r.Open || r.Apps != 2 {
 		t.Errorf("registry %+v", r)
 	}
+	i.wantDatabaseAway(t)
 	if n := s.Nodes[0]; n.Name != "one" || !n.Seen.Equal(s.Time) || !s.Nodes[1].Seen.Before(s.Time) {
 		t.Errorf("nodes %+v", s.Nodes)
 	}
+	late.wantNothingKnown(t)
 	s = late.system(t, "all")
 	if s.Database.OK || s.Database.Error == "" || !s.Database.AsOf.IsZero() || len(s.Nodes) != 1 || len(s.Partitions) != 0 || queue(s, "streams", "one").Depth != 4 {
 		t.Errorf("got %+v", s)

@@ -13,9 +13,8 @@ import (
 
 // system finds out how everything is, once for all who ask within a moment.
 type system struct {
-	deps SystemDeps
-	turn chan struct{} // held by the one who finds out
-	last *found        // guarded by turn
+	deps  SystemDeps
+	known *shared[found]
 }
 
 // found is what was found out. It is never changed once it is handed out.
@@ -46,26 +45,13 @@ type foundRegistry struct {
 }
 
 // read returns what is known now, or was a moment ago.
-func (s *system) read(ctx context.Context) (*found, error) {
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	if last := s.last; last != nil && s.deps.Now().Sub(last.time).Abs() < s.deps.Fresh {
-		return last, nil
-	}
-	// Whoever waits has a use for it, though the one who began may have gone.
-	s.last = s.find(context.WithoutCancel(ctx))
-	return s.last, nil
-}
+func (s *system) read(ctx context.Context) (*found, error) { return s.known.read(ctx, s.find) }
 
 // find asks everybody, side by side. It takes no longer than two times Patience.
-func (s *system) find(ctx context.Context) *found {
+func (s *system) find(ctx context.Context, last *found) *found {
 	f := &found{}
-	if s.last != nil {
-		f.stored = s.last.stored // what cannot be asked now is told as it was
+	if last != nil {
+		f.stored = last.stored // what cannot be asked now is told as it was
 	}
 	var all sync.WaitGroup
 	all.Go(func() { f.registry = s.askRegistry(ctx) })
@@ -76,11 +62,14 @@ func (s *system) find(ctx context.Context) *found {
 	return f
 }
 
+// noCluster is why the registry is not known where there is none.
+const noCluster = "this control plane looks after no cluster"
+
 // askRegistry asks of one application whether the registry is in touch, since all
 // share its watches.
 func (s *system) askRegistry(ctx context.Context) (r foundRegistry) {
 	if s.deps.Registry == nil {
-		return foundRegistry{unknown: "this control plane looks after no cluster"}
+		return foundRegistry{unknown: noCluster}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.deps.Patience)
 	defer cancel()
@@ -148,17 +137,22 @@ type asking struct {
 }
 
 // ask puts an answer in its place, or leaves what is there.
-func ask[T any](ctx context.Context, a *asking, what string, question func(context.Context) (T, error), into *T) {
+func ask[T any](ctx context.Context, a *asking, what string, question func(context.Context) (T, error), into *T) (answered bool) {
 	answer, err := question(ctx)
 	if err == nil {
 		*into = answer
-		return
+		return true
 	}
-	why := err.Error()
 	if ctx.Err() != nil {
-		why = fmt.Sprintf("no answer within %s", a.patience)
+		err = fmt.Errorf("no answer within %s", a.patience)
 	}
+	a.say(what, err)
+	return false
+}
+
+// say notes that something could not be found out.
+func (a *asking) say(what string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.unknown = append(a.unknown, SystemUnknown{What: what, Why: why})
+	a.unknown = append(a.unknown, SystemUnknown{What: what, Why: err.Error()})
 }

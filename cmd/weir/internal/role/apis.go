@@ -75,14 +75,18 @@ func (c *Control) serveTraces(h *httpapi.API) (err error) {
 	return nil
 }
 
-// serveSystem shows how all that is served elsewhere is, and says to the other
-// control planes that this one lives. It comes last.
-func (c *Control) serveSystem(h *httpapi.API) {
+// serveConsole joins what is served elsewhere into the console's views, and says to
+// the other control planes that this one lives. It comes last.
+func (c *Control) serveConsole(h *httpapi.API) {
 	d := c.deps
 	self := selfOf(d.Env, ControlName, d.Node, c.control.Facts)
-	console.RegisterSystem(h, console.SystemDeps{
-		Self: self, Registry: d.Registry, Governance: c.policies, Tracing: c.traces, Gateways: c.routes, Fleet: c.policies,
-		Database: func(ctx context.Context) (node.Database, error) { return pg.About(ctx, c.pool) },
+	console.Register(h, console.Deps{
+		System: console.SystemDeps{
+			Self: self, Registry: d.Registry, Governance: c.policies, Tracing: c.traces, Gateways: c.routes, Fleet: c.policies,
+			Database: func(ctx context.Context) (node.Database, error) { return pg.About(ctx, c.pool) },
+		},
+		Governance: c.policies, Routes: c.routes, Behind: c.control.Behind,
+		Gateway: governance.App{Namespace: SystemNamespace, Name: GatewayName},
 	})
 	c.works = append(c.works, func(ctx context.Context) error { return node.Keep(ctx, c.policies, self, d.Log) })
 }

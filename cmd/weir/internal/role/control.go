@@ -190,7 +190,7 @@ func (c *Control) register() (*httpapi.API, error) {
 	if err := c.serveTraces(api); err != nil {
 		return nil, err
 	}
-	c.serveSystem(api)
+	c.serveConsole(api)
 	return api, nil
 }
 

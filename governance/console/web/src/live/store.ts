@@ -4,27 +4,7 @@ import { signal } from '@preact/signals'
 import type { Schemas } from '~/api/client'
 import { refresh, refreshSoon } from '~/api/query'
 
-/** How an application is, over the last minute. */
-export interface AppHealth {
-  app: string
-  side: string
-  live: number
-  behind: number
-  refusing: number
-  rate: number
-  errorPercent: number
-  refusedPercent: number
-  slowPercent: number
-  p50Ms?: number
-  p90Ms?: number
-  p99Ms?: number
-  inFlight: number
-  commands: number
-  open: number
-  forced: number
-  lossy?: boolean
-  seen?: string
-}
+export type AppHealth = Schemas['GovernanceApiAppHealth']
 export type LiveEvent = Schemas['GovernanceEvent']
 
 /** What one command counted in one second. */

@@ -117,8 +117,10 @@ function again() {
 
 /** startLive keeps the stream for as long as somebody is logged in. It is called once. */
 export function startLive() {
+  // Whether somebody is, not what is known of them: that is asked again after each interruption.
+  const loggedIn = computed(() => !!me.value)
   effect(() => {
-    if (me.value) {
+    if (loggedIn.value) {
       failures = 0
       connect()
     } else {

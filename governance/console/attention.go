@@ -1,0 +1,141 @@
+package console
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weirmesh/weir/governance"
+)
+
+// Attention is one thing that somebody should look at.
+type Attention struct {
+	Kind     string            `json:"kind" doc:"What it is, such as circuit.open; pages may have words of their own for it."`
+	Severity string            `json:"severity" enum:"critical,warning,info"`
+	Params   map[string]string `json:"params" nullable:"false" doc:"What the words of the kind speak of, such as app and command."`
+	Text     string            `json:"text" doc:"One sentence in English."`
+	Link     string            `json:"link" doc:"Where in the console to look at it."`
+	Since    time.Time         `json:"since,omitzero" doc:"Missing where that is not known."`
+
+	// namespace is whose it is; empty for everybody's.
+	namespace string
+}
+
+// Severities, the worst first.
+const (
+	Critical = "critical"
+	Warning  = "warning"
+	Info     = "info"
+)
+
+var severities = []string{Critical, Warning, Info}
+
+// Kinds of attention.
+const (
+	KindCircuitOpen     = "circuit.open"
+	KindCircuitForced   = "circuit.forced"
+	KindAppErrors       = "app.errors"
+	KindAppSlow         = "app.slow"
+	KindInstanceHeld    = "instance.held"
+	KindInstanceBehind  = "instance.behind"
+	KindRefusing        = "instance.refusing"
+	KindSwitchExpiring  = "switch.expiring"
+	KindQuarantined     = "route.quarantined"
+	KindUpstreamUnknown = "route.upstream-unknown"
+	KindUpstreamEmpty   = "route.upstream-empty"
+	KindGatewayBehind   = "gateway.behind"
+	KindGatewayNone     = "gateway.none"
+	KindDatabase        = "system.database"
+	KindRegistry        = "system.registry"
+	KindUnknown         = "system.unknown"
+	KindQueue           = "system.queue"
+	KindPartition       = "system.partition"
+	KindVersions        = "system.versions"
+	KindNode            = "system.node"
+)
+
+// Thresholds of the rules.
+const (
+	// leastCalls is how many calls of the window speak of an application at all.
+	leastCalls = 20
+	// An application's errors among its calls, and its slow ones, in percent.
+	errorsWarn, errorsCritical, slowWarn = 5.0, 25.0, 20.0
+	// settleFor is how long instances and gateways have to take on a change.
+	settleFor = 15 * time.Second
+	// expiringWithin is how long before its end a switch is told of.
+	expiringWithin = 10 * time.Minute
+	// A queue's depth in percent of its limit, and how long something may wait.
+	queueWarn, queueCritical = 80.0, 100.0
+	waitsFor                 = 10 * time.Minute
+	// partitionAhead is how far ahead partitions have to be made.
+	partitionAhead = time.Hour
+)
+
+// attention is everything that somebody should look at, the worst first; what is
+// wrong with Weir itself comes before what it might be the cause of.
+func (f *facts) attention() []Attention {
+	out := slices.Concat(
+		f.circuitsOpen(), f.appsFailing(), f.instancesHeld(), f.instancesBehind(), f.instancesRefusing(), f.switchesExpiring(),
+		f.routesQuarantined(), f.upstreamsGone(), f.gatewaysBehind(), f.systemAilments(),
+	)
+	slices.SortStableFunc(out, func(a, b Attention) int {
+		return cmp.Or(
+			cmp.Compare(slices.Index(severities, a.Severity), slices.Index(severities, b.Severity)),
+			cmp.Compare(ofSystem(a), ofSystem(b)),
+			strings.Compare(a.Kind, b.Kind), strings.Compare(a.Text, b.Text),
+		)
+	})
+	return out
+}
+
+// ofSystem is 0 for what is wrong with Weir itself, 1 for the rest.
+func ofSystem(a Attention) int {
+	if strings.HasPrefix(a.Kind, "system.") {
+		return 0
+	}
+	return 1
+}
+
+// appLink is the page of an application.
+func appLink(app governance.App, query ...string) string {
+	return link([]string{"apps", app.Namespace, app.Name}, query...)
+}
+
+// link is a path of the console; query is name, value, … of which empty values are
+// left out.
+func link(path []string, query ...string) string {
+	var b strings.Builder
+	for _, part := range path {
+		b.WriteString("/" + url.PathEscape(part))
+	}
+	q := url.Values{}
+	for i := 0; i < len(query); i += 2 {
+		if query[i+1] != "" {
+			q.Set(query[i], query[i+1])
+		}
+	}
+	if len(q) > 0 {
+		b.WriteString("?" + q.Encode())
+	}
+	return b.String()
+}
+
+// count writes "1 instance" and "2 instances".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// names joins names, of which it leaves out those beyond the first few.
+func names(all []string) string {
+	const most = 3
+	if more := len(all) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(all[:most], ", "), more)
+	}
+	return strings.Join(all, ", ")
+}
