@@ -34,9 +34,9 @@ type Deps struct {
 	Routes     Routes
 	// Gateway is the application as which gateways report.
 	Gateway governance.App
-	// Behind reports whether an instance does not enforce what it should, and
-	// whether that is known.
-	Behind func(i governance.Instance) (behind, known bool)
+	// Behind returns those of the instances that do not enforce what they should,
+	// and whether that is known.
+	Behind func(all []governance.Instance) (behind []governance.Instance, known bool)
 
 	// Patience bounds what each source is asked for one answer, 2 s when zero.
 	Patience time.Duration

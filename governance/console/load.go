@@ -1,6 +1,7 @@
 package console
 
 import (
+	"math"
 	"time"
 
 	"github.com/weirmesh/weir/governance"
@@ -35,7 +36,7 @@ func (l *load) rate(seconds float64) float64 {
 	if seconds <= 0 {
 		return 0
 	}
-	return float64(l.calls()) / seconds
+	return round(float64(l.calls()) / seconds)
 }
 
 // errorPercent is of the calls that ran, refusedPercent of all, and slowPercent of
@@ -49,7 +50,7 @@ func (l *load) quantile(q float64) *float64 {
 	if l.latency.Count() == 0 {
 		return nil
 	}
-	ms := float64(l.latency.Quantile(q)) / float64(time.Millisecond)
+	ms := round(float64(l.latency.Quantile(q)) / float64(time.Millisecond))
 	return &ms
 }
 
@@ -57,5 +58,8 @@ func percent(part, whole int64) float64 {
 	if whole == 0 {
 		return 0
 	}
-	return 100 * float64(part) / float64(whole)
+	return round(100 * float64(part) / float64(whole))
 }
+
+// round keeps answers short: a thousandth is less than anybody looks at.
+func round(v float64) float64 { return math.Round(v*1000) / 1000 }

@@ -128,28 +128,13 @@ func (o *observer) find(ctx context.Context, last *facts) *facts {
 		o.askUpstreams(ctx, f)
 	}
 	f.time = o.deps.Now().UTC()
-	if !f.judge(o.deps.Behind) {
+	var known bool
+	if f.behind, known = o.deps.Behind(f.instances); !known {
 		a.say("what instances should enforce", errors.New("the policies have not been read yet"))
 	}
 	f.unknown = a.unknown
 	f.ailments = f.attention()
 	return f
-}
-
-// judge finds those that do not enforce what they should; false means that this
-// is not known.
-func (f *facts) judge(behind func(governance.Instance) (behind, known bool)) bool {
-	for _, i := range f.instances {
-		late, known := behind(i)
-		if !known {
-			f.behind = nil
-			return false
-		}
-		if late {
-			f.behind = append(f.behind, i)
-		}
-	}
-	return true
 }
 
 // askRegistry reads every application. It keeps what was known where it cannot.
@@ -198,6 +183,14 @@ func (o *observer) askUpstreams(ctx context.Context, f *facts) {
 // maxWindows bounds for how many windows numbers are kept.
 const maxWindows = 16
 
+const (
+	// reportLag is how long what was counted in a second is on its way: what is
+	// newer is not complete, and would make every rate too small.
+	reportLag = 2 * time.Second
+	// keptFine is the finest span that is kept of all applications.
+	keptFine = 10 * time.Second
+)
+
 // count returns what every application counted over a window that ends now.
 func (o *observer) count(ctx context.Context, window time.Duration) (*numbers, error) {
 	o.mu.Lock()
@@ -214,12 +207,10 @@ func (o *observer) count(ctx context.Context, window time.Duration) (*numbers, e
 		ctx, cancel := context.WithTimeout(ctx, o.deps.Patience)
 		defer cancel()
 		now := o.deps.Now()
-		q, err := governance.TotalsQuery{From: now.Add(-window), To: now}.WithDefaults(now)
-		if err != nil {
-			return &numbers{err: err}
-		}
-		n := &numbers{seconds: now.Sub(q.From).Seconds()}
-		n.totals, n.err = o.deps.Governance.Totals(ctx, q)
+		to := now.Truncate(time.Second).Add(-reportLag)
+		from := to.Add(-window).Truncate(keptFine)
+		n := &numbers{seconds: to.Sub(from).Seconds()}
+		n.totals, n.err = o.deps.Governance.Totals(ctx, governance.TotalsQuery{From: from, To: now})
 		return n
 	})
 	if err == nil {

@@ -35,7 +35,7 @@ type OverviewTotals struct {
 	Instances      int      `json:"instances" doc:"Live instances under governance."`
 	Rate           *float64 `json:"rate,omitempty" doc:"Calls per second that applications served in the last minute, those refused included; missing while it is not known, as are the next two."`
 	ErrorPercent   *float64 `json:"errorPercent,omitempty" doc:"Of the calls that ran."`
-	OpenCircuits   *int     `json:"openCircuits,omitempty" doc:"Circuits that are open or half open in some instance."`
+	OpenCircuits   *int     `json:"openCircuits,omitempty" doc:"Circuits of instances that are open or half open."`
 	PulledSwitches int      `json:"pulledSwitches"`
 	Routes         int      `json:"routes" doc:"Those that are not disabled."`
 	Gateways       int      `json:"gateways" doc:"That were heard of in the last 30 seconds."`
@@ -112,9 +112,7 @@ func (f *facts) totals(ctx context.Context) OverviewTotals {
 			if t.At == governance.Provider {
 				served.add(t)
 			}
-			if t.States[governance.StateOpen]+t.States[governance.StateHalfOpen] > 0 {
-				open++
-			}
+			open += t.States[governance.StateOpen] + t.States[governance.StateHalfOpen]
 		}
 		rate, failed := served.rate(f.numbers.seconds), served.errorPercent()
 		out.Rate, out.ErrorPercent, out.OpenCircuits = &rate, &failed, &open

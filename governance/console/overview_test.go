@@ -258,7 +258,7 @@ func (i *installation) wantNothingKnown(t *testing.T) {
 func TestASourceThatCannotBeAsked(t *testing.T) {
 	t.Parallel()
 	i := install(t, testdb.New(t, schemas()[1:]...).Pool(), nil) // nobody has made the tables of the gateway yet
-	i.behind = func(governance.Instance) (behind, known bool) { return false, false }
+	i.behind = func([]governance.Instance) ([]governance.Instance, bool) { return nil, false }
 	must(t, i.governance.PutInstances(t.Context(), governance.Instance{App: shopA, ID: "1", Seen: time.Now()}))
 	must(t, i.governance.SetNode(t.Context(), node.Node{Name: "one", Version: "1.2"}))
 	o := i.overview(t, "all")

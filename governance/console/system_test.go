@@ -48,7 +48,7 @@ type installation struct {
 	asked      atomic.Int32 // how often the database was asked how it is
 	started    time.Time
 	deps       console.SystemDeps
-	behind     func(governance.Instance) (behind, known bool) // what is said of instances; nil for none behind
+	behind     func([]governance.Instance) ([]governance.Instance, bool) // who is said to be behind; nil for nobody
 	handler    http.Handler
 }
 
@@ -83,11 +83,11 @@ func install(t *testing.T, pool *pgxpool.Pool, change func(*console.SystemDeps))
 	h := httpapi.New(http.NewServeMux(), httpapi.Config{Title: "test", Version: "1", Auth: systemAuth{}})
 	console.Register(h, console.Deps{
 		System: i.deps, Governance: i.governance, Routes: i.gateways, Gateway: gatewayApp, Fresh: i.deps.Fresh, Patience: i.deps.Patience,
-		Behind: func(in governance.Instance) (behind, known bool) {
+		Behind: func(all []governance.Instance) ([]governance.Instance, bool) {
 			if i.behind == nil {
-				return false, true
+				return nil, true
 			}
-			return i.behind(in)
+			return i.behind(all)
 		},
 	})
 	i.handler = h.Handler()

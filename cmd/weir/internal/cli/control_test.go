@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -135,6 +136,17 @@ func TestControlAlone(t *testing.T) {
 	// It shows traces without a collector beside it: there are none yet.
 	if got := read(t, server+"/api/v1/traces", env["WEIR_TOKEN"]); got != `200 {"items":[]}` {
 		t.Errorf("traces: %s", got)
+	}
+	// And it says how everything is, of which there is little once it has begun.
+	testkube.Eventually(t, "nothing needs attention", func() error {
+		got := read(t, server+"/api/v1/overview", env["WEIR_TOKEN"])
+		if !strings.HasPrefix(got, "200 ") || !strings.Contains(got, `"attention":[],"changes":[],"totals":{"apps":0,"instances":0,"rate":0,`) {
+			return errors.New(got)
+		}
+		return nil
+	})
+	if got := read(t, server+"/api/v1/route-status", env["WEIR_TOKEN"]); !strings.HasPrefix(got, "200 ") || !strings.Contains(got, `"items":[],"gateways":0}`) {
+		t.Errorf("how routes are: %s", got)
 	}
 	if code, out, errs := do(t, env, "token", "list"); code != 0 || !strings.Contains(out, "ci     operator   shop         token:cli") {
 		t.Errorf("%d\n%s%s", code, out, errs)
