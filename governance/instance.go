@@ -82,6 +82,7 @@ type Store interface {
 	PolicyStore
 	Fleet
 	History
+	Tail
 }
 
 // Renew joins what is known of an instance with what was heard of it now. left

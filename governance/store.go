@@ -88,14 +88,6 @@ type Stored struct {
 	Sample
 }
 
-// Staged is a report as it waits in the store.
-type Staged struct {
-	ID       int64
-	App      App
-	Instance string
-	Samples  []Sample
-}
-
 // Event is one thing that happened, kept exactly.
 type Event struct {
 	ID       int64     `json:"id"`

@@ -41,7 +41,12 @@ type Config struct {
 	// Known reports whether an application exists though no instance of it holds a
 	// stream, such as by the registry; nil knows none.
 	Known func(ctx context.Context, app governance.App) (bool, error)
-	Log   *slog.Logger
+	// Routes returns a number that is another one when routes have changed, so that
+	// those who watch are told; nil tells them nothing.
+	Routes func(ctx context.Context) (int64, error)
+	// Version is that of weir, which those who watch are told.
+	Version string
+	Log     *slog.Logger
 	// Metrics gets the collectors of this package; nil for none.
 	Metrics prometheus.Registerer
 	// Now tells the time. Default time.Now.
@@ -66,6 +71,14 @@ type Config struct {
 	// MaxReports bounds reports under way, 256 when zero; more are told to come
 	// again.
 	MaxReports int
+	// MaxWatchers bounds live streams of people, 500 when zero; more are told to come
+	// again.
+	MaxWatchers int
+	// LiveTick is how often events are read while somebody watches, 500 ms when zero;
+	// samples go with every second tick, health with every fourth.
+	LiveTick time.Duration
+	// AskAgain is how often it is asked whether who watches still may, 30 s when zero.
+	AskAgain time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -76,6 +89,9 @@ func (c Config) withDefaults() Config {
 	c.DrainOver = cmp.Or(c.DrainOver, 5*time.Second)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, 10*time.Second)
 	c.MaxReports = cmp.Or(c.MaxReports, 256)
+	c.MaxWatchers = cmp.Or(c.MaxWatchers, 500)
+	c.AskAgain = cmp.Or(c.AskAgain, 30*time.Second)
+	c.LiveTick = cmp.Or(c.LiveTick, 500*time.Millisecond)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -92,6 +108,7 @@ type API struct {
 	store   governance.Store
 	hub     *hub
 	fleet   *fleet
+	live    *live
 	metrics *metrics
 	http    *httpapi.API // whose problems are answered; set by Register
 
@@ -108,6 +125,7 @@ func New(c Config) *API {
 	a.metrics = newMetrics()
 	a.hub = newHub(c, a.metrics)
 	a.fleet = newFleet(c, a.hub, a.metrics)
+	a.live = newLive(a)
 	if c.Metrics != nil {
 		a.metrics.register(c.Metrics, a)
 	}
@@ -122,6 +140,7 @@ func (a *API) Register(h *httpapi.API) {
 	a.registerSwitches(h)
 	a.registerHistory(h)
 	a.registerHealth(h)
+	a.registerLive(h)
 }
 
 // Ready reports, for a readiness check, whether the policies have been read.
@@ -143,6 +162,7 @@ func (a *API) Run(ctx context.Context) error {
 	wg.Go(func() { a.fleet.flushAll(ctx) })
 	wg.Go(func() { a.fleet.confirmAll(ctx) })
 	wg.Go(func() { a.putAway(ctx) })
+	wg.Go(func() { a.live.run(ctx) })
 	wg.Wait()
 	return nil
 }
@@ -159,11 +179,11 @@ func (a *API) again(ctx context.Context, what string, f func(context.Context) er
 	}
 }
 
-// Shutdown ends all streams, spread over DrainOver, and returns when the last
-// has ended, or with the cause of ctx.
+// Shutdown ends all streams, those of instances spread over DrainOver, and returns
+// when the last has ended, or with the cause of ctx.
 func (a *API) Shutdown(ctx context.Context) error {
 	a.drain()
-	return a.hub.wait(ctx)
+	return errors.Join(a.live.wait(ctx), a.hub.wait(ctx))
 }
 
 // putAwayAfter is how long after its expiry a policy is deleted. Until then, that

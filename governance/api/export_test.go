@@ -9,6 +9,13 @@ var (
 	MaxInflated = maxInflated
 )
 
+// Following reports whether the store is followed for those who watch, Followed how
+// often that began.
+func Following(a *API) bool { return a.live.now.Load() != nil }
+
+// Followed is the other one.
+func Followed(a *API) int64 { return a.live.follows.Load() }
+
 // PutAwayExpired is what Run does every minute.
 var PutAwayExpired = (*API).putAwayExpired
 

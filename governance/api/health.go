@@ -80,6 +80,10 @@ func (a *API) health(ctx context.Context, in *healthIn) (*healthOut, error) {
 	if window < minWindow || window > maxWindow {
 		return nil, httpapi.BadRequest("query.window", fmt.Sprintf("%s is not from %s to %s", window, minWindow, maxWindow))
 	}
+	if n := a.live.health(a.cfg.Now()); n != nil && window == defaultWindow {
+		items := seen(ctx, slices.Clone(n.items))
+		return &healthOut{Body: Health{Now: n.at.UTC(), Window: governance.Duration(window), Items: items}}, nil
+	}
 	to := a.cfg.Now().Truncate(time.Second).Add(-reportLag)
 	q := governance.TotalsQuery{From: to.Add(-window).Truncate(10 * time.Second), To: a.cfg.Now(), Namespaces: namespaces(ctx)}
 	all, err := a.store.Totals(ctx, q)

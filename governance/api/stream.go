@@ -211,7 +211,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, sub *subscriber, has
 		case <-r.Context().Done():
 			return
 		case <-age.C:
-			out.goodbye(3 * time.Second)
+			out.goodbye()
 			return
 		case <-stop:
 			// Everybody at once would come down on the others together.
@@ -271,9 +271,12 @@ func (e *eventWriter) write(parts ...[]byte) {
 
 func (e *eventWriter) comment(text string) { e.write([]byte(": " + text + "\n\n")) }
 
+// comeWithin is over how long clients come again that were let go together.
+const comeWithin = 3 * time.Second
+
 // goodbye asks the client to come again at a moment of its own.
-func (e *eventWriter) goodbye(within time.Duration) {
-	e.write(fmt.Appendf(nil, "retry: %d\n: come again\n\n", rand.N(within).Milliseconds()+1))
+func (e *eventWriter) goodbye() {
+	e.write(fmt.Appendf(nil, "retry: %d\n: come again\n\n", rand.N(comeWithin).Milliseconds()+1))
 }
 
 // policies writes a set: the shared part between what is of this moment.

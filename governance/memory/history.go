@@ -19,6 +19,9 @@ type history struct {
 	// circuits are what transitions left, boots the process that each instance is.
 	circuits map[circuitKey]governance.Circuit
 	boots    map[member]string
+	// reports are the newest ones, for followers; the last had the number reportID.
+	reports  []governance.Staged
+	reportID int64
 }
 
 type circuitKey struct {
@@ -69,6 +72,7 @@ func (s *Store) Append(ctx context.Context, r governance.Report) error {
 	}
 	s.record(governance.TransitionEvents(r)...)
 	s.history.move(r)
+	s.history.stage(r)
 	return nil
 }
 

@@ -42,11 +42,23 @@ func (s *Store) Record(ctx context.Context, events ...governance.Event) error {
 	return fail(ctx, err, "record events")
 }
 
+const eventColumns = `id, time, kind, app_namespace, app_name, instance, command, policy, version, actor, reason, transition`
+
+func scanEvent(row pgx.CollectableRow) (governance.Event, error) {
+	var e governance.Event
+	var transition []byte
+	err := row.Scan(&e.ID, &e.Time, &e.Kind, &e.App.Namespace, &e.App.Name, &e.Instance, &e.Command, &e.Policy, &e.Version, &e.Actor, &e.Reason, &transition)
+	if err == nil && transition != nil {
+		err = json.Unmarshal(transition, &e.Transition)
+	}
+	e.Time = e.Time.UTC()
+	return e, err
+}
+
 // Events implements governance.History.
 func (s *Store) Events(ctx context.Context, q governance.EventQuery) ([]governance.Event, error) {
 	q = q.WithDefaults(s.now())
-	rows, err := s.pool.Query(ctx, `SELECT id, time, kind, app_namespace, app_name, instance, command, policy, version, actor, reason, transition
-		FROM governance.event
+	rows, err := s.pool.Query(ctx, `SELECT `+eventColumns+` FROM governance.event
 		WHERE time >= $1 AND time < $2
 			AND ($3 = '' OR (app_namespace = $3 AND app_name = $4))
 			AND ($5 = '' OR instance = $5)
@@ -58,16 +70,7 @@ func (s *Store) Events(ctx context.Context, q governance.EventQuery) ([]governan
 	if err != nil {
 		return nil, fail(ctx, err, "read events")
 	}
-	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (governance.Event, error) {
-		var e governance.Event
-		var transition []byte
-		err := row.Scan(&e.ID, &e.Time, &e.Kind, &e.App.Namespace, &e.App.Name, &e.Instance, &e.Command, &e.Policy, &e.Version, &e.Actor, &e.Reason, &transition)
-		if err == nil && transition != nil {
-			err = json.Unmarshal(transition, &e.Transition)
-		}
-		e.Time = e.Time.UTC()
-		return e, err
-	})
+	out, err := pgx.CollectRows(rows, scanEvent)
 	return out, fail(ctx, err, "read events")
 }
 

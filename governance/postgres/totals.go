@@ -37,7 +37,7 @@ func (s *Store) Totals(ctx context.Context, q governance.TotalsQuery) ([]governa
 			return err
 		}
 		if q.ByInstance {
-			err = s.eachChunk(ctx, tx, ids, q.From, q.To, "", func(n seriesName, instance string, sample governance.Sample) {
+			err = s.eachChunk(ctx, tx, ids, q.From, q.To, "", maxChunks, func(n seriesName, instance string, sample governance.Sample) {
 				sums.Sum(n.app, instance, n.sr).Add(instance, sample)
 			})
 		} else {
@@ -137,14 +137,15 @@ func eachRollup(ctx context.Context, tx pgx.Tx, of map[int32]seriesName, from, t
 	return err
 }
 
-// eachChunk reads the samples of a range that are folded, of one instance or of all.
-func (s *Store) eachChunk(ctx context.Context, tx pgx.Tx, of map[int32]seriesName, from, to time.Time, instance string, each func(seriesName, string, governance.Sample)) error {
+// eachChunk reads the samples of a range that are folded, of one instance or of all,
+// out of a bounded number of chunks.
+func (s *Store) eachChunk(ctx context.Context, tx pgx.Tx, of map[int32]seriesName, from, to time.Time, instance string, most int, each func(seriesName, string, governance.Sample)) error {
 	if len(of) == 0 {
 		return nil
 	}
 	rows, err := tx.Query(ctx, `SELECT series, minute, instance, data FROM governance.chunk
 		WHERE series = ANY ($1) AND minute >= $2 AND minute < $3 AND ($4 = '' OR instance = $4) LIMIT $5`,
-		numbers(of), from.Truncate(time.Minute), to, instance, maxChunks+1)
+		numbers(of), from.Truncate(time.Minute), to, instance, most+1)
 	if err != nil {
 		return err
 	}
@@ -154,8 +155,8 @@ func (s *Store) eachChunk(ctx context.Context, tx pgx.Tx, of map[int32]seriesNam
 	var data []byte
 	n := 0
 	_, err = pgx.ForEachRow(rows, []any{&id, &minute, &holder, &data}, func() error {
-		if n++; n > maxChunks {
-			return tooMuch("minutes of instances", maxChunks)
+		if n++; n > most {
+			return tooMuch("minutes of instances", most)
 		}
 		name := of[id]
 		samples, err := series.DecodeChunk(minute.Unix(), name.sr, data)

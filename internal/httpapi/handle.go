@@ -41,6 +41,10 @@ func (a *API) Handle(pattern string, role access.Role, h http.Handler, opts ...O
 	a.mount(pattern, rule{role: role}, h, opts)
 }
 
+// Again tells who sends a request, asked anew: for handlers that stream for longer
+// than a session or a token may count.
+func (a *API) Again(r *http.Request) (access.Principal, error) { return a.principal(r.Context(), r) }
+
 // HandleInstance mounts a handler for running services, and for operators; it
 // calls access.RequireInstance for the application that the request is about.
 func (a *API) HandleInstance(pattern string, h http.Handler, opts ...Option) {

@@ -44,7 +44,11 @@ func (c *Control) serveRoutes(h *httpapi.API) {
 func (c *Control) serveGovernance(h *httpapi.API) {
 	d := c.deps
 	c.policies = governancepg.New(c.pool, governancepg.Options{Log: d.Log, Retention: d.History, Metrics: d.Metrics})
-	cfg := governanceapi.Config{Store: c.policies, Log: d.Log, Metrics: d.Metrics}
+	cfg := governanceapi.Config{Store: c.policies, Log: d.Log, Metrics: d.Metrics, Version: d.Env.Version}
+	cfg.Routes = func(ctx context.Context) (int64, error) {
+		rev, err := c.routes.Revision(ctx)
+		return int64(rev), err
+	}
 	if d.Registry != nil {
 		cfg.Known = func(ctx context.Context, app governance.App) (bool, error) {
 			ctx, cancel := context.WithTimeout(ctx, knowPatience)
