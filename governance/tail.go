@@ -14,10 +14,10 @@ import (
 // in order and make rows visible in any, so that a reader remembers not the newest
 // id it has seen but all that it has: a Seen.
 type Tail interface {
-	// Recent hands out all samples of a range that reaches up to now, and returns
+	// RecentSamples hands out all samples of a range that reaches up to now, and returns
 	// which reports are among them. Those of folded reports come with the ID 0. What
 	// it is given is only good until each returns.
-	Recent(ctx context.Context, q RecentQuery, each func(Staged)) (Seen, error)
+	RecentSamples(ctx context.Context, q RecentQuery, each func(Staged)) (Seen, error)
 
 	// ReportsAfter returns reports that are not in seen, by their ids, at most limit.
 	// A report is there for as long as it is not folded, a minute or so.

@@ -1,6 +1,10 @@
 package api
 
-import "context"
+import (
+	"context"
+
+	"github.com/weirmesh/weir/governance"
+)
 
 // What tests of the package's outside look into.
 var (
@@ -27,3 +31,25 @@ const (
 
 // NewPlaces are those of reports under way.
 func NewPlaces(most int) func(context.Context) (func(), error) { return newPlaces(most).enter }
+
+// NewFollower returns what follows a store for one who watches some applications: a
+// function that reads what is new, and tells it.
+func NewFollower(store governance.Store, apps ...governance.App) func(context.Context) error {
+	a := New(Config{Store: store})
+	f := newFollowing(a.live)
+	w := &watcher{frames: make(chan frame, maxFrames)}
+	for _, app := range apps {
+		w.views = append(w.views, viewKey{app: app})
+	}
+	a.live.join(w, 1)
+	beat := 0
+	return func(ctx context.Context) error {
+		f.members()
+		beat += reportBeat
+		err := f.step(ctx, true, beat)
+		for len(w.frames) > 0 {
+			<-w.frames
+		}
+		return err
+	}
+}

@@ -147,4 +147,3 @@ func (l *live) run(ctx context.Context) {
 		}
 	}
 }
-

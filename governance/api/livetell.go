@@ -42,7 +42,7 @@ const (
 func (f *following) load(ctx context.Context, now time.Time) error {
 	f.apps = map[governance.App]*liveApp{}
 	f.fleetAt = time.Time{}
-	seen, err := f.store.Recent(ctx, governance.RecentQuery{From: now.Add(-defaultWindow - 10*time.Second)}, func(r governance.Staged) {
+	seen, err := f.store.RecentSamples(ctx, governance.RecentQuery{From: now.Add(-defaultWindow - 10*time.Second)}, func(r governance.Staged) {
 		a := f.app(r.App)
 		for n := range r.Samples {
 			a.add(r.Instance, &r.Samples[n], now.Unix())
@@ -73,7 +73,7 @@ func (f *following) load(ctx context.Context, now time.Time) error {
 // fill reads what a view begins with.
 func (f *following) fill(ctx context.Context, v *view, now time.Time) error {
 	*v = view{key: v.key, users: v.users, from: now.Unix() - viewSeconds, cells: map[cellKey]*cell{}, dirty: map[cellKey]*cell{}, ids: map[string]int32{}}
-	seen, err := f.store.Recent(ctx, governance.RecentQuery{App: v.key.app, Instance: v.key.instance, From: time.Unix(v.from, 0)}, func(r governance.Staged) {
+	seen, err := f.store.RecentSamples(ctx, governance.RecentQuery{App: v.key.app, Instance: v.key.instance, From: time.Unix(v.from, 0)}, func(r governance.Staged) {
 		v.add(r.Instance, r.Samples)
 	})
 	v.has = seen

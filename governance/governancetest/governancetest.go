@@ -48,7 +48,7 @@ type Subject struct {
 
 // Run runs the kit. open returns a fresh, empty store that tells time by clock.
 func Run(t *testing.T, open func(t *testing.T, clock *Clock) Subject) {
-	for _, group := range []map[string]func(*world){policyTests, fleetTests, historyTests, totalTests} {
+	for _, group := range []map[string]func(*world){policyTests, fleetTests, historyTests, totalTests, tailTests} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

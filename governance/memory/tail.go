@@ -22,8 +22,8 @@ func (h *history) stage(r governance.Report) {
 	h.reports = append(h.reports, governance.Staged{ID: h.reportID, App: r.App, Instance: r.Instance, Samples: slices.Clone(r.Samples)})
 }
 
-// Recent implements governance.Tail.
-func (s *Store) Recent(_ context.Context, q governance.RecentQuery, each func(governance.Staged)) (governance.Seen, error) {
+// RecentSamples implements governance.Tail.
+func (s *Store) RecentSamples(_ context.Context, q governance.RecentQuery, each func(governance.Staged)) (governance.Seen, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for app, all := range s.history.samples {

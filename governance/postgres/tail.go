@@ -20,8 +20,8 @@ const (
 	maxRecent = 500_000
 )
 
-// Recent implements governance.Tail.
-func (s *Store) Recent(ctx context.Context, q governance.RecentQuery, each func(governance.Staged)) (governance.Seen, error) {
+// RecentSamples implements governance.Tail.
+func (s *Store) RecentSamples(ctx context.Context, q governance.RecentQuery, each func(governance.Staged)) (governance.Seen, error) {
 	var seen governance.Seen
 	// One snapshot: between two, a report may move from staging to its chunk.
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
