@@ -1,0 +1,172 @@
+// Overview: what an operator opens at three in the morning. What needs a person
+// comes first, then what was changed, then how everything is.
+import { useState } from 'preact/hooks'
+import { Link } from 'wouter-preact'
+import { useGet } from '~/api/query'
+import { link } from '~/app/address'
+import { words as common } from '~/app/words'
+import * as format from '~/i18n/format'
+import { Badge, Button, Card } from '~/ui/basic'
+import { Icon } from '~/ui/icons'
+import { Page } from '~/ui/page'
+import { Loaded, Loading } from '~/ui/state'
+import { Ago } from '~/ui/time'
+import { bySeverity, sayAttention, sayChange, severityTone, severityWord, type Attention } from './attention'
+import { HealthGrid } from './grid'
+import './overview.css'
+import { words as w } from './words'
+
+const first = 8
+const firstChanges = 5
+
+export default function Overview() {
+  const query = useGet('/api/v1/overview', undefined, { every: 5000 })
+  return (
+    <Page title={w('title')}>
+      <div class="topmost">
+        <Card title={w('attention')} flush>
+          <Loaded query={query} loading={<Waiting />}>
+            {(d) => <Needed items={d.attention} more={d.more ?? 0} />}
+          </Loaded>
+        </Card>
+        <Card title={w('changes')} flush actions={<Link href={link('/audit', { range: '1h' })}>{w('changesAll')}</Link>}>
+          {query.data ? <Changes items={query.data.changes} now={query.data.now} /> : query.error ? null : <Waiting />}
+        </Card>
+      </div>
+      {query.data && <Totals t={query.data.totals} />}
+      <HealthGrid />
+    </Page>
+  )
+}
+
+function Waiting() {
+  return (
+    <div class="body">
+      <Loading />
+    </div>
+  )
+}
+
+function Needed({ items, more }: { items: readonly Attention[]; more: number }) {
+  const [shown, setShown] = useState(first)
+  if (items.length === 0) {
+    return (
+      <div class="calm">
+        <Icon name="ok" />
+        <div>
+          <strong>{w('calm')}</strong> <span class="muted">{w('calmHint')}</span>
+        </div>
+      </div>
+    )
+  }
+  const all = bySeverity(items)
+  return (
+    <>
+      <ul class="needed">
+        {all.slice(0, shown).map((a) => (
+          <li key={`${a.kind} ${a.text}`}>
+            <Badge tone={severityTone[a.severity] ?? 'idle'}>{severityWord(a.severity)}</Badge>
+            <Link href={a.link}>{sayAttention(a)}</Link>
+            <span class="when">
+              {a.since && (
+                <>
+                  {w('since')} <Ago at={a.since} />
+                </>
+              )}
+            </span>
+          </li>
+        ))}
+      </ul>
+      {(all.length > shown || more > 0) && (
+        <div class="rest">
+          {all.length > shown ? (
+            <Button small onClick={() => setShown(all.length)}>
+              {common('more', { n: all.length - shown })}
+            </Button>
+          ) : (
+            <span class="muted">{w('attentionMore', { n: more })}</span>
+          )}
+        </div>
+      )}
+    </>
+  )
+}
+
+interface Change {
+  time: string
+  kind: string
+  actor?: string
+  reason?: string
+  object: string
+  text: string
+  link: string
+}
+
+function Changes({ items, now }: { items: readonly Change[]; now: string }) {
+  const [shown, setShown] = useState(firstChanges)
+  const since = Date.parse(now) - 3_600_000
+  const recent = items.filter((c) => Date.parse(c.time) >= since)
+  if (recent.length === 0) return <p class="calm muted">{w('changesNone')}</p>
+  return (
+    <>
+      <ul class="changes">
+        {recent.slice(0, shown).map((c, i) => {
+          const said = sayChange(c)
+          return (
+            <li key={`${c.time} ${i}`}>
+              <span class="said">
+                {said && <span>{said}</span>}
+                <Link href={c.link}>{said ? c.object.replace(/^(policy|switch|route) /, '') : c.text}</Link>
+              </span>
+              <Ago at={c.time} />
+              <span class="muted why">{w('changesBy', { actor: c.actor ?? '–', reason: c.reason || w('noReason') })}</span>
+            </li>
+          )
+        })}
+      </ul>
+      {recent.length > shown && (
+        <div class="rest">
+          <Button small onClick={() => setShown(recent.length)}>
+            {common('more', { n: recent.length - shown })}
+          </Button>
+        </div>
+      )}
+    </>
+  )
+}
+
+interface TotalsOf {
+  apps: number
+  instances: number
+  rate?: number
+  errorPercent?: number
+  openCircuits?: number
+  pulledSwitches: number
+  routes: number
+  gateways: number
+}
+
+function Totals({ t }: { t: TotalsOf }) {
+  const open = t.openCircuits
+  const entries: [to: string, value: string, label: string, tone?: string][] = [
+    ['/apps', format.count(t.apps), w('apps', { n: t.apps })],
+    ['/registry', format.count(t.instances), w('instances', { n: t.instances })],
+    ['/topology', format.rate(t.rate), w('rate')],
+    ['/apps', format.percent(t.errorPercent), w('errors'), (t.errorPercent ?? 0) >= 5 ? 'bad' : undefined],
+    [link('/events', { kind: 'transition' }), format.count(open), w('openCircuits', { n: open ?? 0 }), open ? 'bad' : undefined],
+    ['/switches', format.count(t.pulledSwitches), w('pulled', { n: t.pulledSwitches }), t.pulledSwitches ? 'forced' : undefined],
+    ['/routes', format.count(t.routes), w('routes', { n: t.routes })],
+    ['/system', format.count(t.gateways), w('gateways', { n: t.gateways })],
+  ]
+  return (
+    <ul class="totals" aria-label={w('totals')}>
+      {entries.map(([to, value, label, tone]) => (
+        <li key={label}>
+          <Link href={to}>
+            <strong class={`num ${tone ? `${tone}-text` : ''}`}>{value}</strong> {label}
+          </Link>
+        </li>
+      ))}
+    </ul>
+  )
+}

@@ -1,0 +1,89 @@
+// Where the nodes of the graph stand and how its edges run. It takes long for many
+// nodes, so it is done beside the page, in a worker.
+import { Graph, layout } from '@dagrejs/dagre'
+
+export interface Point {
+  x: number
+  y: number
+}
+
+export interface LayoutInput {
+  nodes: string[]
+  edges: { id: string; from: string; to: string }[]
+}
+
+export interface Layout {
+  width: number
+  height: number
+  /** Middles. */
+  nodes: Record<string, Point>
+  edges: Record<string, { points: Point[]; label: Point }>
+}
+
+/** Size of a node, and of the label of an edge. */
+export const nodeSize = { width: 176, height: 58 }
+const labelSize = { width: 104, height: 30 }
+/** With more edges than this, labels get no place of their own: the graph would be four times as wide. */
+const labelled = 80
+const gap = 24
+
+/** arrange finds a place for everything: callers left of what they call; those that nobody calls and that call nobody stand below. */
+export function arrange(input: LayoutInput): Layout {
+  const touched = new Set(input.edges.flatMap((e) => [e.from, e.to]))
+  const joined = input.nodes.filter((n) => touched.has(n)).sort()
+  const alone = input.nodes.filter((n) => !touched.has(n)).sort()
+  const out: Layout = { width: 0, height: 0, nodes: {}, edges: {} }
+  if (joined.length > 0) arrangeJoined(joined, input.edges, out)
+  arrangeAlone(alone, out)
+  return out
+}
+
+function arrangeJoined(nodes: string[], edges: LayoutInput['edges'], out: Layout) {
+  const roomy = edges.length <= labelled
+  const g = new Graph({ directed: true, multigraph: false, compound: false })
+  g.setGraph({ rankdir: 'LR', nodesep: roomy ? gap : 12, edgesep: 10, ranksep: roomy ? 40 : 90, marginx: 8, marginy: 8, ranker: roomy ? 'network-simplex' : 'longest-path' })
+  g.setDefaultEdgeLabel(() => ({}))
+  for (const n of nodes) g.setNode(n, { ...nodeSize })
+  for (const e of [...edges].sort((a, b) => (a.id < b.id ? -1 : 1))) g.setEdge(e.from, e.to, roomy ? { ...labelSize, labelpos: 'c' } : {})
+  layout(g)
+  for (const n of nodes) {
+    const { x, y } = g.node(n) as Point
+    out.nodes[n] = { x, y }
+    out.width = Math.max(out.width, x + nodeSize.width / 2 + 8)
+    out.height = Math.max(out.height, y + nodeSize.height / 2 + 8)
+  }
+  for (const e of edges) {
+    const found = g.edge(e.from, e.to) as { points: Point[]; x?: number; y?: number }
+    const points = found.points.map(({ x, y }) => ({ x, y }))
+    out.edges[e.id] = { points, label: found.x !== undefined && found.y !== undefined ? { x: found.x, y: found.y } : middle(points) }
+    for (const p of points) {
+      out.width = Math.max(out.width, p.x + 8)
+      out.height = Math.max(out.height, p.y + 8)
+    }
+  }
+}
+
+function arrangeAlone(nodes: string[], out: Layout) {
+  if (nodes.length === 0) return
+  const [w, h] = [nodeSize.width + gap, nodeSize.height + gap]
+  const columns = Math.max(1, Math.floor(out.width / w), Math.ceil(Math.sqrt((nodes.length * h * 1.6) / w)))
+  const top = out.height > 0 ? out.height + gap : 8
+  nodes.forEach((n, i) => {
+    const p = { x: 8 + (i % columns) * w + nodeSize.width / 2, y: top + Math.floor(i / columns) * h + nodeSize.height / 2 }
+    out.nodes[n] = p
+    out.width = Math.max(out.width, p.x + nodeSize.width / 2 + 8)
+    out.height = Math.max(out.height, p.y + nodeSize.height / 2 + 8)
+  })
+}
+
+/** middle is the point half-way along a line. */
+export function middle(points: readonly Point[]): Point {
+  const lengths = points.slice(1).map((p, i) => Math.hypot(p.x - points[i]!.x, p.y - points[i]!.y))
+  let left = lengths.reduce((a, b) => a + b, 0) / 2
+  for (let i = 0; i < lengths.length; i++) {
+    const [a, b, l] = [points[i]!, points[i + 1]!, lengths[i]!]
+    if (left <= l && l > 0) return { x: a.x + ((b.x - a.x) * left) / l, y: a.y + ((b.y - a.y) * left) / l }
+    left -= l
+  }
+  return points[points.length - 1] ?? { x: 0, y: 0 }
+}

@@ -1,0 +1,5 @@
+import { arrange, type LayoutInput } from './layout'
+
+const scope = self as unknown as { onmessage: (e: MessageEvent<{ key: string; input: LayoutInput }>) => void; postMessage: (m: unknown) => void }
+
+scope.onmessage = (e) => scope.postMessage({ key: e.data.key, layout: arrange(e.data.input) })

@@ -1,0 +1,114 @@
+import { describe, expect, test } from 'vitest'
+import { arrange, middle, nodeSize } from './layout'
+import { chosen, dashOf, graphOf, neighbourhood, shapeOf, touching, widthOf, type Graph, type Topology } from './model'
+import { fitted, moved, pathOf, revealed, zoomed } from './viewport'
+
+const node = (app: string, more = {}) => ({
+  app, side: 'provider' as const, live: 1, behind: 0, refusing: 0, rate: 5, errorPercent: 0, refusedPercent: 0, slowPercent: 0, inFlight: 0, commands: 1, open: 0, forced: 0, ...more,
+})
+const edge = (from: string, to: string, more = {}) => ({ from, to, calls: 100, rate: 5, errorPercent: 0, refusedPercent: 0, slowPercent: 0, states: { closed: 1 }, commands: 1, ...more })
+const answer = {
+  from: '', to: '',
+  nodes: [node('sys/gateway'), node('shop/front'), node('shop/orders'), node('shop/stock'), node('bank/ledger'), node('shop/alone', { rate: 0 }), node('shop/quiet', { rate: 0 })],
+  edges: [edge('sys/gateway', 'shop/front', { rate: 50 }), edge('shop/front', 'shop/orders'), edge('shop/orders', 'shop/stock', { states: { open: 1 } }), edge('shop/orders', 'bank/ledger'), edge('shop/front', 'shop/quiet', { calls: 0, rate: 0 })],
+} as unknown as Topology
+const graph = graphOf(answer, 900)
+const ids = (g: Graph) => g.nodes.map((n) => n.id)
+
+describe('the graph', () => {
+  test('knows how its parts are', () => {
+    expect(graph.edges.map((e) => [e.id, e.condition])).toContainEqual(['shop/orders>shop/stock', 'open'])
+    expect(graph.nodes.find((n) => n.id === 'shop/alone')?.condition).toBe('idle')
+  })
+  test('of a namespace, with those it speaks to', () => {
+    expect(ids(chosen(graph, { namespace: 'bank' }))).toEqual(['shop/orders', 'bank/ledger'])
+  })
+  test('around an application', () => {
+    expect(ids(chosen(graph, { around: 'shop/front', depth: 1 }))).toEqual(['sys/gateway', 'shop/front', 'shop/orders', 'shop/quiet'])
+    expect([...neighbourhood(graph.edges, 'sys/gateway', 2)].sort()).toEqual(['shop/front', 'shop/orders', 'shop/quiet', 'sys/gateway'])
+    expect(ids(chosen(graph, { around: 'shop/alone', depth: 2 }))).toEqual(['shop/alone'])
+    expect(ids(chosen(graph, { around: 'shop/front' })).length).toBe(7) // without a depth: all
+  })
+  test('without what idles, except where one looks', () => {
+    expect(ids(chosen(graph, { hideIdle: true }))).not.toContain('shop/alone')
+    expect(ids(chosen(graph, { hideIdle: true }))).not.toContain('shop/quiet')
+    expect(ids(chosen(graph, { hideIdle: true, around: 'shop/alone' }))).toContain('shop/alone')
+    const forced = graphOf({ ...answer, edges: [edge('shop/front', 'shop/quiet', { calls: 0, rate: 0, states: { forcedOpen: 1 } })] } as unknown as Topology, 900)
+    expect(chosen(forced, { hideIdle: true }).edges.length).toBe(1) // a switch is no idleness
+  })
+  test('has the same shape while only figures change', () => {
+    const later = graphOf({ ...answer, nodes: [...answer.nodes].reverse(), edges: answer.edges.map((e) => ({ ...e, rate: e.rate + 1 })) }, 900)
+    expect(shapeOf(later)).toBe(shapeOf(graph))
+    expect(shapeOf(chosen(graph, { hideIdle: true }))).not.toBe(shapeOf(graph))
+  })
+  test('edges of an application, the busiest first', () => {
+    const { calls, callers } = touching(graph, 'shop/front')
+    expect(calls.map((e) => e.to)).toEqual(['shop/orders', 'shop/quiet'])
+    expect(callers.map((e) => e.from)).toEqual(['sys/gateway'])
+  })
+  test('edges are the thicker the more is called, within bounds', () => {
+    expect(widthOf(0, 100)).toBe(1)
+    expect(widthOf(100, 100)).toBeCloseTo(6)
+    expect(widthOf(200, 100)).toBeLessThanOrEqual(6) // of a moment in which another was the highest
+    expect(widthOf(1, 100)).toBeGreaterThan(widthOf(0.1, 100))
+  })
+  test('each alarming state has a dash of its own', () => {
+    const dashes = (['open', 'forced', 'halfOpen', 'idle'] as const).map(dashOf)
+    expect(new Set(dashes).size).toBe(4)
+    expect(dashOf('ok')).toBeUndefined()
+  })
+})
+
+describe('places', () => {
+  const input = { nodes: ids(graph), edges: graph.edges }
+  const l = arrange(input)
+  test('callers stand left of what they call, and nothing overlaps', () => {
+    for (const e of graph.edges) expect(l.nodes[e.from]!.x).toBeLessThan(l.nodes[e.to]!.x)
+    const all = Object.values(l.nodes)
+    for (const a of all) {
+      for (const b of all) {
+        if (a !== b) expect(Math.abs(a.x - b.x) >= nodeSize.width || Math.abs(a.y - b.y) >= nodeSize.height).toBe(true)
+      }
+      expect(a.x + nodeSize.width / 2).toBeLessThanOrEqual(l.width)
+      expect(a.y + nodeSize.height / 2).toBeLessThanOrEqual(l.height)
+    }
+  })
+  test('do not hang on the order in which things are told', () => {
+    expect(arrange({ nodes: [...input.nodes].reverse(), edges: [...input.edges].reverse() })).toEqual(l)
+  })
+  test('circles, calls to oneself and nothing at all', () => {
+    const odd = arrange({ nodes: ['a', 'b'], edges: [{ id: 'a>b', from: 'a', to: 'b' }, { id: 'b>a', from: 'b', to: 'a' }, { id: 'a>a', from: 'a', to: 'a' }] })
+    expect(Object.keys(odd.edges)).toEqual(['a>b', 'b>a', 'a>a'])
+    expect(arrange({ nodes: [], edges: [] })).toEqual({ width: 0, height: 0, nodes: {}, edges: {} })
+    expect(Object.keys(arrange({ nodes: ['a', 'b'], edges: [] }).nodes)).toEqual(['a', 'b'])
+  })
+  test('the middle of a line', () => {
+    expect(middle([{ x: 0, y: 0 }, { x: 10, y: 0 }, { x: 10, y: 30 }])).toEqual({ x: 10, y: 10 })
+    expect(middle([{ x: 3, y: 4 }])).toEqual({ x: 3, y: 4 })
+  })
+})
+
+describe('what is seen', () => {
+  const frame = { width: 1000, height: 500 }
+  test('all of it, not larger than it is', () => {
+    expect(fitted({ width: 100, height: 100 }, frame)).toEqual({ k: 1, x: 450, y: 200 })
+    expect(fitted({ width: 4000, height: 100 }, frame).k).toBeLessThan(0.25)
+    expect(fitted({ width: 0, height: 0 }, frame)).toEqual({ x: 0, y: 0, k: 1 })
+  })
+  test('zooming keeps the point below the mouse', () => {
+    const v = zoomed({ x: 10, y: 20, k: 1 }, { x: 110, y: 70 }, 2)
+    expect([(110 - v.x) / v.k, (70 - v.y) / v.k]).toEqual([100, 50])
+    expect(zoomed({ x: 0, y: 0, k: 1 }, { x: 0, y: 0 }, 1e9).k).toBe(2.5)
+    expect(zoomed({ x: 0, y: 0, k: 1 }, { x: 0, y: 0 }, 1e-9).k).toBe(0.05)
+  })
+  test('a node that gets the focus comes into sight', () => {
+    const v = { x: 0, y: 0, k: 1 }
+    expect(revealed(v, { x: 500, y: 250 }, frame, 50)).toBe(v)
+    expect(revealed(v, { x: 2000, y: -100 }, frame, 50)).toEqual(moved(v, -1050, 150))
+  })
+  test('lines', () => {
+    expect(pathOf([])).toBe('')
+    expect(pathOf([{ x: 0, y: 0 }, { x: 10, y: 0 }])).toBe('M0.0 0.0L10.0 0.0')
+    expect(pathOf([{ x: 0, y: 0 }, { x: 10, y: 0 }, { x: 10, y: 10 }])).toBe('M0.0 0.0Q10.0 0.0 10.0 10.0')
+  })
+})

@@ -1,0 +1,60 @@
+// What of the plane is seen: moved and scaled by mouse, fingers and keys.
+import type { Point } from './layout'
+
+/** A point p of the plane is shown at p·k + (x, y). */
+export interface View {
+  x: number
+  y: number
+  k: number
+}
+
+export interface Size {
+  width: number
+  height: number
+}
+
+const smallest = 0.05
+const largest = 2.5
+const bound = (k: number) => Math.min(largest, Math.max(smallest, k))
+
+/** fitted shows the whole plane, in the middle, and no larger than it is. */
+export function fitted(plane: Size, frame: Size, padding = 12): View {
+  if (plane.width <= 0 || plane.height <= 0 || frame.width <= 0 || frame.height <= 0) return { x: 0, y: 0, k: 1 }
+  const k = bound(Math.min(1, (frame.width - 2 * padding) / plane.width, (frame.height - 2 * padding) / plane.height))
+  return { k, x: (frame.width - plane.width * k) / 2, y: (frame.height - plane.height * k) / 2 }
+}
+
+/** zoomed scales by a factor around a point of the frame, which stays where it is. */
+export function zoomed(v: View, at: Point, factor: number): View {
+  const k = bound(v.k * factor)
+  const f = k / v.k
+  return { k, x: at.x - (at.x - v.x) * f, y: at.y - (at.y - v.y) * f }
+}
+
+/** moved shifts what is seen. */
+export function moved(v: View, dx: number, dy: number): View {
+  return { ...v, x: v.x + dx, y: v.y + dy }
+}
+
+/** revealed moves as little as needed for a point of the plane to be seen. */
+export function revealed(v: View, p: Point, frame: Size, margin: number): View {
+  const shift = (at: number, size: number) => (at < margin ? margin - at : at > size - margin ? size - margin - at : 0)
+  const dx = shift(p.x * v.k + v.x, frame.width)
+  const dy = shift(p.y * v.k + v.y, frame.height)
+  return dx === 0 && dy === 0 ? v : moved(v, dx, dy)
+}
+
+/** pathOf draws a line through points, rounded at its corners. */
+export function pathOf(points: readonly Point[]): string {
+  const [first, ...rest] = points
+  if (!first) return ''
+  const at = (p: Point) => `${p.x.toFixed(1)} ${p.y.toFixed(1)}`
+  if (rest.length < 2) return `M${at(first)}${rest.map((p) => `L${at(p)}`).join('')}`
+  let d = `M${at(first)}`
+  for (let i = 0; i < rest.length - 1; i++) {
+    const [p, next] = [rest[i]!, rest[i + 1]!]
+    const end = i === rest.length - 2 ? next : { x: (p.x + next.x) / 2, y: (p.y + next.y) / 2 }
+    d += `Q${at(p)} ${at(end)}`
+  }
+  return d
+}
