@@ -24,6 +24,7 @@ const places: [path: string, file: string][] = [
   ['/policies', 'policies/index'],
   ['/policies/new', 'policies/edit'],
   ['/policies/:ns/:name', 'policies/one'],
+  ['/policies/:ns/:name/edit', 'policies/edit'],
   ['/routes', 'routes/index'],
   ['/routes/new', 'routes/edit'],
   ['/routes/explain', 'routes/explain'],

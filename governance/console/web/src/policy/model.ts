@@ -59,6 +59,8 @@ export function tidy(p: Policy): Record<string, unknown> {
   const out = ordered(p as Record<string, unknown>, '')
   if (out.namespace !== undefined && out.namespace === p.target?.app?.split('/')[0]) delete out.namespace
   if (out.kind === 'policy') delete out.kind
+  const target = out.target as Record<string, unknown> | undefined
+  if (target?.at === 'provider') delete target.at
   return out
 }
 

@@ -73,6 +73,7 @@ describe('YAML', () => {
   test('what is written is read', () => {
     expect(read(write(full), words).doc).toEqual(full)
     expect(write({ ...full, kind: 'policy', namespace: 'shop' })).toBe(write(full))
+    expect(write({ target: { app: 'a/b', at: 'provider' } })).toBe('target:\n  app: a/b\n')
   })
   test('fields stand in their order', () => {
     expect(Object.keys(tidy({ expires: 'x', timeout: '1m0s', target: { command: 'c', app: 'a/b' } } as Policy))).toEqual(['target', 'timeout', 'expires'])
@@ -92,7 +93,7 @@ describe('YAML', () => {
 
 describe('words', () => {
   test('the document of the guide', () => {
-    expect(sentence(full)).toBe('opens at 50 % errors, opens at 80 % over 500 ms, over 10 s, from 20 calls, stays open 5 s, 3 probes to close, timeout 800 ms, 64 at once, answers the last good answer, 5 min old at most; else answers {"reserved":false}')
+    expect(sentence(full)).toBe('opens at 50 % errors, opens at 80 % slower than 500 ms, counted over 10 s, from 20 calls, stays open 5 s, 3 probes to close, timeout 800 ms, 64 at once, answers the last good answer, 5 min old at most; else answers {"reserved":false}')
     expect(where(full.target)).toBe('in shop/orders, which calls it')
     setLang('zh')
     expect(where(full.target)).toBe('在调用方 shop/orders 上执行')

@@ -199,7 +199,7 @@ function Released() {
               { key: 'at', label: w('at'), cell: (r) => <Ago at={r.event.time} />, sort: (r) => r.event.time },
               { key: 'by', label: w('releasedBy'), cell: (r) => (r.event.actor === 'weir' ? w('byItself') : r.event.actor), sort: (r) => r.event.actor },
               { key: 'why', label: w('why'), cell: (r) => r.event.reason, class: 'name' },
-              { key: 'doc', label: '', text: w('document'), cell: (r) => <Link href={policyPath(keyOf(r.version.policy))}>{w('document')}</Link>, end: true },
+              { key: 'doc', label: <span class="sr">{pw('acts')}</span>, text: '', cell: (r) => <Link href={policyPath(keyOf(r.version.policy))}>{w('document')}</Link>, end: true },
             ]}
           />
         )}
