@@ -8,7 +8,7 @@ import { batches, type Checked, type RouteStatus } from '~/views/routes/status'
 
 /** useStatus is how the routes are now; the live stream does not tell of traffic. */
 export function useStatus(): UseQueryResult<{ items: RouteStatus[] }, Problem> {
-  return useGet('/api/v1/route-status' as '/api/v1/gateways', { query: { window: '60s' } } as never, { every: 5_000 }) as unknown as UseQueryResult<{ items: RouteStatus[] }, Problem>
+  return useGet('/api/v1/route-status', { query: { window: '60s' } }, { every: 5_000 })
 }
 
 /** useChecked rehearses writing routes as they are, which tells of those that never match and of what they point to. */

@@ -30,7 +30,7 @@ export function DubboForm({ value, edit, fault, vars }: FormProps & { vars: stri
           <option key={x} value={x} />
         ))}
       </datalist>
-      <div class="fields">
+      <div class="rt-fields">
         {text('app', 'shop/inventory', true, 'route-apps')}
         {text('interface', 'org.example.shop.InventoryService', true)}
         {text('method', 'reserve', true)}
@@ -54,18 +54,18 @@ export function DubboForm({ value, edit, fault, vars }: FormProps & { vars: stri
         </Field>
       </div>
       {idl ? (
-        <div class="fields">
+        <div class="rt-fields">
           <TypedField label={t('messageBody')} type="check" value={d.message?.body} set={(v) => edit([...base, 'message', 'body'], v)} />
           <TypedField label={fieldWord('fields')} type="map" value={d.message?.fields} set={(v) => edit([...base, 'message', 'fields'], v)} error={at('message.fields')} example="sku: path.sku" />
         </div>
       ) : (
         <>
-          <ol class="filters">
+          <ol class="rt-steps">
             {args.map((a, i) => (
-              <li key={i} class="fields withact">
+              <li key={i} class="rt-fields rt-act">
                 <TypedField label={fieldWord('type')} type="text" value={a.type} set={(v) => edit([...base, 'args', i, 'type'], v ?? '')} error={at(`args[${i}].type`) ?? at(`args[${i}]`)} example="java.lang.String" list="route-types" />
                 <TypedField label={fieldWord('fromSource')} type="text" value={a.from} set={(v) => edit([...base, 'args', i, 'from'], v ?? '')} error={at(`args[${i}].from`)} example={vars[0] ? `path.${vars[0]}` : 'body.count'} list="route-sources" />
-                <TypedField label={fieldWord('default')} type="json" value={a.default} set={(v) => edit([...base, 'args', i, 'default'], v)} error={at(`args[${i}].default`)} />
+                <TypedField label={fieldWord('default')} type="json" short value={a.default} set={(v) => edit([...base, 'args', i, 'default'], v)} error={at(`args[${i}].default`)} />
                 <TypedField label={fieldWord('optional')} type="check" value={a.optional} set={(v) => edit([...base, 'args', i, 'optional'], v)} />
                 <span class="row tight">
                   <Button small kind="plain" icon="up" label={t('moveUp')} disabled={i === 0} onClick={() => edit([...base, 'args'], moved(args, i, i - 1))} />
@@ -82,7 +82,7 @@ export function DubboForm({ value, edit, fault, vars }: FormProps & { vars: stri
           </div>
         </>
       )}
-      <div class="fields">
+      <div class="rt-fields">
         <TypedField label={fieldWord('attachments')} type="map" value={d.attachments} set={(v) => edit([...base, 'attachments'], v)} error={at('attachments')} example="tenant: header.X-Tenant" />
         <TypedField label={t('bigNumbers')} type="check" value={d.bigNumbersAsStrings} set={(v) => edit([...base, 'bigNumbersAsStrings'], v)} />
       </div>

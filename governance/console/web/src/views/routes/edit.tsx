@@ -127,11 +127,47 @@ function Editor({ yaml, first, base: read }: { yaml: Yaml; first: Partial<Route>
           }}
         />
       )}
-      <div class="editor">
-        <Card title={t('document')}>
-          <YamlEditor text={text} faults={faults} onInput={change} goTo={goTo} onGo={(f) => f.line !== undefined && setGoTo({ line: f.line, column: f.column })} />
-        </Card>
-        <section class="stack" aria-label={t('form')}>
+      <div class="rt-editor">
+        <div class="rt-left">
+          <Card title={t('document')}>
+            <YamlEditor text={text} faults={faults} onInput={change} goTo={goTo} onGo={(f) => f.line !== undefined && setGoTo({ line: f.line, column: f.column })} />
+          </Card>
+          <Card title={t('plan')} id="plan">
+            <div class="stack tight" aria-live="polite" aria-busy={rehearsal.busy}>
+              {!route ? (
+                <p class="muted">{t('planNot')}</p>
+              ) : rehearsal.result ? (
+                <>
+                  <Plan result={rehearsal.result} onField={toField} />
+                  {rehearsal.result.changes[0]?.action === 'none' && !done && <p class="muted">{t('planNoneText')}</p>}
+                </>
+              ) : rehearsal.error ? (
+                // What is at a place stands beside the document already.
+                rehearsal.faults.length > 0 ? <p class="bad-text">{t('faultsAbove', { n: rehearsal.faults.length })}</p> : !conflict && <ErrorBox error={rehearsal.error} />
+              ) : key === undefined ? (
+                <p class="muted">{t('planName')}</p>
+              ) : (
+                <p class="muted">{t('planWait')}</p>
+              )}
+              {may && unknown.length > 0 && (
+                <label class="check">
+                  <input type="checkbox" checked={allow} onChange={(e) => setAllow(e.currentTarget.checked)} />
+                  {t('allowUnknown')}
+                </label>
+              )}
+              {may ? (
+                <div>
+                  <Button kind="primary" disabled={!ready || rehearsal.busy} onClick={() => setAsking(true)}>
+                    {t('write')}
+                  </Button>
+                </div>
+              ) : (
+                <p class="muted">{t('mayNot', { namespace: route?.namespace ?? '' })}</p>
+              )}
+            </div>
+          </Card>
+        </div>
+        <section class="stack rt-form" aria-label={t('form')}>
           {route && draft ? (
             <RouteForm named={base === undefined} value={route} edit={(path, value) => change(draft.edit(path, value))} fault={(field) => faults.find((f) => f.field === field)?.message} />
           ) : (
@@ -139,40 +175,6 @@ function Editor({ yaml, first, base: read }: { yaml: Yaml; first: Partial<Route>
           )}
         </section>
       </div>
-      <Card title={t('plan')} id="plan">
-        <div class="stack tight" aria-live="polite" aria-busy={rehearsal.busy}>
-          {!route ? (
-            <p class="muted">{t('planNot')}</p>
-          ) : rehearsal.result ? (
-            <>
-              <Plan result={rehearsal.result} onField={toField} />
-              {rehearsal.result.changes[0]?.action === 'none' && !done && <p class="muted">{t('planNoneText')}</p>}
-            </>
-          ) : rehearsal.error ? (
-            // What is at a place stands beside the document already.
-            rehearsal.faults.length > 0 ? <p class="bad-text">{t('faultsAbove', { n: rehearsal.faults.length })}</p> : !conflict && <ErrorBox error={rehearsal.error} />
-          ) : key === undefined ? (
-            <p class="muted">{t('planName')}</p>
-          ) : (
-            <p class="muted">{t('planWait')}</p>
-          )}
-          {may && unknown.length > 0 && (
-            <label class="check">
-              <input type="checkbox" checked={allow} onChange={(e) => setAllow(e.currentTarget.checked)} />
-              {t('allowUnknown')}
-            </label>
-          )}
-          {may ? (
-            <div>
-              <Button kind="primary" disabled={!ready || rehearsal.busy} onClick={() => setAsking(true)}>
-                {t('write')}
-              </Button>
-            </div>
-          ) : (
-            <p class="muted">{t('mayNot', { namespace: route?.namespace ?? '' })}</p>
-          )}
-        </div>
-      </Card>
       {asking && route && key && rehearsal.result && (
         <ReasonDialog
           title={t('writeRoute', { route: key })}
@@ -208,7 +210,7 @@ function Conflict({ yaml, problem, routeKey, mine, keep, take }: { yaml: Yaml; p
         {now.data && (
           <>
             <p class="muted">{t('theirs', { revision: String(now.data.revision), actor: now.data.actor, reason: now.data.reason })}</p>
-            {mine && <Diff before={textOf(yaml, mine.route)} after={textOf(yaml, now.data.route)} />}
+            {mine && <Diff before={textOf(yaml, mine.route).trimEnd()} after={textOf(yaml, now.data.route).trimEnd()} />}
             <div class="row tight">
               <Button onClick={() => now.data && keep(now.data)}>{t('keepMine')}</Button>
               <Button onClick={() => now.data && take(now.data)}>{t('takeTheirs')}</Button>

@@ -85,7 +85,7 @@ function Request({ sample, busy, again }: { sample: Sample; busy: boolean; again
           else address.go(to)
         }}
       >
-        <div class="request">
+        <div class="rt-request">
           <Field label={t('method')}>
             {(f) => (
               <select {...f} class="select" value={method} onChange={(e) => setMethod(e.currentTarget.value)}>
@@ -101,10 +101,10 @@ function Request({ sample, busy, again }: { sample: Sample; busy: boolean; again
         </div>
         <div class="grid2">
           <Field label={t('headers')} hint={t('headersHint')} error={wrong.length > 0 ? t('headersWrong', { lines: wrong.join(', ') }) : undefined}>
-            {(f) => <textarea {...f} class="textarea code low" rows={2} spellcheck={false} value={headers} onInput={(e) => setHeaders(e.currentTarget.value)} />}
+            {(f) => <textarea {...f} class="textarea code rt-low" rows={2} spellcheck={false} value={headers} onInput={(e) => setHeaders(e.currentTarget.value)} />}
           </Field>
           <Field label={t('body')} hint={t('bodyHint')}>
-            {(f) => <textarea {...f} class="textarea code low" rows={2} spellcheck={false} value={body} onInput={(e) => setBody(e.currentTarget.value)} />}
+            {(f) => <textarea {...f} class="textarea code rt-low" rows={2} spellcheck={false} value={body} onInput={(e) => setBody(e.currentTarget.value)} />}
           </Field>
         </div>
         <div>
@@ -191,7 +191,7 @@ function Winner({ winner, sources }: { winner: Candidate; sources: Sources }) {
             (route.filters ?? []).length === 0 ? (
               t('noFilters')
             ) : (
-              <ol key="f" class="filters said plainlist">
+              <ol key="f" class="rt-steps said rt-bare">
                 {(route.filters ?? []).map((f, i) => (
                   <li key={i}>{filterWords(f)}</li>
                 ))}
@@ -210,7 +210,7 @@ function Chosen({ winner, route }: { winner: Candidate; route: Route }) {
   if (all.length === 0) return <span class="bad-text">{t('noEndpoints')}</span>
   const balance = route.upstream.balance === 'roundRobin' || route.upstream.balance === 'random' ? route.upstream.balance : 'leastRequests'
   return (
-    <span class="takes">
+    <span class="rt-takes">
       <span class="row tight">
         {all.map((e) => (
           <code key={e} class="chip">
@@ -240,7 +240,7 @@ function foundWords(f: Found): { text: string; bad: boolean } {
 
 function Args({ route, sources }: { route: Route; sources: Sources }) {
   return (
-    <ol class="takes">
+    <ol class="rt-takes">
       {(route.upstream.dubbo?.args ?? []).map((a, i) => {
         const f = foundWords(argument(a, sources))
         return (

@@ -1,7 +1,8 @@
 // What is known of one route: its figures, what it does, its endpoints, its gateways.
 import { Link } from 'wouter-preact'
 import { useGet } from '~/api/query'
-import { appPath, link } from '~/app/address'
+import { appPath } from '~/app/address'
+import { words as w } from '~/app/words'
 import * as format from '~/i18n/format'
 import { Badge, Card, Facts, Stat } from '~/ui/basic'
 import { Empty, Loaded } from '~/ui/state'
@@ -23,7 +24,7 @@ export function Figures({ route, status }: { route: string; status: RouteStatus 
     <Card title={t('lastMinute')}>
       <div class="stats">
         <Stat label={t('rate')} value={format.rate(s?.rate)} />
-        <Stat label={t('errors')} value={s?.rate ? <Link class="same" href={tracesOf(route, { range: '15m', error: s.errorPercent ? 'true' : undefined })}>{format.percent(s.errorPercent)}</Link> : '–'} tone={s?.errorPercent ? 'bad' : undefined} />
+        <Stat label={t('errors')} value={s?.rate ? <Link class="rt-same" href={tracesOf(route, { range: '15m', error: s.errorPercent ? 'true' : undefined })}>{format.percent(s.errorPercent)}</Link> : '–'} tone={s?.errorPercent ? 'bad' : undefined} />
         <Stat label={t('refused')} value={s?.rate ? format.percent(s.refusedPercent) : '–'} tone={s?.refusedPercent ? 'warn' : undefined} />
         <Stat label={t('p50')} value={format.ms(s?.p50Ms)} />
         <Stat label={t('p99')} value={format.ms(s?.p99Ms)} />
@@ -77,7 +78,7 @@ export function What({ version }: { version: Version }) {
             filters.length === 0 ? (
               <span class="muted">{t('noFilters')}</span>
             ) : (
-              <ol class="filters said plainlist">
+              <ol class="rt-steps said rt-bare">
                 {filters.map((f, i) => (
                   <li key={i}>{filterWords(f)}</li>
                 ))}
@@ -123,7 +124,7 @@ export function Endpoints({ route, status }: { route: Route; status: RouteStatus
                 ) : !u.known ? (
                   <Badge tone="bad">{r('unknownApp')}</Badge>
                 ) : (
-                  <span class="takes">
+                  <span class="rt-takes">
                     {u.held.length === 0 && <span class="muted">–</span>}
                     {u.held.map((h) => (
                       <span key={h.why}>{r('heldWhy', { n: h.instances, why: h.why })}</span>
@@ -143,7 +144,7 @@ export function Endpoints({ route, status }: { route: Route; status: RouteStatus
 export function Gateways({ name, revision }: { name: string; revision: number }) {
   const query = useGet('/api/v1/gateways', undefined, { every: 5_000 })
   return (
-    <Card title={t('gatewaysTitle')} flush={(query.data?.items.length ?? 0) > 0} actions={<Link href={link('/system')}>{t('version')}</Link>}>
+    <Card title={t('gatewaysTitle')} flush={(query.data?.items.length ?? 0) > 0} actions={<Link href="/system">{w('system')}</Link>}>
       <Loaded query={query} isEmpty={(d) => d.items.length === 0} empty={<Empty icon="warn">{t('noGateways')}</Empty>}>
         {(data) => (
           <Table
@@ -161,7 +162,7 @@ export function Gateways({ name, revision }: { name: string; revision: number })
                   const q = (g.quarantined ?? []).find((x) => keyText(x.route) === name)
                   if (!q) return g.revision >= revision ? <Badge tone="ok">{t('serves')}</Badge> : <Badge tone="warn">{t('behind')}</Badge>
                   return (
-                    <span class="takes">
+                    <span class="rt-takes">
                       <Badge tone="bad">{r('quarantined')}</Badge>
                       <span>{q.reason}</span>
                       <span class="muted">{q.serving ? t('servesOld', { revision: String(q.serving) }) : t('servesNone')}</span>

@@ -16,10 +16,11 @@ interface Props {
   example?: string
   /** Names to choose from. */
   list?: string
-  disabled?: boolean
+  /** One line, also of what may have several. */
+  short?: boolean
 }
 
-export function TypedField({ label, type, value, set, error, hint, example, list, disabled }: Props) {
+export function TypedField({ label, type, value, set, error, hint, example, list, short }: Props) {
   const [text, setText] = useState(() => shownAs(type, value))
   const read = typed(type, text)
   useEffect(() => {
@@ -35,7 +36,7 @@ export function TypedField({ label, type, value, set, error, hint, example, list
   if (type === 'check') {
     return (
       <label class="check">
-        <input type="checkbox" checked={value === true} disabled={disabled} onChange={(e) => set(e.currentTarget.checked || undefined)} />
+        <input type="checkbox" checked={value === true} onChange={(e) => set(e.currentTarget.checked || undefined)} />
         {label}
       </label>
     )
@@ -44,10 +45,10 @@ export function TypedField({ label, type, value, set, error, hint, example, list
   return (
     <Field label={label} hint={hint} error={problem}>
       {(f) =>
-        type === 'map' || type === 'json' ? (
-          <textarea {...f} class="textarea code low" rows={2} spellcheck={false} placeholder={example} value={text} disabled={disabled} onInput={(e) => change(e.currentTarget.value)} />
+        !short && (type === 'map' || type === 'json') ? (
+          <textarea {...f} class="textarea code rt-low" rows={2} spellcheck={false} placeholder={example} value={text} onInput={(e) => change(e.currentTarget.value)} />
         ) : (
-          <input {...f} class="input" inputMode={type === 'number' ? 'decimal' : undefined} autocomplete="off" spellcheck={false} placeholder={example} list={list} value={text} disabled={disabled} onInput={(e) => change(e.currentTarget.value)} />
+          <input {...f} class="input" inputMode={type === 'number' ? 'decimal' : undefined} autocomplete="off" spellcheck={false} placeholder={example} list={list} value={text} onInput={(e) => change(e.currentTarget.value)} />
         )
       }
     </Field>

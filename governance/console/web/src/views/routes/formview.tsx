@@ -33,7 +33,7 @@ export function RouteForm({ named, ...props }: FormProps & { named: boolean }) {
         ))}
       </datalist>
       {named && (
-        <div class="fields">
+        <div class="rt-fields">
           <TypedField label={fieldWord('namespace')} type="text" value={value.namespace} set={(v) => edit(['namespace'], v ?? '')} error={fault('namespace')} example="shop" />
           <TypedField label={fieldWord('name')} type="text" value={value.name} set={(v) => edit(['name'], v ?? '')} error={fault('name')} example="cart" />
         </div>
@@ -42,7 +42,7 @@ export function RouteForm({ named, ...props }: FormProps & { named: boolean }) {
         <div class="stack tight">
           <TypedField label={fieldWord('path')} type="text" value={match.path} set={(v) => edit(['match', 'path'], v)} error={fault('match.path')} example="/shop/cart/{id}" hint={t('pathHint')} />
           <TypedField label={fieldWord('host')} type="list" value={match.host} set={(v) => edit(['match', 'host'], v)} error={fault('match.host')} example="shop.example.com, *.shop.example.com" hint={t('hostHint')} />
-          <fieldset class="plain">
+          <fieldset class="rt-set">
             <legend>{fieldWord('method')}</legend>
             <div class="row tight">
               {[...usualMethods, ...methods.filter((m) => !usualMethods.includes(m))].map((m) => (
@@ -62,7 +62,7 @@ export function RouteForm({ named, ...props }: FormProps & { named: boolean }) {
             <span class="muted">{fault('match.method') ?? t('methodHint')}</span>
           </fieldset>
           <Headers {...props} list={match.header ?? []} />
-          <div class="fields">
+          <div class="rt-fields">
             <TypedField label={fieldWord('priority')} type="number" value={value.priority} set={(v) => edit(['priority'], v)} error={fault('priority')} example="0" hint={t('priorityHint')} />
             <TypedField label={t('disabledLabel')} type="check" value={value.disabled} set={(v) => edit(['disabled'], v)} />
           </div>
@@ -79,13 +79,13 @@ const conditions = ['equals', 'regex', 'present', 'absent'] as const
 function Headers({ list, edit, fault }: FormProps & { list: readonly HeaderMatch[] }) {
   const put = (next: HeaderMatch[]) => edit(['match', 'header'], next.length > 0 ? next : undefined)
   return (
-    <fieldset class="plain">
+    <fieldset class="rt-set">
       <legend>{fieldWord('header')}</legend>
       {list.map((h, i) => {
         const kind = conditions.find((c) => h[c] !== undefined) ?? 'present'
         const field = `match.header[${i}]`
         return (
-          <div key={i} class="fields withact">
+          <div key={i} class="rt-fields rt-act">
             <TypedField label={fieldWord('headerName')} type="text" value={h.name} set={(v) => edit(['match', 'header', i, 'name'], v ?? '')} error={fault(`${field}.name`) ?? fault(field)} example="X-User" />
             <Field label={fieldWord('condition')}>
               {(f) => (
@@ -129,7 +129,7 @@ function Upstream(props: FormProps) {
   return (
     <Card title={t('formUpstream')} level={3}>
       <div class="stack tight">
-        <div class="fields">
+        <div class="rt-fields">
           <Field label={t('upstreamKind')} error={fault('upstream')}>
             {(f) => (
               <select
@@ -158,7 +158,7 @@ function Upstream(props: FormProps) {
           {kind === 'url' && <TypedField label={fieldWord('url')} type="text" value={u.url} set={(v) => edit(['upstream', 'url'], v ?? '')} error={fault('upstream.url')} example="https://api.example.com/base" />}
         </div>
         {kind === 'dubbo' && <DubboForm {...props} vars={pathVars(value.match?.path)} />}
-        <div class="fields">
+        <div class="rt-fields">
           <Choice label={fieldWord('balance')} value={u.balance} options={['leastRequests', 'roundRobin', 'random']} set={(v) => edit(['upstream', 'balance'], v)} error={fault('upstream.balance')} />
           {kind !== 'dubbo' && <Choice label={fieldWord('protocol')} value={u.protocol} options={['http1', 'h2c', 'https']} set={(v) => edit(['upstream', 'protocol'], v)} error={fault('upstream.protocol')} />}
         </div>
@@ -189,7 +189,7 @@ function Filters({ value, edit, fault }: FormProps) {
     <Card title={t('formFilters')} level={3}>
       <div class="stack tight">
         <p class="muted">{t('filtersHint')}</p>
-        <ol class="filters">
+        <ol class="rt-steps">
           {list.map((f, i) => {
             const kind = kindOf(f)
             return (
@@ -233,7 +233,7 @@ function Filters({ value, edit, fault }: FormProps) {
 function FilterFields({ kind, filter, at, edit, fault }: { kind: FilterKind; filter: Filter; at: number; edit: FormProps['edit']; fault: FormProps['fault'] }) {
   const whole: unknown = filter[kind]
   return (
-    <div class="fields">
+    <div class="rt-fields">
       {filterFields[kind].map((s) => {
         const path: Path = s.name === '' ? ['filters', at, kind] : ['filters', at, kind, s.name]
         const value = s.name === '' ? whole : (whole as Record<string, unknown> | null)?.[s.name]

@@ -57,7 +57,7 @@ export function History({ name, versions, may, onWritten }: { name: string; vers
             : []),
         ]}
       />
-      <div class="pad stack tight">
+      <div class="rt-pad stack tight">
         {from && to ? (
           <>
             <h3>{t('compare', { from: String(from.revision), to: String(to.revision) })}</h3>
@@ -76,7 +76,7 @@ function Between({ from, to }: { from: Version; to: Version }) {
   const { yaml, error, retry } = useYaml()
   if (error) return <ErrorBox error={new Error(e('yamlFailed', { why: error.message }))} retry={retry} />
   if (!yaml) return <Loading lines={2} />
-  const text = (v: Version) => (v.deleted ? '' : textOf(yaml, v.route))
+  const text = (v: Version) => (v.deleted ? '' : textOf(yaml, v.route).trimEnd())
   return <Diff before={text(from)} after={text(to)} />
 }
 

@@ -12,7 +12,7 @@ import { useChecked, useStatus } from '~/views/routes/data'
 import { Circuits, EndpointsOf, GatewaysOf, Goes, Takes, Troubles } from '~/views/routes/parts'
 import { routePath, tracesOf } from '~/views/routes/route'
 import { matchWords, upstreamText } from '~/views/routes/say'
-import { callableShare, rowsOf, type Row } from '~/views/routes/status'
+import { callableShare, rowsOf, worstFirst, type Row } from '~/views/routes/status'
 import { t } from '~/views/routes/words'
 import '~/views/routes/routes.css'
 
@@ -51,7 +51,7 @@ export default function Routes() {
         }
       >
         {(data) => {
-          const rows = rowsOf(data.items, status.data?.items, checked.data)
+          const rows = worstFirst(rowsOf(data.items, status.data?.items, checked.data))
           const [q, only, ns] = [address.get('q'), address.get('only'), address.get('ns')]
           const shown = rows.filter(
             (r) =>
@@ -77,13 +77,13 @@ export default function Routes() {
                 title={t('count', { n: shown.length })}
                 actions={
                   <>
-                    <select class="select short" aria-label={t('only')} value={only ?? ''} onChange={(e) => address.set({ only: e.currentTarget.value })}>
+                    <select class="select rt-select" aria-label={t('only')} value={only ?? ''} onChange={(e) => address.set({ only: e.currentTarget.value })}>
                       <option value="">{t('onlyAll')}</option>
                       <option value="problems">{t('onlyProblems')}</option>
                       <option value="disabled">{t('onlyDisabled')}</option>
                     </select>
                     {namespaces.length > 1 && (
-                      <select class="select short" aria-label={t('namespaces')} value={ns ?? ''} onChange={(e) => address.set({ ns: e.currentTarget.value })}>
+                      <select class="select rt-select" aria-label={t('namespaces')} value={ns ?? ''} onChange={(e) => address.set({ ns: e.currentTarget.value })}>
                         <option value="">{t('allNamespaces')}</option>
                         {namespaces.map((n) => (
                           <option key={n}>{n}</option>
@@ -99,7 +99,6 @@ export default function Routes() {
                   columns={columns()}
                   rows={shown}
                   rowKey={(r) => r.key}
-                  order="name"
                   empty={
                     <Empty title={t('noMatch')} action={<Button onClick={() => address.set({ q: undefined, only: undefined, ns: undefined })}>{t('showAll')}</Button>}>
                       {t('noMatchHint')}
@@ -124,7 +123,7 @@ function columns(): Column<Row>[] {
       sort: (r) => r.key,
       class: 'name',
       cell: (r) => (
-        <span class="takes">
+        <span class="rt-takes">
           <span class="row tight">
             <Link href={routePath(r.key)}>
               <strong>{r.key}</strong>

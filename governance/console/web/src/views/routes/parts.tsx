@@ -14,7 +14,7 @@ export function Takes({ route }: { route: Route }) {
   const hosts = listOf(route.match.host)
   const headers = route.match.header ?? []
   return (
-    <span class="takes">
+    <span class="rt-takes">
       <code>{methodsAndPath(route) || t('anyRequest')}</code>
       {hosts.length > 0 && <code class="muted">{hosts.join(t('or'))}</code>}
       {headers.length > 0 && <span class="muted">{headers.map(headerWords).join(t('and'))}</span>}
@@ -27,7 +27,7 @@ export function Goes({ route }: { route: Route }) {
   const u = route.upstream
   if (u.dubbo) {
     return (
-      <span class="takes">
+      <span class="rt-takes">
         <Link href={appPath(u.dubbo.app)}>{u.dubbo.app}</Link>
         <span class="muted" title={`${u.dubbo.interface}.${u.dubbo.method}`}>
           {t('dubboCall', { method: dubboCommand(route) ?? '' })}
@@ -37,7 +37,7 @@ export function Goes({ route }: { route: Route }) {
   }
   if (u.app) {
     return (
-      <span class="takes">
+      <span class="rt-takes">
         <Link href={appPath(u.app)}>{u.app}</Link>
         {u.port && <span class="muted">{t('port', { port: u.port })}</span>}
       </span>
@@ -65,7 +65,7 @@ export function Circuits({ route, states }: { route: string; states: Record<stri
   const on = Object.entries(states ?? {}).some(([s, n]) => n > 0 && s !== 'disabled')
   if (!on) return <span class="muted">{t('noBreaker')}</span>
   return (
-    <Link href={appPath(gatewayApp, { tab: 'commands', command: route, at: 'caller' })} class="plainlink">
+    <Link href={appPath(gatewayApp, { tab: 'commands', command: route, at: 'caller' })} class="rt-plain">
       <States states={states} />
     </Link>
   )
@@ -74,7 +74,7 @@ export function Circuits({ route, states }: { route: string; states: Record<stri
 export function EndpointsOf({ upstreams }: { upstreams: readonly UpstreamStatus[] }) {
   if (upstreams.length === 0) return <span class="muted">–</span>
   return (
-    <span class="takes end">
+    <span class="rt-takes end">
       {upstreams.map((u) => (
         <span key={u.app} title={u.held.length > 0 ? heldWords(u) : undefined}>
           {u.known === undefined ? (

@@ -83,6 +83,7 @@ export function Confirmation({ result }: { result: Result }) {
   const key = changedKey(result)
   const gateways = useGet('/api/v1/gateways', undefined, { every: 2_000 })
   const nodes = gateways.data?.items ?? result.gateways ?? []
+  const gone = result.changes[0]?.action === 'delete'
   const fault = (n: (typeof nodes)[number]) => (n.quarantined ?? []).find((q) => keyText(q.route) === key && q.revision >= result.revision)
   const serving = nodes.filter((n) => n.revision >= result.revision && !fault(n))
   const all = nodes.length > 0 && serving.length === nodes.length
@@ -90,17 +91,17 @@ export function Confirmation({ result }: { result: Result }) {
     <Notice tone={all ? 'ok' : 'warn'} live>
       <div class="stack tight">
         <div>
-          {t('written', { route: key, revision: String(result.revision) })}{' '}
-          {nodes.length === 0 ? t('noGateways') : t('servedBy', { serving: serving.length, gateways: nodes.length })}
+          {t(gone ? 'deletedText' : 'written', { route: key, revision: String(result.revision) })}{' '}
+          {nodes.length === 0 ? t('noGateways') : t(gone ? 'followedBy' : 'servedBy', { serving: serving.length, gateways: nodes.length })}
         </div>
         {nodes.length > 0 && (
-          <ul class="confirm">
+          <ul class="rt-confirm">
             {nodes.map((n) => {
               const q = fault(n)
               return (
                 <li key={n.name} class="row tight">
                   <Badge tone={q ? 'bad' : n.revision >= result.revision ? 'ok' : 'idle'} icon={!q && n.revision < result.revision ? 'clock' : undefined}>
-                    {q ? t('gwQuarantined') : n.revision >= result.revision ? t('gwServes') : t('gwWaiting', { revision: String(n.revision) })}
+                    {q ? t('gwQuarantined') : n.revision >= result.revision ? t(gone ? 'gwFollows' : 'gwServes') : t('gwWaiting', { revision: String(n.revision) })}
                   </Badge>
                   {n.name} <span class="muted"><Ago at={n.seen} /></span>
                   {q && <span class="bad-text">{q.reason}</span>}

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { setLang } from '~/i18n'
 import type { Route, Version } from '~/views/routes/route'
-import { batches, callableShare, rowsOf, troublesOf, type RouteStatus } from '~/views/routes/status'
+import { batches, callableShare, rowsOf, troublesOf, worstFirst, type RouteStatus } from '~/views/routes/status'
 
 beforeEach(() => setLang('en'))
 
@@ -43,6 +43,12 @@ describe('what is not well', () => {
 test('rows are joined by their key', () => {
   const rows = rowsOf([version, { ...version, route: { ...route, name: 'other' } }], [status({ rate: 3 })], { findings: [{ route: { namespace: 'shop', name: 'other' }, kind: 'duplicate', by: null, message: 'm' }], warnings: [], unfinished: false })
   expect(rows.map((r) => [r.key, r.status?.rate, r.troubles.length])).toEqual([['shop/cart', 3, 0], ['shop/other', undefined, 1]])
+})
+
+test('what is wrong comes first', () => {
+  const of = (name: string) => ({ ...version, route: { ...route, name } })
+  const rows = rowsOf([of('a'), of('b'), of('c'), of('d')], [status({ route: 'shop/d', upstreams: [upstream({ callable: 0 })] }), status({ route: 'shop/c', serving: 1 })], undefined)
+  expect(worstFirst(rows).map((r) => r.route.name)).toEqual(['d', 'c', 'a', 'b'])
 })
 
 test('the share of callable endpoints is that of the worst upstream', () => {

@@ -4,31 +4,8 @@ import type { Schemas } from '~/api/client'
 import { keyText, type Route, type Version } from '~/views/routes/route'
 import { t } from '~/views/routes/words'
 
-export interface UpstreamStatus {
-  app: string
-  /** Missing while the registry does not say. */
-  known?: boolean
-  instances: number
-  callable: number
-  held: { why: string; instances: number }[]
-  /** Since when the registry is out of touch. */
-  stale?: string
-}
-
-export interface RouteStatus {
-  route: string
-  /** Missing, as all numbers, while what gateways count is not known. */
-  rate?: number
-  errorPercent?: number
-  refusedPercent?: number
-  p50Ms?: number
-  p99Ms?: number
-  states?: Record<string, number>
-  upstreams: UpstreamStatus[]
-  gateways: number
-  serving: number
-  quarantined: { gateway: string; reason: string; serving?: number }[]
-}
+export type RouteStatus = Schemas['GovernanceConsoleRouteStatus']
+export type UpstreamStatus = Schemas['GovernanceConsoleRouteUpstream']
 
 export type Finding = Schemas['GatewayApiFinding']
 export type Warning = Schemas['GatewayWarning']
@@ -59,6 +36,12 @@ export function rowsOf(versions: readonly Version[], statuses: readonly RouteSta
     const s = status.get(key)
     return { key, route: version.route, version, status: s, troubles: troublesOf(version, s, findings.get(key), warnings.get(key)) }
   })
+}
+
+/** worstFirst orders rows by what is wrong with them, and else by name. */
+export function worstFirst(rows: readonly Row[]): Row[] {
+  const weight = (r: Row) => (r.troubles.some((x) => x.tone !== 'warn') ? 0 : r.troubles.length > 0 ? 1 : 2)
+  return [...rows].sort((a, b) => weight(a) - weight(b) || a.key.localeCompare(b.key))
 }
 
 /** Checked is what a rehearsal says of routes as they are. */

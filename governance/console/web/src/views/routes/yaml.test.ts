@@ -72,8 +72,20 @@ describe('editing', () => {
 })
 
 test('what is written reads as it was', () => {
-  const route = { namespace: 'shop', name: 'cart', match: { path: '/shop/{rest...}', method: ['GET'] }, filters: [{ fallback: { status: 200, body: { items: [], text: 'a: b # c', yes: 'yes', n: '503' } } }], upstream: { app: 'shop/storefront' } }
+  const route = { namespace: 'shop', name: 'cart', match: { path: '/shop/{rest...}', method: ['GET'] }, filters: [{ stripPrefix: 1 }, { fallback: { status: 200, body: { items: [], text: 'a: b # c', yes: 'yes', n: '503' } } }], upstream: { app: 'shop/storefront' } }
   const text = textOf(yaml, route)
   expect(read(text).value).toEqual(route)
-  expect(text).toContain('upstream: {app: shop/storefront}')
+  expect(text).toBe(`namespace: shop
+name: cart
+match:
+  path: /shop/{rest...}
+  method: [GET]
+filters:
+  - stripPrefix: 1
+  - fallback:
+      status: 200
+      body: {items: [], text: "a: b # c", yes: yes, n: "503"}
+upstream:
+  app: shop/storefront
+`)
 })

@@ -139,16 +139,15 @@ function edit(yaml: Yaml, text: string, path: Path, value: unknown): string {
   return doc.toString(options)
 }
 
-/** textOf writes a document. Small mappings and lists stand on one line, as people write them. */
+/** textOf writes a document. Only small parts deep inside stand on one line, by their place and not by what is in the others, so that versions differ in the lines that differ. */
 export function textOf(yaml: Yaml, value: unknown): string {
   const doc = new yaml.Document(value)
+  const plain = (n: unknown): boolean => yaml.isScalar(n) || (yaml.isCollection(n) && (n.items.length === 0 || (yaml.isSeq(n) && n.items.every((i) => yaml.isScalar(i)))))
   yaml.visit(doc, {
-    Collection(key, node) {
-      if (key !== null && JSON.stringify(node.toJSON()).length <= 60 && node.items.length > 0) {
-        node.flow = true
-        return yaml.visit.SKIP
-      }
-      return undefined
+    Collection(_, node, path) {
+      const depth = path.filter((n) => yaml.isCollection(n)).length
+      const small = yaml.isSeq(node) ? plain(node) : depth >= 3 && node.items.every((p) => plain((p as Pair).value))
+      if (small && JSON.stringify(node.toJSON()).length <= 100) node.flow = true
     },
   })
   return doc.toString(options)

@@ -41,10 +41,10 @@ export function YamlEditor({ text, faults, onInput, goTo, onGo }: Props) {
   }, [goTo])
   return (
     <div class="stack tight">
-      <div class="yamled">
-        <div class="gutter" ref={gutter} aria-hidden="true">
+      <div class="rt-yaml">
+        <div class="rt-gutter" ref={gutter} aria-hidden="true">
           {Array.from({ length: lines }, (_, i) => (
-            <div key={i} class={wrong.has(i + 1) ? 'wrong' : undefined} title={wrong.get(i + 1)?.message}>
+            <div key={i} class={wrong.has(i + 1) ? 'rt-wrong' : undefined} title={wrong.get(i + 1)?.message}>
               {wrong.has(i + 1) && '!'}
               {i + 1}
             </div>
@@ -70,12 +70,12 @@ export function YamlEditor({ text, faults, onInput, goTo, onGo }: Props) {
       </div>
       <div id="yaml-faults" aria-live="polite">
         {faults.length > 0 && (
-          <ul class="faults">
+          <ul class="rt-faults">
             {faults.map((f, i) => (
               <li key={i}>
                 <Icon name="bad" size={13} />
                 {f.line !== undefined && (
-                  <button type="button" class="linkish" onClick={() => onGo(f)}>
+                  <button type="button" class="rt-link" onClick={() => onGo(f)}>
                     {t('line', { line: f.line })}
                   </button>
                 )}
