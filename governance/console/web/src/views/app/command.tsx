@@ -33,16 +33,20 @@ export function Command(props: Place & { series: Chosen; total: CommandTotal | u
   const instance = address.get('instance')
   const data = useCommand({ ...props, instance })
   const box = useRef<HTMLDivElement>(null)
-  useEffect(() => box.current?.scrollIntoView?.({ block: 'nearest' }), [])
+  // It was chosen from a table below.
+  useEffect(() => {
+    if (box.current && box.current.getBoundingClientRect().top < 0) box.current.scrollIntoView()
+  }, [])
   const [ns] = app.split('/')
-  const provider = series.peer ?? app
+  // Who serves the command; what is called from here may have no name here.
+  const provider = series.at === 'caller' ? series.peer : app
   return (
-    <div ref={box}>
+    <div ref={box} class="command-card">
       <Card
         title={
           <span class="row tight">
             <code>{series.command}</code>
-            <span class="muted side">{series.at === 'caller' ? w('callsPeer', { peer: series.peer ?? '?' }) : w('servedHere')}</span>
+            <span class="muted side">{series.at === 'caller' ? series.peer ? w('callsPeer', { peer: series.peer }) : w('callsOther') : w('servedHere')}</span>
             {total && <States states={total.states} />}
             {data.live && (
               <Badge tone="ok" icon="dot">
@@ -62,7 +66,7 @@ export function Command(props: Place & { series: Chosen; total: CommandTotal | u
                 </option>
               ))}
             </select>
-            {can('operator', ns) && (
+            {provider !== undefined && can('operator', ns) && (
               <>
                 <Link class="btn small danger" href={link('/switches', { pull: `${provider}/${series.command}`, at: series.at === 'caller' ? 'caller' : undefined, from: series.at === 'caller' ? app : undefined })}>
                   {w('pullSwitch')}

@@ -96,8 +96,8 @@ function Tables({ items, chosen, address }: { items: CommandTotal[]; chosen: Cho
       </div>
       {groups.length === 0 && <Empty title={w('noCommands')} action={<Button onClick={() => address.set({ q: undefined })}>{w('all')}</Button>} />}
       {groups.map((g) => (
-        <Card key={g.peer ?? '-'} flush title={g.peer === undefined ? w('serves') : g.peer === '' ? w('calls', { peer: '?' }) : <Calls peer={g.peer} />}>
-          <Table label={g.peer === undefined ? w('serves') : w('calls', { peer: g.peer })} columns={columns} rows={g.rows} rowKey={seriesKey} order="-state" selected={(c) => seriesKey(c) === is} limit={50} />
+        <Card key={g.peer ?? '-'} flush title={g.peer === undefined ? w('serves') : g.peer === '' ? w('callsUnknown') : <Calls peer={g.peer} />}>
+          <Table label={g.peer === undefined ? w('serves') : g.peer === '' ? w('callsUnknown') : w('calls', { peer: g.peer })} columns={columns} rows={g.rows} rowKey={seriesKey} order="-state" selected={(c) => seriesKey(c) === is} limit={50} />
         </Card>
       ))}
     </>

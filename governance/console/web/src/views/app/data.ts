@@ -9,10 +9,11 @@ import { liveState, watch } from '~/live/stream'
 import { bands, ofSeries } from './bands'
 import type { Chosen, CommandTotal } from './commands'
 import { marksOf, type Ending } from './marks'
+import { namesOf } from './names'
 import { joined, pastPoints, stepOf, wantedStep } from './series'
 
 /** How long what was counted in a second is on its way, in seconds: the newest are not complete yet. */
-const lag = 2
+const lag = 3
 
 /** How often the past is read again while seconds come in live, in seconds: less than the time for which those are kept. */
 const renew = 240
@@ -118,7 +119,7 @@ function useHappened(app: string, series: Chosen, instance: string | undefined, 
     })
   }, [deeds.data, peers.data, policies.data, series.command, series.peer, range.seconds])
   const instances = useMemo(() => {
-    const all = new Map((detail.data?.instances ?? []).map((i) => [i.instance, i.name ?? i.instance]))
+    const all = namesOf(detail.data?.instances ?? [])
     if (instance && !all.has(instance)) all.set(instance, instance)
     return [...all].map(([id, text]) => ({ id, name: text })).sort((a, b) => a.name.localeCompare(b.name))
   }, [detail.data, instance])

@@ -38,7 +38,7 @@ export function Explain({ app, namespace, name, range }: Place) {
                 {chosen && !known && <option value={seriesKey(chosen)}>{chosen.command}</option>}
                 {items.map((c) => (
                   <option key={seriesKey(c)} value={seriesKey(c)}>
-                    {c.at === 'caller' ? `${c.command} → ${c.peer ?? '?'}` : c.command}
+                    {c.at === 'caller' ? `${c.command} (${c.peer ? w('callsPeer', { peer: c.peer }) : w('caller')})` : c.command}
                   </option>
                 ))}
               </select>

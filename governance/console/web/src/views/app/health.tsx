@@ -6,7 +6,7 @@ import { health, type AppHealth } from '~/live/store'
 import { liveState } from '~/live/stream'
 import { Badge } from '~/ui/basic'
 import type { IconName } from '~/ui/icons'
-import { errorsBad, errorsWarn, reasons, type Reason } from './standing'
+import { errorsBad, errorsWarn, reasons, troubled, type Reason } from './standing'
 import { words as w } from './words'
 
 /** useHealth is what is known of all applications: from the live stream, and from a question every few seconds while that does not tell. */
@@ -31,9 +31,9 @@ export function ReasonBadge({ reason: r }: { reason: Reason }) {
 /** Standing says in words how an application is, the worst first. */
 export function Standing({ of: h, most = 3 }: { of: AppHealth; most?: number }) {
   const all = reasons(h)
-  if (all.length === 0) return h.rate > 0 ? <Badge tone="ok">{w('ok')}</Badge> : <Badge tone="idle">{w('quiet')}</Badge>
   return (
     <span class="row tight">
+      {!troubled(h) && (h.rate > 0 ? <Badge tone="ok">{w('ok')}</Badge> : <Badge tone="idle">{w('quiet')}</Badge>)}
       {all.slice(0, most).map((r) => (
         <ReasonBadge key={r.key} reason={r} />
       ))}

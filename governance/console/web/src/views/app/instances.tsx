@@ -17,6 +17,7 @@ import { Ago } from '~/ui/time'
 import { chosenOf, found, type Chosen, type CommandTotal, type Place } from './commands'
 import { Percent } from './health'
 import { policyPath } from './marks'
+import { namesOf } from './names'
 import { odd, type Oddness } from './odd'
 import { words as w } from './words'
 
@@ -40,12 +41,12 @@ export function Instances({ app, namespace, name, range, detail }: Place & { det
       >
         {(d) => (
           <Card flush title={w('instances')}>
-            <Table label={w('instances')} columns={columnsOf(namespace, name)} rows={d.instances ?? []} rowKey={(i) => i.instance} order="policies" selected={(i) => i.instance === wanted || i.name === wanted} />
+            <Table label={w('instances')} columns={columnsOf(namespace, name, namesOf(d.instances ?? []))} rows={d.instances ?? []} rowKey={(i) => i.instance} order="policies" selected={(i) => i.instance === wanted || i.name === wanted} />
           </Card>
         )}
       </Loaded>
       <Loaded query={totals} isEmpty={(d) => d.items.length === 0} empty={null}>
-        {(d) => <Compare app={app} items={d.items} names={new Map((detail.data?.instances ?? []).map((i) => [i.instance, i.name ?? i.instance]))} />}
+        {(d) => <Compare app={app} items={d.items} names={namesOf(detail.data?.instances ?? [])} />}
       </Loaded>
     </>
   )
@@ -72,14 +73,14 @@ function Applied({ of: i }: { of: Instance }) {
   return i.current ? <Badge tone="ok">{w('current')}</Badge> : <Badge tone="warn" icon="clock">{w('isBehind')}</Badge>
 }
 
-function columnsOf(namespace: string, name: string): Column<Instance>[] {
+function columnsOf(namespace: string, name: string, names: ReadonlyMap<string, string>): Column<Instance>[] {
   return [
     {
       key: 'name', label: w('name'), class: 'name', sort: (i) => i.name ?? i.instance,
       cell: (i) => (
         <span class="row tight">
           <Link class="mono" title={w('registryInstance')} href={link(`/registry/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`, { instance: i.name ?? i.instance })}>
-            {i.name ?? i.instance}
+            {names.get(i.instance)}
           </Link>
           <Copy text={i.instance} />
         </span>
@@ -136,7 +137,7 @@ function Compare({ app, items, names }: { app: string; items: CommandTotal[]; na
         <select class="select" aria-label={w('compare')} value={key} onChange={(e) => choose(e.currentTarget.value)}>
           {series.map((s) => (
             <option key={seriesKey(s)} value={seriesKey(s)}>
-              {s.at === 'caller' ? `${s.command} → ${s.peer ?? '?'}` : s.command}
+              {s.at === 'caller' ? `${s.command} (${s.peer ? w('callsPeer', { peer: s.peer }) : w('caller')})` : s.command}
             </option>
           ))}
         </select>

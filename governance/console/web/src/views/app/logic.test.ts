@@ -5,7 +5,8 @@ import { bands, fromPoints, fromTransitions, ofSeries } from './bands'
 import { bundled, concerns, isSwitch, marksOf, momentOf, shortCommand } from './marks'
 import { odd } from './odd'
 import { errorPercent, joined, pastPoints, peak, presentOutcomes, quiet, refusedPercent, stepOf, wantedStep, type Point } from './series'
-import { badness, reasons } from './standing'
+import { namesOf } from './names'
+import { badness, reasons, troubled } from './standing'
 
 beforeEach(() => setLang('en'))
 
@@ -125,6 +126,10 @@ describe('marks', () => {
     ])
     expect(isSwitch('shop/x', new Set())).toBe(false)
   })
+  test('what ended by itself did so when it expired, not when it was tidied up', () => {
+    const tidied = policy(700, 'policy.deleted', 'shop/a.all.switch', { actor: 'weir', reason: `it expired at ${at(100)}` })
+    expect(marksOf({ events: [tidied], command: 'c', switches: new Set(), bundle: 1 })).toMatchObject([{ time: 100, kind: 'release' }])
+  })
   test('an event that was read twice is one mark', () => {
     const e = policy(1, 'policy.published', 'shop/p')
     expect(marksOf({ events: [e, e], command: 'c', switches: new Set(), bundle: 1 })).toHaveLength(1)
@@ -155,7 +160,7 @@ describe('odd instances', () => {
 })
 
 describe('standing', () => {
-  const h = (more: object) => ({ live: 2, behind: 0, refusing: 0, errorPercent: 0, refusedPercent: 0, open: 0, forced: 0, side: 'provider', rate: 1, ...more })
+  const h = (more: object) => ({ live: 2, behind: 0, refusing: 0, errorPercent: 0, refusedPercent: 0, open: 0, forced: 0, side: 'provider' as const, rate: 1, ...more })
   test('reasons, the worst first', () => {
     expect(reasons(h({}))).toEqual([])
     expect(reasons(h({ errorPercent: 30, open: 2, behind: 1 })).map((r) => r.key)).toEqual(['open', 'errors', 'behind'])
@@ -164,8 +169,18 @@ describe('standing', () => {
     expect(reasons(h({ live: 0 })).map((r) => r.key)).toEqual(['gone'])
     expect(reasons(h({ live: 0, side: 'unseen' }))).toEqual([])
   })
+  test('incomplete counts are worth a word, and no trouble', () => {
+    expect(reasons(h({ lossy: true })).map((r) => r.key)).toEqual(['lossy'])
+    expect(troubled(h({ lossy: true }))).toBe(false)
+    expect(troubled(h({ behind: 1 }))).toBe(true)
+  })
   test('order', () => {
     const all = [h({ open: 1 }), h({ open: 2 }), h({ errorPercent: 99 }), h({ behind: 1 }), h({}), h({ rate: 0 })].map(badness)
     expect([...all].sort((a, b) => b - a)).toEqual([all[1], all[0], all[2], all[3], all[4], all[5]])
   })
+})
+
+test('instances of one name are told apart', () => {
+  const names = namesOf([{ instance: '11111111-2222', name: 'vm' }, { instance: '33333333-4444', name: 'vm' }, { instance: 'x', name: 'pod-1' }, { instance: 'y' }])
+  expect([...names.values()]).toEqual(['vm 11111111', 'vm 33333333', 'pod-1', 'y'])
 })

@@ -56,11 +56,13 @@ export function marksOf({ events, command, switches, endings = [], bundle }: Mar
       if (mark) out.push(mark)
     }
   }
-  for (const e of endings) {
-    out.push({ time: Date.parse(e.expires) / 1000, kind: isSwitch(e.policy, switches) ? 'release' : 'policy', label: w('markExpired', { policy: e.policy }), to: policyPath(e.policy, e.version) })
-  }
+  for (const e of endings) out.push(ended(e.policy, e.version, Date.parse(e.expires) / 1000, isSwitch(e.policy, switches)))
   out.push(...bundled(moves, bundle))
   return out.sort((a, b) => a.time - b.time)
+}
+
+function ended(policy: string, version: number | undefined, time: number, switched: boolean): Mark {
+  return { time, kind: switched ? 'release' : 'policy', label: w('markExpired', { policy }), to: policyPath(policy, version) }
 }
 
 function policyMark(e: LiveEvent, policy: string, switched: boolean): Mark | undefined {
@@ -70,8 +72,12 @@ function policyMark(e: LiveEvent, policy: string, switched: boolean): Mark | und
   switch (e.kind) {
     case 'policy.published':
       return { time, kind: switched ? 'switch' : 'policy', label: w('markPublished', params), to }
-    case 'policy.deleted':
+    case 'policy.deleted': {
+      // What ended by itself is tidied up later, and says since when it had.
+      const since = /^it expired at (\S+)$/.exec(e.reason ?? '')?.[1]
+      if (since && !Number.isNaN(Date.parse(since))) return ended(policy, e.version, Date.parse(since) / 1000, switched)
       return { time, kind: switched ? 'release' : 'policy', label: w('markDeleted', params), to }
+    }
     case 'policy.confirmed':
       return { time, kind: 'event', label: w('markConfirmed', params), to }
     case 'policy.refused':

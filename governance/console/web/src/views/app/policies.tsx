@@ -2,11 +2,12 @@
 import type { UseQueryResult } from '@tanstack/preact-query'
 import { Link } from 'wouter-preact'
 import type { Problem, Schemas } from '~/api/client'
+import { Coverage } from '~/policy/parts'
+import { rules } from '~/policy/sentence'
 import { Badge, Card } from '~/ui/basic'
 import { Empty, Loaded } from '~/ui/state'
 import { Table, type Column } from '~/ui/table'
 import { Ago, Time } from '~/ui/time'
-import { fields } from './fields'
 import type { Detail } from './instances'
 import { policyPath } from './marks'
 import { words as w } from './words'
@@ -57,14 +58,13 @@ function columnsOf(): Column<Answer>[] {
       key: 'does', label: w('does'),
       cell: (p) => (
         <span class="fields">
-          {fields(p.policy).map((f) => (
-            <code key={f.field}>
-              {f.field}: {f.value}
-            </code>
+          {rules(p.policy).map((r) => (
+            <span key={r}>{r}</span>
           ))}
         </span>
       ),
     },
+    { key: 'confirmed', label: w('confirmed'), cell: (p) => <Coverage of={p.confirmation} /> },
     {
       key: 'ends', label: w('ends'), sort: (p) => p.policy.expires,
       cell: (p) => (p.expired ? <Badge tone="idle">{w('expired')}</Badge> : p.policy.expires ? <Ago at={p.policy.expires} /> : <span class="muted">{w('never')}</span>),

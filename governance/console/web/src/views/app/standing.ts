@@ -34,6 +34,11 @@ export function reasons(h: Judged): Reason[] {
   return out
 }
 
+/** troubled reports whether something is wrong: counts that are known to be incomplete are not. */
+export function troubled(h: Judged): boolean {
+  return reasons(h).some((r) => r.tone !== 'info')
+}
+
 /** badness orders applications: the higher, the worse. Within one reason, more is worse. */
 export function badness(h: Judged): number {
   const [worst] = reasons(h)

@@ -59,6 +59,9 @@ export const words = dictionary({
     // Commands.
     serves: 'Serves',
     calls: 'Calls to {peer}',
+    callsUnknown: 'Calls to applications whose name is not known here',
+    callsOther: 'calls another application',
+    caller: 'called from here',
     noCommands: 'No command was called in this time',
     noCommandsHint: 'Choose a longer time, or wait: a command shows up with its first call.',
     pick: 'Choose a command to see its charts.',
@@ -236,6 +239,9 @@ export const words = dictionary({
 
     serves: '提供的命令',
     calls: '调用 {peer}',
+    callsUnknown: '调用名称未知的应用',
+    callsOther: '调用其他应用',
+    caller: '由本应用调用',
     noCommands: '该时段没有命令被调用',
     noCommandsHint: '请选择更长的时段，或稍等：命令在首次调用后出现。',
     pick: '选择一个命令查看图表。',

@@ -13,21 +13,21 @@ import { Page } from '~/ui/page'
 import { Empty, ErrorBox, Loading } from '~/ui/state'
 import { Table, type Column } from '~/ui/table'
 import { Percent, Standing, useHealth } from '~/views/app/health'
-import { badness, reasons } from '~/views/app/standing'
+import { badness, troubled } from '~/views/app/standing'
 import { words as w } from '~/views/app/words'
 
 export default function Apps() {
   const address = useAddress()
   const { items, live, query } = useHealth()
   const q = address.get('q')
-  const troubled = address.get('troubled') !== undefined
+  const only = address.get('troubled') !== undefined
   const columns = useMemo(columnsOf, [lang.value])
   const shown = useMemo(
     // By name first: applications that stand alike stay where they are while figures move.
-    () => (items ?? []).filter((h) => matches(q, h.app) && (!troubled || reasons(h).length > 0)).sort((a, b) => a.app.localeCompare(b.app)),
-    [items, q, troubled],
+    () => (items ?? []).filter((h) => matches(q, h.app) && (!only || troubled(h))).sort((a, b) => a.app.localeCompare(b.app)),
+    [items, q, only],
   )
-  const bad = useMemo(() => (items ?? []).filter((h) => reasons(h).length > 0).length, [items])
+  const bad = useMemo(() => (items ?? []).filter(troubled).length, [items])
   return (
     <Page title={shared('apps')} lead={w('lead')}>
       {!live && liveState.value === 'stale' && <Notice tone="warn">{w('staleList')}</Notice>}
@@ -52,7 +52,7 @@ export default function Apps() {
           }
           actions={
             <>
-              <Button small aria-pressed={troubled} onClick={() => address.set({ troubled: troubled ? undefined : '1' }, { replace: true })}>
+              <Button small aria-pressed={only} onClick={() => address.set({ troubled: only ? undefined : '1' }, { replace: true })}>
                 {w('onlyTroubled')}
               </Button>
               <FilterInput />
