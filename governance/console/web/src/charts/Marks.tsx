@@ -45,7 +45,7 @@ function One({ group, part }: { group: MarkGroup; part: number }) {
   return (
     <li
       ref={ref}
-      class={`mark ${kind} ${open ? 'open' : ''} ${part > 0.5 ? 'late' : ''}`}
+      class={`mark k-${kind} ${open ? 'open' : ''} ${part > 0.5 ? 'late' : ''}`}
       style={{ left: `${part * 100}%` }}
       onKeyDown={(e) => {
         if (e.key !== 'Escape') return
