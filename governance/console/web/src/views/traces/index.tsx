@@ -33,6 +33,8 @@ export default function Traces() {
   const data = found.data
   const items = useMemo(() => ordered(data?.items ?? [], order), [data, order])
   const longest = useMemo(() => items.reduce((m, t) => Math.max(m, t.duration), 0), [items])
+  // Where as many were found as were wanted, nothing is known of the time before the oldest.
+  const looked = useMemo(() => (items.length >= wanted.limit ? { ...range, from: items.reduce((m, t) => Math.min(m, t.start / 1e6), range.to) } : range), [items, range, wanted])
   const lost = found.error && !found.isFetching
   return (
     <Page
@@ -57,7 +59,7 @@ export default function Traces() {
             <Nothing from={range.from} to={range.to} name={range.name} app={wanted.app !== '' || wanted.command !== ''} />
           ) : (
             <>
-              <Plot traces={items} range={range} hot={hot} setHot={hover} />
+              <Plot traces={items} range={looked} hot={hot} setHot={hover} />
               <section class="card" aria-labelledby="traces-found">
                 <header>
                   <h2 id="traces-found">{w('found', { n: items.length })}</h2>
@@ -136,7 +138,7 @@ function ById() {
   const [wrong, setWrong] = useState(false)
   return (
     <form
-      class="row tight"
+      class="row tight trace-by-id"
       onSubmit={(e) => {
         e.preventDefault()
         const id = idOf(text)
