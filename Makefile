@@ -38,7 +38,7 @@ WEIR_SERVER ?= http://127.0.0.1:9000
 WEB := governance/console/web
 APP := governance/console/assets/app
 # What the page is made from, and what its types are made from.
-WEB_FILES := $(shell find $(WEB) \( -name node_modules -o -name .gen -o -name dist \) -prune -o -type f ! -name '*.test.ts*' -print 2>/dev/null)
+WEB_FILES := $(shell find $(WEB) \( -name node_modules -o -name .gen -o -name dist -o -name e2e \) -prune -o -type f ! -name '*.test.ts*' ! -name playwright.config.ts -print 2>/dev/null)
 API_FILES := go.mod $(shell find cmd/weir/internal/role gateway governance internal registry tracing -name node_modules -prune -o -name '*.go' ! -name '*_test.go' -print)
 
 .PHONY: help
@@ -67,6 +67,11 @@ race: ## Run the unit and integration tests under the race detector (RUN=TestNam
 e2e: ## Run the end-to-end tests against real pods
 	@tools/dev/deps.sh test
 	@tools/dev/test.sh e2e
+
+.PHONY: screenshots
+screenshots: ## Take pictures of every view of the console into dist/screenshots (WEIR_SERVER and WEIR_TOKEN: of a running weir up)
+	@tools/dev/deps.sh screenshots
+	@tools/dev/screenshots.sh
 
 .PHONY: bench
 bench: ## Run the benchmarks beside their peers, 12 minutes; one: BENCH=proxy or ARGS="proxy -rate 8000"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# deps.sh up|test|bench: see that this machine has what the target needs, and
+# deps.sh up|test|bench|screenshots: see that this machine has what the target needs, and
 # install what is missing from Debian's or Ubuntu's own packages. It stands
 # beside the pinned Go tools since both answer what a developer's machine needs.
 #
@@ -8,7 +8,7 @@
 # package makes no cluster of its own, and containerd's service stays off.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-target=${1:?usage: deps.sh up|test|bench}
+target=${1:?usage: deps.sh up|test|bench|screenshots}
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
 fail() { printf 'deps: %s\n' "$*" >&2; exit 1; }
@@ -88,8 +88,12 @@ if [[ $(uname -s) == Linux ]]; then
   cni
 fi
 if [[ $target == test || ${CONSOLE:-1} != 0 ]]; then nodejs; fi
-if [[ $target == test ]]; then browser; fi
-if [[ $target != up ]]; then
+if [[ $target == test || $target == screenshots ]]; then browser; fi
+if [[ $target == screenshots ]]; then
+  # Without one, Chinese is drawn as boxes.
+  [[ -n $(fc-list :lang=zh 2>/dev/null) ]] || need "a font with Chinese characters" fonts-noto-cjk
+fi
+if [[ $target == test || $target == bench ]]; then
   # The race detector is written in C.
   program gcc gcc
   [[ -e /usr/include/stdlib.h ]] || need "the C library's headers" libc6-dev

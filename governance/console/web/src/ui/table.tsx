@@ -105,7 +105,8 @@ function Head<T>({ column: c, by, set }: { column: Column<T>; by: string | undef
           {(up || down) && <Icon name={up ? 'up' : 'down'} size={10} />}
         </button>
       ) : (
-        c.label
+        // A column of buttons has no title to see, and needs one to hear.
+        c.label || <span class="sr">{w('actions')}</span>
       )}
     </th>
   )
