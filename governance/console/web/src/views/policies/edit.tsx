@@ -158,7 +158,7 @@ function Editor({ id, fixed, begin }: { id: string; fixed?: string; begin: Draft
               {own && <p class="bad-text">{w('troubles')}</p>}
               {!own && !worthAsking(doc) && <p class="muted">{w('checkWait')}</p>}
               {check.busy && !would && <p class="muted">{w('checking')}</p>}
-              {check.problem && <p class="bad-text">{check.problem.detail}</p>}
+              {check.problem && <p class="bad-text">{check.problem.detail.replaceAll('body.', '')}</p>}
               {would && <Will would={would} answer={check.answer!} />}
               {(isUnknown(check.problem) || draft.allow) && (
                 <label class="check">
