@@ -1,9 +1,11 @@
 // Tables: sorted by the address, so that an order can be shared, and stacked into
 // small cards on a phone.
-import type { ComponentChildren } from 'preact'
+import type { ComponentChildren, VNode } from 'preact'
+import { memo } from 'preact/compat'
 import { useMemo, useState } from 'preact/hooks'
 import { useAddress } from '~/app/address'
 import { words as w } from '~/app/words'
+import { lang, type Lang } from '~/i18n'
 import { Button } from '~/ui/basic'
 import { Icon } from '~/ui/icons'
 
@@ -70,18 +72,9 @@ export function Table<T>({ label, columns, rows, rowKey, order, param = 'sort', 
           </tr>
         </thead>
         <tbody>
-          {all.slice(0, shown).map((row) => {
-            const is = selected?.(row) ?? false
-            return (
-              <tr key={rowKey(row)} class={is ? 'selected' : undefined} aria-current={is ? 'true' : undefined}>
-                {columns.map((c) => (
-                  <td key={c.key} class={`${c.end ? 'end' : ''} ${c.class ?? ''}`} data-label={c.text ?? (typeof c.label === 'string' ? c.label : '')}>
-                    {c.cell(row)}
-                  </td>
-                ))}
-              </tr>
-            )
-          })}
+          {all.slice(0, shown).map((row) => (
+            <Row key={rowKey(row)} row={row} columns={columns} is={selected?.(row) ?? false} language={lang.value} />
+          ))}
         </tbody>
       </table>
       {all.length > shown && (
@@ -92,6 +85,28 @@ export function Table<T>({ label, columns, rows, rowKey, order, param = 'sort', 
     </div>
   )
 }
+
+interface RowProps<T> {
+  row: T
+  columns: Column<T>[]
+  is: boolean
+  /** Cells are texts of a language. */
+  language: Lang
+}
+
+// A row whose data and columns are those of before is not drawn again: of many
+// rows that are kept up to date, few change at a time.
+const Row = memo(function Row<T>({ row, columns, is }: RowProps<T>) {
+  return (
+    <tr class={is ? 'selected' : undefined} aria-current={is ? 'true' : undefined}>
+      {columns.map((c) => (
+        <td key={c.key} class={`${c.end ? 'end' : ''} ${c.class ?? ''}`} data-label={c.text ?? (typeof c.label === 'string' ? c.label : '')}>
+          {c.cell(row)}
+        </td>
+      ))}
+    </tr>
+  )
+}) as <T>(props: RowProps<T>) => VNode
 
 function Head<T>({ column: c, by, set }: { column: Column<T>; by: string | undefined; set: (order: string) => void }) {
   const up = by === c.key

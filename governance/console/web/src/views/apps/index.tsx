@@ -15,6 +15,7 @@ import { Table, type Column } from '~/ui/table'
 import { Percent, Standing, useHealth } from '~/views/app/health'
 import { badness, troubled } from '~/views/app/standing'
 import { words as w } from '~/views/app/words'
+import './apps.css'
 
 export default function Apps() {
   const address = useAddress()
@@ -69,7 +70,7 @@ export default function Apps() {
 function columnsOf(): Column<AppHealth>[] {
   const calls = (h: AppHealth) => h.rate > 0
   return [
-    { key: 'app', label: w('app'), sort: (h) => h.app, class: 'name', cell: (h) => <Link href={appPath(h.app)}>{h.app}</Link> },
+    { key: 'app', label: w('app'), sort: (h) => h.app, class: 'name app-name', cell: (h) => <Link href={appPath(h.app)}>{h.app}</Link> },
     { key: 'state', label: w('state'), sort: badness, cell: (h) => <Standing of={h} /> },
     { key: 'rate', label: w('rate'), end: true, sort: (h) => h.rate, cell: (h) => <span title={sideWord(h.side)}>{format.rate(h.rate)}</span> },
     { key: 'errors', label: w('errorRate'), end: true, sort: (h) => h.errorPercent, cell: (h) => <Percent v={h.errorPercent} calls={calls(h)} /> },
@@ -77,40 +78,10 @@ function columnsOf(): Column<AppHealth>[] {
     { key: 'p50', label: w('p50'), end: true, sort: (h) => h.p50Ms, cell: (h) => format.ms(h.p50Ms) },
     { key: 'p99', label: w('p99'), end: true, sort: (h) => h.p99Ms, cell: (h) => format.ms(h.p99Ms) },
     { key: 'inflight', label: w('inFlight'), end: true, sort: (h) => h.inFlight, cell: (h) => format.count(h.inFlight) },
-    { key: 'instances', label: w('instances'), end: true, sort: (h) => h.live, cell: (h) => <Instances of={h} /> },
-    { key: 'circuits', label: w('circuits'), sort: (h) => h.open * 1000 + h.forced, cell: (h) => <Circuits of={h} /> },
+    { key: 'instances', label: w('instances'), end: true, sort: (h) => h.live, cell: (h) => <Link href={appPath(h.app, { tab: 'instances' })}>{w('liveOf', { n: h.live })}</Link> },
   ]
 }
 
 function sideWord(side: string): string {
   return side === 'caller' ? w('asCaller') : side === 'both' ? w('asBoth') : side === 'unseen' ? w('asUnseen') : w('asProvider')
-}
-
-function Instances({ of: h }: { of: AppHealth }) {
-  return (
-    <Link href={appPath(h.app, { tab: 'instances' })} class="nowrap">
-      {w('liveOf', { n: h.live })}
-      {h.behind > 0 && <span class="warn-text"> · {w('behindOf', { n: h.behind })}</span>}
-      {h.refusing > 0 && <span class="bad-text"> · {w('refusingOf', { n: h.refusing })}</span>}
-    </Link>
-  )
-}
-
-function Circuits({ of: h }: { of: AppHealth }) {
-  if (h.commands === 0 && h.open === 0 && h.forced === 0) return <span class="muted">–</span>
-  if (h.open === 0 && h.forced === 0) return <span class="muted">{w('allClosed')}</span>
-  return (
-    <span class="row tight">
-      {h.open > 0 && (
-        <Badge tone="bad" icon="bolt">
-          {w('openOf', { n: h.open })}
-        </Badge>
-      )}
-      {h.forced > 0 && (
-        <Badge tone="forced" icon="lock">
-          {w('heldOf', { n: h.forced })}
-        </Badge>
-      )}
-    </span>
-  )
 }
