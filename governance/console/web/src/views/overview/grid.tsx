@@ -15,13 +15,14 @@ import { FilterInput } from '~/ui/field'
 import { Icon } from '~/ui/icons'
 import { Empty, ErrorBox, Loading } from '~/ui/state'
 import { sayTile } from './attention'
-import { blocksOf, countsOf, dense, tilesOf, type Tile } from './tiles'
+import { blocksOf, countsOf, dense, figuresOf, tilesOf, type Tile } from './tiles'
 import { words as w } from './words'
 
 const TileLink = memo(
-  function TileLink({ tile, short }: { tile: Tile; short: boolean }) {
+  function TileLink({ tile, short, small }: { tile: Tile; short: boolean; small: boolean }) {
     const { health: h, condition } = tile
     const { tone, icon } = conditionLook[condition]
+    const f = small ? figuresOf(h) : { ...h, thousands: false }
     return (
       <Link href={appPath(h.app)} class={`tile ${tone}`} title={sayTile(h.app, condition, h)}>
         <span class="name">
@@ -32,15 +33,15 @@ const TileLink = memo(
           </span>
         </span>
         <span class="figures">
-          <span>{format.rate(h.rate)}</span>
-          <span class={h.errorPercent > 0 ? 'some' : ''}>{format.percent(h.errorPercent)}</span>
-          <span>{format.ms(h.p99Ms)}</span>
+          <span>{format.rate(f.rate).replace('/s', f.thousands ? 'k/s' : '/s')}</span>
+          <span class={h.errorPercent > 0 ? 'some' : ''}>{format.percent(f.errorPercent)}</span>
+          <span>{format.ms(f.p99Ms)}</span>
         </span>
         <span class="state">{conditionWord(condition)}</span>
       </Link>
     )
   },
-  (a, b) => a.short === b.short && a.tile.health === b.tile.health,
+  (a, b) => a.short === b.short && a.small === b.small && a.tile.health === b.tile.health,
 )
 
 export function HealthGrid() {
@@ -124,7 +125,7 @@ export function HealthGrid() {
               <ul class={`tiles ${dense(shown) ? 'dense' : ''}`} aria-label={b.namespace || w('health')}>
                 {b.tiles.map((t) => (
                   <li key={t.health.app}>
-                    <TileLink tile={t} short={short} />
+                    <TileLink tile={t} short={short} small={dense(shown)} />
                   </li>
                 ))}
               </ul>

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { AppHealth } from '~/live/store'
-import { blocksOf, countsOf, dense, tilesOf } from './tiles'
+import { blocksOf, countsOf, dense, figuresOf, tilesOf } from './tiles'
 
 const app = (name: string, more: Partial<AppHealth> = {}): AppHealth => ({
   app: name, side: 'provider', live: 2, behind: 0, refusing: 0, rate: 10, errorPercent: 0, refusedPercent: 0, slowPercent: 0,
@@ -33,6 +33,10 @@ describe('the health grid', () => {
   })
   test('counts by condition, the worst first', () => {
     expect(countsOf(tiles)).toEqual([['open', 1], ['errors', 1], ['ok', 3], ['idle', 1]])
+  })
+  test('figures of small tiles have two digits', () => {
+    expect(figuresOf(app('a/b', { rate: 1451.2, errorPercent: 31.4, p99Ms: 267.4 }))).toEqual({ rate: 1.5, thousands: true, errorPercent: 31, p99Ms: 267 })
+    expect(figuresOf(app('a/b', { rate: 0.137, errorPercent: 0.042 }))).toEqual({ rate: 0.14, thousands: false, errorPercent: 0.042, p99Ms: undefined })
   })
   test('many are small', () => expect([dense(60), dense(200)]).toEqual([false, true]))
 })

@@ -46,6 +46,7 @@ function arrangeJoined(nodes: string[], edges: LayoutInput['edges'], out: Layout
   for (const n of nodes) g.setNode(n, { ...nodeSize })
   for (const e of [...edges].sort((a, b) => (a.id < b.id ? -1 : 1))) g.setEdge(e.from, e.to, roomy ? { ...labelSize, labelpos: 'c' } : {})
   layout(g)
+  if (!roomy) return foldRanks(nodes, edges, (n) => g.node(n) as Point, out)
   for (const n of nodes) {
     const { x, y } = g.node(n) as Point
     out.nodes[n] = { x, y }
@@ -60,6 +61,52 @@ function arrangeJoined(nodes: string[], edges: LayoutInput['edges'], out: Layout
       out.width = Math.max(out.width, p.x + 8)
       out.height = Math.max(out.height, p.y + 8)
     }
+  }
+}
+
+/** Width of a plane by its height that suits a screen. */
+const aspect = 1.8
+
+/**
+ * foldRanks lays each rank of a large graph into as many columns as it takes for
+ * the whole to have a screen's form: dagre keeps a rank in one, however long.
+ */
+function foldRanks(nodes: string[], edges: LayoutInput['edges'], found: (n: string) => Point, out: Layout) {
+  const ranks = new Map<number, string[]>()
+  for (const n of nodes) {
+    const x = Math.round(found(n).x)
+    ranks.set(x, [...(ranks.get(x) ?? []), n])
+  }
+  const columns = (rows: number) => [...ranks.values()].reduce((sum, r) => sum + Math.ceil(r.length / rows), 0)
+  const [w, h] = [nodeSize.width + 64, nodeSize.height + 14]
+  let rows = 1
+  const off = (r: number) => Math.abs(Math.log((columns(r) * w) / (r * h) / aspect))
+  for (let r = 2; r <= nodes.length; r++) if (off(r) < off(rows)) rows = r
+  let column = 0
+  for (const x of [...ranks.keys()].sort((a, b) => a - b)) {
+    const rank = ranks.get(x)!.sort((a, b) => found(a).y - found(b).y)
+    const parts = Math.ceil(rank.length / rows)
+    const each = Math.ceil(rank.length / parts)
+    rank.forEach((n, i) => {
+      const inColumn = Math.min(each, rank.length - Math.floor(i / each) * each)
+      out.nodes[n] = {
+        x: 8 + nodeSize.width / 2 + (column + Math.floor(i / each)) * w,
+        y: 8 + nodeSize.height / 2 + ((i % each) + (rows - inColumn) / 2) * h,
+      }
+    })
+    column += parts
+  }
+  out.width = column * w - 64 + 16
+  out.height = rows * h - 14 + 16
+  for (const e of edges) {
+    const [a, b] = [out.nodes[e.from]!, out.nodes[e.to]!]
+    const points = [
+      { x: a.x + nodeSize.width / 2, y: a.y },
+      { x: a.x + nodeSize.width / 2 + 30, y: a.y },
+      { x: b.x - nodeSize.width / 2 - 30, y: b.y },
+      { x: b.x - nodeSize.width / 2, y: b.y },
+    ]
+    out.edges[e.id] = { points, label: middle(points) }
   }
 }
 

@@ -10,9 +10,12 @@ import { Arrows, Scene, type Chosen } from './scene'
 import { fitted, moved, revealed, zoomed, type Size, type View } from './viewport'
 import { words as w } from './words'
 
-/** Scale from which labels of edges can be read, and how many of them are not yet a thicket. */
+/** Scale from which any text can be made out, from which labels of edges can be read, and how many of those are not yet a thicket. */
+const legible = 0.4
 const readable = 0.55
 const mostLabels = 120
+/** lineScale thins lines of a plane seen from far, though less than it shrinks itself: they still have to be seen. */
+const lineScale = (k: number) => Math.min(1, Math.max(0.25, k * 1.4)).toFixed(2)
 /** How far a pointer may move and still have clicked. */
 const still = 4
 
@@ -130,8 +133,8 @@ export function Plane({ graph, chosen, choose }: { graph: Graph; chosen: Chosen;
         }}
       >
         <Arrows />
-        <g transform={`translate(${view.x.toFixed(1)} ${view.y.toFixed(1)}) scale(${view.k.toFixed(4)})`}>
-          <Scene graph={graph} layout={plane} chosen={chosen} labels={view.k >= readable && graph.edges.length <= mostLabels} choose={chosenHere} focused={focused} />
+        <g style={{ '--zoom': lineScale(view.k) }} transform={`translate(${view.x.toFixed(1)} ${view.y.toFixed(1)}) scale(${view.k.toFixed(4)})`}>
+          <Scene graph={graph} layout={plane} chosen={chosen} labels={view.k < legible ? 'none' : view.k >= readable && graph.edges.length <= mostLabels ? 'all' : 'alarming'} choose={chosenHere} focused={focused} />
         </g>
       </svg>
       <div class="zoom">

@@ -38,8 +38,8 @@ interface SceneProps {
   graph: Graph
   layout: Layout
   chosen: Chosen
-  /** Whether the labels of all edges can be read. */
-  labels: boolean
+  /** Whose labels are shown where nothing is chosen. */
+  labels: 'all' | 'alarming' | 'none'
   choose: (c: Chosen) => void
   focused: (at: Point) => void
 }
@@ -63,7 +63,7 @@ export const Scene = memo(function Scene({ graph, layout, chosen, labels, choose
       })}
       {graph.edges.map((e) => {
         const place = layout.edges[e.id]
-        if (!place || !(some ? near(e) : labels || !calm(e.condition))) return null
+        if (!place || !(some ? near(e) : labels === 'all' || (labels === 'alarming' && !calm(e.condition)))) return null
         return <EdgeLabel key={e.id} edge={e} at={place.label} />
       })}
     </>
@@ -86,7 +86,7 @@ const EdgeLine = memo(function EdgeLine({ edge: e, points, width, dim, chosen, c
     <g class={`edge ${tone} ${dim ? 'dim' : ''} ${chosen ? 'chosen' : ''}`} onClick={() => choose({ edge: e.id })}>
       <title>{sayEdge(e)}</title>
       <path class="reach" d={d} />
-      <path class="line" d={d} stroke-width={width.toFixed(1)} stroke-dasharray={dashOf(e.condition)} marker-end={`url(#head-${tone})`} />
+      <path class="line" d={d} style={{ '--width': `${width.toFixed(1)}px` }} stroke-dasharray={dashOf(e.condition)} marker-end={`url(#head-${tone})`} />
     </g>
   )
 })
@@ -143,7 +143,7 @@ const NodeBox = memo(function NodeBox({ node: n, at, dim, chosen, choose, focuse
       <rect class="box" width={width} height={height} rx="7">
         <title>{sayNode(n)}</title>
       </rect>
-      <rect class="bar" width="5" height={height} rx="2.500" />
+      <rect class="tone" width="5" height={height} rx="2.500" />
       <text class="ns" x="14" y="15">
         {cut(n.namespace, 16)}
       </text>

@@ -82,6 +82,15 @@ describe('places', () => {
     expect(arrange({ nodes: [], edges: [] })).toEqual({ width: 0, height: 0, nodes: {}, edges: {} })
     expect(Object.keys(arrange({ nodes: ['a', 'b'], edges: [] }).nodes)).toEqual(['a', 'b'])
   })
+  test('of many have the form of a screen, and nothing overlaps', () => {
+    const many = Array.from({ length: 120 }, (_, i) => `a/${i}`)
+    const calls = many.slice(1).map((to, i) => ({ id: `${many[Math.floor(i / 8)]}>${to}`, from: many[Math.floor(i / 8)]!, to }))
+    const big = arrange({ nodes: many, edges: calls })
+    expect(big.width / big.height).toBeGreaterThan(1)
+    expect(big.width / big.height).toBeLessThan(3)
+    expect(new Set(Object.values(big.nodes).map((p) => `${p.x} ${p.y}`)).size).toBe(120)
+    expect(Object.keys(big.edges).length).toBe(119)
+  })
   test('the middle of a line', () => {
     expect(middle([{ x: 0, y: 0 }, { x: 10, y: 0 }, { x: 10, y: 30 }])).toEqual({ x: 10, y: 10 })
     expect(middle([{ x: 3, y: 4 }])).toEqual({ x: 3, y: 4 })
