@@ -67,8 +67,10 @@ export function Explore({ trace, tree, colors }: { trace: Trace; tree: Tree; col
     grid()?.focus()
   }, [address])
   useEffect(() => to(selected), [selected]) // an address that was opened, or gone back to
+  const sought = useRef(selected >= 0 ? query : '') // a span that was asked for goes before what is found
   useEffect(() => {
-    if (query !== '' && found.length > 0 && !matches.has(active)) to(nextOf(found, active - 1, 1))
+    if (query !== sought.current && found.length > 0 && !matches.has(active)) to(nextOf(found, active - 1, 1))
+    sought.current = query
   }, [found])
   useEffect(() => {
     // What was closed around the active span is active in its place: the last row before it.
