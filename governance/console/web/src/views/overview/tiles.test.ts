@@ -36,7 +36,7 @@ describe('the health grid', () => {
   })
   test('figures of small tiles have two digits', () => {
     expect(figuresOf(app('a/b', { rate: 1451.2, errorPercent: 31.4, p99Ms: 267.4 }))).toEqual({ rate: 1.5, thousands: true, errorPercent: 31, p99Ms: 267 })
-    expect(figuresOf(app('a/b', { rate: 0.137, errorPercent: 0.042 }))).toEqual({ rate: 0.14, thousands: false, errorPercent: 0.042, p99Ms: undefined })
+    expect(figuresOf(app('a/b', { rate: 0.137, errorPercent: 0.042 }))).toEqual({ rate: 0.14, thousands: false, errorPercent: 0.04, p99Ms: undefined })
   })
   test('many are small', () => expect([dense(60), dense(200)]).toEqual([false, true]))
 })

@@ -70,11 +70,11 @@ export function countsOf(tiles: readonly Tile[]): [Condition, number][] {
   return [...n].sort(([a], [b]) => rankOf(a) - rankOf(b))
 }
 
-/** figuresOf are the figures of a small tile: two digits say enough, and three do not fit. */
+/** figuresOf are the figures of a small tile: two digits say enough, of small shares one, and more do not fit. */
 export function figuresOf(h: AppHealth): { rate: number; errorPercent: number; p99Ms?: number; thousands: boolean } {
   const two = (v: number) => (v >= 10 ? Math.round(v) : Number(v.toPrecision(2)))
   const thousands = h.rate >= 1000
-  return { rate: two(thousands ? h.rate / 1000 : h.rate), thousands, errorPercent: two(h.errorPercent), p99Ms: h.p99Ms === undefined ? undefined : two(h.p99Ms) }
+  return { rate: two(thousands ? h.rate / 1000 : h.rate), thousands, errorPercent: h.errorPercent >= 10 ? Math.round(h.errorPercent) : Number(h.errorPercent.toPrecision(1)), p99Ms: h.p99Ms === undefined ? undefined : two(h.p99Ms) }
 }
 
 /** dense says whether tiles have to be small for all to be seen at once. */
