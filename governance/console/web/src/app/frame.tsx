@@ -8,7 +8,7 @@ import { logout, me } from '~/app/session'
 import { navigation } from '~/app/views'
 import { words as w } from '~/app/words'
 import * as format from '~/i18n/format'
-import { heard, liveState } from '~/live/stream'
+import { liveState, staleSince } from '~/live/stream'
 import { Button } from '~/ui/basic'
 import { Icon } from '~/ui/icons'
 import { Menu } from '~/ui/menu'
@@ -109,7 +109,7 @@ export function inside(path: string, entry: string): boolean {
 
 function LivePill() {
   const s = liveState.value
-  const text = s === 'live' ? w('live') : s === 'stale' ? w('liveStale', { age: format.span((clock.value - heard.value) / 1000) }) : s === 'connecting' ? w('liveConnecting') : w('liveOff')
+  const text = s === 'live' ? w('live') : s === 'stale' ? w('liveStale', { age: format.span((clock.value - staleSince.value) / 1000) }) : s === 'connecting' ? w('liveConnecting') : w('liveOff')
   return (
     <span class={`live live-${s}`} title={w('liveHelp')}>
       <span class="dot" aria-hidden="true" />

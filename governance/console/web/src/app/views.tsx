@@ -8,40 +8,31 @@ type Word = Parameters<typeof words>[0]
 export interface ViewProps {
   params: Record<string, string | undefined>
 }
-type Module = { default: ComponentType<ViewProps> }
-
-const files = import.meta.glob<Module>('../views/**/*.tsx')
-
 /** Views by path; the first that matches is shown. */
-const places: [path: string, file: string][] = [
-  ['/', 'overview/index'],
-  ['/topology', 'topology/index'],
-  ['/apps', 'apps/index'],
-  ['/apps/:ns/:name', 'app/index'],
-  ['/traces', 'traces/index'],
-  ['/traces/:id', 'trace/index'],
-  ['/switches', 'switches/index'],
-  ['/policies', 'policies/index'],
-  ['/policies/new', 'policies/edit'],
-  ['/policies/:ns/:name', 'policies/one'],
-  ['/policies/:ns/:name/edit', 'policies/edit'],
-  ['/routes', 'routes/index'],
-  ['/routes/new', 'routes/edit'],
-  ['/routes/explain', 'routes/explain'],
-  ['/routes/:ns/:name', 'routes/one'],
-  ['/routes/:ns/:name/edit', 'routes/edit'],
-  ['/registry', 'registry/index'],
-  ['/registry/:ns/:name', 'registry/one'],
-  ['/events', 'events/index'],
-  ['/audit', 'audit/index'],
-  ['/people', 'people/index'],
-  ['/system', 'system/index'],
+export const views = [
+  { path: '/', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/overview')) },
+  { path: '/topology', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/topology')) },
+  { path: '/apps', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/apps')) },
+  { path: '/apps/:ns/:name', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/app')) },
+  { path: '/traces', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/traces')) },
+  { path: '/traces/:id', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/trace')) },
+  { path: '/switches', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/switches')) },
+  { path: '/policies', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/policies')) },
+  { path: '/policies/new', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/policies/edit')) },
+  { path: '/policies/:ns/:name', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/policies/one')) },
+  { path: '/policies/:ns/:name/edit', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/policies/edit')) },
+  { path: '/routes', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/routes')) },
+  { path: '/routes/new', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/routes/edit')) },
+  { path: '/routes/explain', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/routes/explain')) },
+  { path: '/routes/:ns/:name', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/routes/one')) },
+  { path: '/routes/:ns/:name/edit', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/routes/edit')) },
+  { path: '/registry', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/registry')) },
+  { path: '/registry/:ns/:name', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/registry/one')) },
+  { path: '/events', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/events')) },
+  { path: '/audit', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/audit')) },
+  { path: '/people', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/people')) },
+  { path: '/system', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/system')) },
 ]
-
-export const views = places.flatMap(([path, file]) => {
-  const load = files[`../views/${file}.tsx`]
-  return load ? [{ path, Show: lazy(load) }] : []
-})
 
 export interface NavItem {
   path: string

@@ -18,7 +18,7 @@ describe('health', () => {
 
 describe('seconds', () => {
   const series = { command: 'reserve', at: 'provider' }
-  const second = (s: number, success: number) => ({ ...series, second: s, counts: { success }, inFlight: 0, instances: 1 })
+  const second = (s: number, success: number) => ({ ...series, second: s, counts: { success }, inFlight: 0, instances: 1, states: {} })
   beforeEach(() => forget('shop/a'))
   test('a later word on a second replaces the earlier', () => {
     takeSamples({ app: 'shop/a', backfill: true, items: [second(1, 1), second(2, 1)] })

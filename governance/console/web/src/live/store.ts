@@ -8,21 +8,7 @@ export type AppHealth = Schemas['GovernanceApiAppHealth']
 export type LiveEvent = Schemas['GovernanceEvent']
 
 /** What one command counted in one second. */
-export interface Second {
-  second: number
-  command: string
-  at: string
-  peer?: string
-  counts: Schemas['GovernanceCounts']
-  inFlight: number
-  instances: number
-  p50Ms?: number
-  p90Ms?: number
-  p99Ms?: number
-  maxMs?: number
-  states?: Record<string, number>
-  lossy?: boolean
-}
+export type Second = Schemas['GovernanceApiLiveSample']
 
 /** Health of every application that is known, by "namespace/name". */
 export const health = signal<ReadonlyMap<string, AppHealth>>(new Map())
@@ -59,7 +45,11 @@ export function takeHello(m: { now: string }) {
   skew.value = Date.parse(m.now) - Date.now()
 }
 
-export function takeHealth(m: { full?: boolean; items?: AppHealth[]; gone?: string[] }) {
+/** Since when the server cannot read what the stream tells of, as RFC 3339; undefined while it can. */
+export const sourceStale = signal<string | undefined>(undefined)
+
+export function takeHealth(m: { full?: boolean; items?: AppHealth[]; gone?: string[]; stale?: string }) {
+  sourceStale.value = m.stale
   const items = m.items ?? []
   const gone = m.gone ?? []
   if (!m.full && items.length === 0 && gone.length === 0) return
@@ -100,6 +90,7 @@ export function takeEvent(e: LiveEvent) {
 const topics: Record<string, string[]> = {
   policies: ['/api/v1/policies', '/api/v1/switches', '/api/v1/overview'],
   routes: ['/api/v1/routes', '/api/v1/route-status', '/api/v1/gateways', '/api/v1/overview'],
+  events: ['/api/v1/events', '/api/v1/overview'],
   fleet: ['/api/v1/apps', '/api/v1/policies', '/api/v1/switches'],
 }
 

@@ -4,7 +4,7 @@ import { computed, effect, signal } from '@preact/signals'
 import { clock } from '~/app/clock'
 import { me, onSession } from '~/app/session'
 import { backoff } from '~/live/backoff'
-import { takeChange, takeEvent, takeHealth, takeSamples, takeHello } from '~/live/store'
+import { sourceStale, takeChange, takeEvent, takeHealth, takeSamples, takeHello } from '~/live/store'
 
 /** Silence after which what is shown counts as stale, in ms: the server says something every 2 s. */
 export const staleAfter = 7_000
@@ -25,8 +25,11 @@ export type LiveState = 'off' | 'connecting' | 'live' | 'stale'
 export const liveState = computed<LiveState>(() => {
   if (!me.value) return 'off'
   if (heard.value === 0) return 'connecting'
-  return opened.value && clock.value - heard.value < staleAfter ? 'live' : 'stale'
+  return opened.value && sourceStale.value === undefined && clock.value - heard.value < staleAfter ? 'live' : 'stale'
 })
+
+/** Since when what is shown is old, in ms, while the stream is stale. */
+export const staleSince = computed(() => (sourceStale.value === undefined ? heard.value : Date.parse(sourceStale.value)))
 
 let source: EventSource | undefined
 let after: string | undefined

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { setLang } from '~/i18n'
-import type { LiveEvent, Second } from '~/live/store'
+import type { AppHealth, LiveEvent, Second } from '~/live/store'
 import { bands, fromPoints, fromTransitions, ofSeries } from './bands'
 import { bundled, concerns, isSwitch, marksOf, momentOf, shortCommand } from './marks'
 import { odd } from './odd'
@@ -11,7 +11,7 @@ import { badness, reasons, troubled } from './standing'
 beforeEach(() => setLang('en'))
 
 const point = (time: number, more: Partial<Point> = {}): Point => ({ time, step: 1, counts: { success: 1 }, inFlight: 1, instances: 2, ...more })
-const second = (s: number, success = 9): Second => ({ second: s, command: 'c', at: 'provider', counts: { success }, inFlight: 0, instances: 1, p50Ms: 2 })
+const second = (s: number, success = 9): Second => ({ second: s, command: 'c', at: 'provider', counts: { success }, inFlight: 0, instances: 1, p50Ms: 2, states: {} })
 const live = (...seconds: Second[]) => new Map(seconds.map((s) => [s.second, s]))
 
 describe('the past and the live seconds', () => {
@@ -160,7 +160,7 @@ describe('odd instances', () => {
 })
 
 describe('standing', () => {
-  const h = (more: object) => ({ live: 2, behind: 0, refusing: 0, errorPercent: 0, refusedPercent: 0, open: 0, forced: 0, side: 'provider' as const, rate: 1, ...more })
+  const h = (more: Partial<AppHealth>) => ({ live: 2, behind: 0, refusing: 0, errorPercent: 0, refusedPercent: 0, open: 0, forced: 0, side: 'provider' as const, rate: 1, ...more })
   test('reasons, the worst first', () => {
     expect(reasons(h({}))).toEqual([])
     expect(reasons(h({ errorPercent: 30, open: 2, behind: 1 })).map((r) => r.key)).toEqual(['open', 'errors', 'behind'])
