@@ -5,7 +5,7 @@ import { expect, failing, json, open, settled, test, turn } from './support'
 
 const switchPath = `/api/v1/switches/shop/inventory.${failing.command}.switch`
 
-test.describe.configure({ mode: 'serial' })
+test.describe.configure({ mode: 'serial', timeout: 120_000 })
 
 test.afterAll(async ({ playwright }) => {
   const api = await playwright.request.newContext()
@@ -76,7 +76,7 @@ test('follows a peak of the chart to a trace', async ({ page }) => {
 async function toATrace(page: Page) {
   await expect(page).toHaveURL(/\/traces\?.*app=/)
   await settled(page)
-  await page.getByRole('main').getByRole('listitem').getByRole('link').first().click()
+  await page.getByRole('main').getByRole('listitem').getByRole('link').first().press('Enter')
   await expect(page).toHaveURL(/\/traces\/[0-9a-f]{16,32}/)
   await settled(page)
   await expect(page.getByRole('main')).toContainText(/reserve/i)
