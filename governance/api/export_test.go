@@ -20,6 +20,12 @@ func Following(a *API) bool { return a.live.now.Load() != nil }
 // Followed is the other one.
 func Followed(a *API) int64 { return a.live.follows.Load() }
 
+// BehindOf is how many of the instances the health of their application counts as
+// behind.
+func BehindOf(a *API, app governance.App, all ...governance.Instance) int {
+	return a.standings(all)[app].behind
+}
+
 // PutAwayExpired is what Run does every minute.
 var PutAwayExpired = (*API).putAwayExpired
 

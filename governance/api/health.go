@@ -123,25 +123,22 @@ func (a *API) fleetHealth(ctx context.Context) (map[governance.App]standing, err
 	return a.standings(all), nil
 }
 
-// standings counts instances. What equal ones have to enforce is found out once.
+// standings counts instances. While nobody can tell what they should enforce, none
+// is behind.
 func (a *API) standings(all []governance.Instance) map[governance.App]standing {
-	wanted := map[string]string{}
 	out := map[governance.App]standing{}
 	for _, i := range all {
 		s := out[i.App]
 		s.live++
-		key := groupKey(i.App, i.Calls)
-		hash, ok := wanted[key]
-		if !ok {
-			hash = a.hub.wanted(i.App, i.Calls).Hash
-			wanted[key] = hash
-		}
-		if i.Applied == nil || i.Applied.Hash != hash {
-			s.behind++
-		}
 		if i.Applied != nil && i.Applied.Refused != nil {
 			s.refusing++
 		}
+		out[i.App] = s
+	}
+	behind, _ := a.Behind(all)
+	for _, i := range behind {
+		s := out[i.App]
+		s.behind++
 		out[i.App] = s
 	}
 	return out

@@ -181,7 +181,9 @@ func (s *liveStream) serve(r *http.Request) {
 // stillMay reports whether who watches may still see what they saw when the stream
 // began. Where nobody can say, they may.
 func (a *API) stillMay(r *http.Request, began access.Principal) bool {
-	now, err := a.http.Again(r)
+	ctx, cancel := context.WithTimeout(r.Context(), storePatience)
+	defer cancel()
+	now, err := a.http.Again(r.WithContext(ctx))
 	var denied *access.DeniedError
 	if err != nil {
 		return !errors.As(err, &denied)
@@ -232,7 +234,9 @@ func (s *liveStream) event(e liveFeed) {
 func (s *liveStream) resume(ctx context.Context, known governance.Seen) {
 	if s.has.High > known.High {
 		// Another control plane was ahead of this one, or the store is another one.
-		now, err := s.api.store.EventsNow(ctx)
+		page, cancel := context.WithTimeout(ctx, storePatience)
+		now, err := s.api.store.EventsNow(page)
+		cancel()
 		if err != nil {
 			s.out.err = err
 			return
@@ -242,6 +246,10 @@ func (s *liveStream) resume(ctx context.Context, known governance.Seen) {
 			s.out.write(liveEvent("change", LiveChange{Topics: []string{topicEvents}}))
 			return
 		}
+	}
+	if missed(s.has, &known) > maxMissed {
+		s.passOver(known)
+		return
 	}
 	for range maxMissed / eventPage {
 		page, cancel := context.WithTimeout(ctx, storePatience)
@@ -263,6 +271,22 @@ func (s *liveStream) resume(ctx context.Context, known governance.Seen) {
 			return
 		}
 	}
+	s.passOver(known)
+}
+
+// missed is how many ids of those that are known a client has not seen, at most. It
+// is told by the ids alone: those of one namespace may be few among many, and far
+// apart in the store.
+func missed(has, known *governance.Seen) int64 {
+	n := known.High - has.High
+	for _, m := range has.Missing {
+		n += m.Last - m.First + 1
+	}
+	return n
+}
+
+// passOver leaves what was missed to the list.
+func (s *liveStream) passOver(known governance.Seen) {
 	*s.has = s.has.Union(known)
 	s.out.write(liveEvent("change", LiveChange{Topics: []string{topicEvents}}))
 }

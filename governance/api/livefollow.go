@@ -41,6 +41,7 @@ type following struct {
 	views    map[viewKey]*view
 	loaded   bool
 	fresh    time.Time // when reports were read last
+	full     bool      // all was read anew, and nobody has been told yet
 
 	reports, events       governance.Seen
 	reportMarks, eventMks []mark
@@ -97,6 +98,9 @@ func (f *following) run(ctx context.Context) {
 		if idle > 0 {
 			continue // nobody is told anything, so that what is read later is read then
 		}
+		if f.failing && (!ticked || beat%healthBeat != 0) {
+			continue // a store in need is not asked at every tick
+		}
 		err := f.step(ctx, ticked, beat)
 		switch {
 		case ctx.Err() != nil:
@@ -134,12 +138,11 @@ func (f *following) step(ctx context.Context, ticked bool, beat int) error {
 	ctx, cancel := context.WithTimeout(ctx, livePatience)
 	defer cancel()
 	now := f.api.cfg.Now()
-	full := false
 	if !f.loaded || now.Sub(f.fresh) > reloadAfter {
 		if err := f.load(ctx, now); err != nil {
 			return err
 		}
-		full = true
+		f.full = true
 	}
 	if ticked {
 		if err := f.readEvents(ctx, now); err != nil {
@@ -160,7 +163,8 @@ func (f *following) step(ctx context.Context, ticked bool, beat int) error {
 		f.tellHealth(now)
 		f.tellTopics()
 	}
-	return f.begin(ctx, now, full)
+	f.begin(ctx, now)
+	return nil
 }
 
 // offer hands a frame to a stream, or lets one go that reads too slowly: it may come
@@ -169,11 +173,16 @@ func (f *following) offer(w *watcher, fr frame) {
 	select {
 	case w.frames <- fr:
 	default:
-		close(w.frames)
-		f.leave(w)
-		delete(f.watchers, w)
-		f.release(w)
+		f.drop(w)
 	}
+}
+
+// drop ends a stream.
+func (f *following) drop(w *watcher) {
+	close(w.frames)
+	f.leave(w)
+	delete(f.watchers, w)
+	f.release(w)
 }
 
 func (f *following) each(tell func(*watcher)) {

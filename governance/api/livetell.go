@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -51,7 +53,7 @@ func (f *following) load(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	f.reports, f.reportMarks, f.fresh = seen, nil, now
+	f.reports, f.reportMarks = seen, nil
 	if !f.loaded {
 		if f.events, err = f.store.EventsNow(ctx); err != nil {
 			return err
@@ -65,7 +67,7 @@ func (f *following) load(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	f.loaded = true
+	f.loaded, f.fresh = true, now // not before: what is half read is read again
 	f.measure(now)
 	return nil
 }
@@ -82,26 +84,21 @@ func (f *following) fill(ctx context.Context, v *view, now time.Time) error {
 }
 
 // begin hands to those who came what a stream begins with; to all of them if all
-// was read anew.
-func (f *following) begin(ctx context.Context, now time.Time, all bool) error {
+// was read anew. One whose views cannot be read is let go, and holds up nobody.
+func (f *following) begin(ctx context.Context, now time.Time) {
 	whole := map[string][]byte{}
 	for w := range f.watchers {
-		if w.joined && !all {
+		if w.joined && !f.full {
 			continue
 		}
 		if !w.joined {
-			for _, k := range w.views {
-				v := f.views[k]
-				if v == nil {
-					v = &view{key: k}
-					if err := f.fill(ctx, v, now); err != nil {
-						return err
-					}
-					f.views[k] = v
+			if err := f.look(ctx, w, now); err != nil {
+				if !errors.Is(ctx.Err(), context.Canceled) {
+					f.api.log.WarnContext(ctx, "a live stream cannot begin", "views", len(w.views), "error", err)
 				}
-				v.users++
+				f.drop(w)
+				continue
 			}
-			w.joined = true
 		}
 		health, ok := whole[w.scope]
 		if !ok {
@@ -116,6 +113,27 @@ func (f *following) begin(ctx context.Context, now time.Time, all bool) error {
 		seen := f.events.Clone()
 		f.offer(w, frame{data: bytes.Join(parts, nil), begin: true, seen: &seen})
 	}
+	f.full = false
+}
+
+// look gets the views of a stream that begins: all of them or none.
+func (f *following) look(ctx context.Context, w *watcher, now time.Time) error {
+	fresh := map[viewKey]*view{}
+	for _, k := range w.views {
+		if f.views[k] != nil {
+			continue
+		}
+		v := &view{key: k}
+		if err := f.fill(ctx, v, now); err != nil {
+			return err
+		}
+		fresh[k] = v
+	}
+	maps.Copy(f.views, fresh)
+	for _, k := range w.views {
+		f.views[k].users++
+	}
+	w.joined = true
 	return nil
 }
 
