@@ -90,7 +90,7 @@ func (s *service) registerAccounts(a *httpapi.API) {
 		Object: func(in *createAccountIn) string { return "account " + in.Body.Name },
 	}, s.createAccount)
 	change := operation("change-account", http.MethodPatch, "/api/v1/accounts/{name}", "Change what an account may do")
-	change.Description = "What is left out stays. Ends all sessions of the account. The last one that may manage people stays so."
+	change.Description = "What is left out stays. Ends all sessions of the account; tokens that it made stay, as they do when it is disabled: revoke those apart. The last one that may manage people stays so."
 	httpapi.Register(a, httpapi.Op[changeAccountIn]{
 		Operation: change, Role: access.Admin, Write: true, Object: func(in *changeAccountIn) string { return "account " + in.Name },
 	}, s.changeAccount)

@@ -107,7 +107,8 @@ func (m *Main) accountSet() *cobra.Command {
 		Use:   "set NAME",
 		Short: "Change what an account may do",
 		Long: `Set changes an account's role and namespaces, and whether anybody may log in by
-it. What is not given stays. It ends all sessions of the account.`,
+it. What is not given stays. It ends all sessions of the account. The tokens that it
+made stay, even when it is disabled: revoke those apart.`,
 		Example: `  weir account set mei.chen --role admin --all-namespaces --reason "on call"
   weir account set mei.chen --disable --reason "on leave"
   weir account set mei.chen --enable --reason "back again"`,
