@@ -130,7 +130,7 @@ func (i *instance) take(set governance.PolicySet) {
 	i.toReport = true
 }
 
-// live reports until ctx ends. It fails when five reports in a row did.
+// live reports until ctx ends. It fails when fifteen reports in a row did.
 func (i *instance) live(ctx context.Context, c *client, boot string, every time.Duration, began time.Time, remembers bool, past time.Duration) error {
 	next := began.Unix() // the first second that is not told yet
 	if remembers && past > 0 {
@@ -150,7 +150,7 @@ func (i *instance) live(ctx context.Context, c *client, boot string, every time.
 		}
 		if err := i.post(ctx, c, boot, samples, moved); err == nil {
 			failures = 0
-		} else if failures++; failures >= 5 {
+		} else if failures++; failures >= 15 {
 			return err
 		}
 	}

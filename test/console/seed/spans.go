@@ -33,9 +33,13 @@ func (f *fleet) trace(ctx context.Context, c *client, out io.Writer) error {
 		}
 		spans = spans[n:]
 	}
+	failures := 0
 	for n := 0; sleep(ctx, 2*time.Second); n++ {
 		size := 20 + f.rand.IntN(60)
-		if err := c.send(ctx, f.oneTrace(time.Now().Add(-time.Second), f.apps[n%max(1, len(f.apps)/12)], size)); err != nil && ctx.Err() == nil {
+		// A collector that is replaced is away for a moment.
+		if err := c.send(ctx, f.oneTrace(time.Now().Add(-time.Second), f.apps[n%max(1, len(f.apps)/12)], size)); err == nil {
+			failures = 0
+		} else if failures++; failures >= 15 {
 			return err
 		}
 	}

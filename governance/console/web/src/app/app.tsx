@@ -10,6 +10,7 @@ import { me, meProblem, whoAmI } from '~/app/session'
 import { views } from '~/app/views'
 import { words as w } from '~/app/words'
 import { lang } from '~/i18n'
+import { Page } from '~/ui/page'
 import { Empty, ErrorBox, Loading } from '~/ui/state'
 
 export function App() {
@@ -45,9 +46,9 @@ function Shown() {
             <Redirect to="/" />
           </Route>
           <Route>
-            <Empty title={w('notFound')} action={<Link class="btn" href="/">{w('toOverview')}</Link>}>
-              {w('notFoundHint', { path })}
-            </Empty>
+            <Page title={w('notFound')}>
+              <Empty action={<Link class="btn" href="/">{w('toOverview')}</Link>}>{w('notFoundHint', { path })}</Empty>
+            </Page>
           </Route>
         </Switch>
       </Suspense>
