@@ -7,41 +7,49 @@ type State string
 
 // The states.
 const (
-	StateClosed       State = "closed"
-	StateOpen         State = "open"
-	StateHalfOpen     State = "halfOpen"
-	StateForcedOpen   State = "forcedOpen"
+	// StateClosed lets calls pass and counts them.
+	StateClosed State = "closed"
+	// StateOpen refuses calls, by what was counted.
+	StateOpen State = "open"
+	// StateHalfOpen lets a few probes through, and refuses the others.
+	StateHalfOpen State = "halfOpen"
+	// StateForcedOpen refuses calls, since a switch or a policy says so.
+	StateForcedOpen State = "forcedOpen"
+	// StateForcedClosed lets calls pass and counts them, whatever the counts, since a
+	// policy says so.
 	StateForcedClosed State = "forcedClosed"
-	StateDisabled     State = "disabled"
+	// StateDisabled lets calls pass and counts none towards a decision, since a policy
+	// says so.
+	StateDisabled State = "disabled"
 )
 
 // Series names what one instance counts together: a command, on one side of the
 // calls, and the application on the other side where it is known.
 type Series struct {
-	Command string `json:"command"`
-	At      At     `json:"at"`
+	Command string `json:"command" doc:"The command."`
+	At      At     `json:"at" doc:"On which side of the call it is counted."`
 	// Peer is, for At Caller, the application that serves the command; for At
 	// Provider it is empty: callers are not told apart.
-	Peer App `json:"peer,omitzero"`
+	Peer App `json:"peer,omitzero" doc:"At the caller: the application that serves the command."`
 }
 
 // Counts are of calls that ended in a span of time. They are additive.
 type Counts struct {
-	Success  int64 `json:"success,omitempty"`
-	Failure  int64 `json:"failure,omitempty"`  // ran, and answered an error that counts
-	Ignored  int64 `json:"ignored,omitempty"`  // ran, and answered an error that the service said is not one
-	Timeout  int64 `json:"timeout,omitempty"`  // ran into its own or the caller's deadline
-	Canceled int64 `json:"canceled,omitempty"` // ended by a caller that went away
-	Rejected int64 `json:"rejected,omitempty"` // refused by the bulkhead
+	Success  int64 `json:"success,omitempty" doc:"Ran, and answered."`
+	Failure  int64 `json:"failure,omitempty" doc:"Ran, and answered an error that counts."`                   // ran, and answered an error that counts
+	Ignored  int64 `json:"ignored,omitempty" doc:"Ran, and answered an error that the service said is none."` // ran, and answered an error that the service said is not one
+	Timeout  int64 `json:"timeout,omitempty" doc:"Ran into its own deadline or the caller's."`                // ran into its own or the caller's deadline
+	Canceled int64 `json:"canceled,omitempty" doc:"Ended by a caller that went away."`                        // ended by a caller that went away
+	Rejected int64 `json:"rejected,omitempty" doc:"Refused by the bulkhead."`                                 // refused by the bulkhead
 	// ShortCircuited were refused by an open circuit, Switched by one that a
 	// policy or switch holds open.
-	ShortCircuited int64 `json:"shortCircuited,omitempty"`
-	Switched       int64 `json:"switched,omitempty"`
+	ShortCircuited int64 `json:"shortCircuited,omitempty" doc:"Refused by an open circuit."`
+	Switched       int64 `json:"switched,omitempty" doc:"Refused by a circuit that a switch or a policy holds open."`
 	// Of all that were refused or failed, FallbackSuccess were answered by a
 	// fallback, and the fallback of FallbackFailure failed as well.
-	FallbackSuccess int64 `json:"fallbackSuccess,omitempty"`
-	FallbackFailure int64 `json:"fallbackFailure,omitempty"`
-	Slow            int64 `json:"slow,omitempty"` // of those that ran
+	FallbackSuccess int64 `json:"fallbackSuccess,omitempty" doc:"Of those refused or failed: answered by a fallback."`
+	FallbackFailure int64 `json:"fallbackFailure,omitempty" doc:"Of those refused or failed: the fallback failed too."`
+	Slow            int64 `json:"slow,omitempty" doc:"Of those that ran: slow."` // of those that ran
 }
 
 // Ran is how many calls were let through to their end.
@@ -84,15 +92,15 @@ type Sample struct {
 // Transition is one change of a circuit's state.
 type Transition struct {
 	Series
-	Time time.Time `json:"time"`
-	From State     `json:"from"`
-	To   State     `json:"to"`
+	Time time.Time `json:"time" doc:"When it happened."`
+	From State     `json:"from" doc:"The state before it."`
+	To   State     `json:"to" doc:"The state after it."`
 	// Cause is a sentence: "62 % of 34 calls failed in 10 s, 50 % allowed".
-	Cause string `json:"cause"`
+	Cause string `json:"cause" doc:"A sentence that says why."`
 	// Window is what the breaker had counted when it decided.
-	Window Counts `json:"window"`
+	Window Counts `json:"window" doc:"What the breaker had counted when it decided."`
 	// Policy and Version are of the policy that brought it about; empty when the
 	// breaker decided by itself.
-	Policy  string `json:"policy,omitempty"`
-	Version int64  `json:"version,omitempty"`
+	Policy  string `json:"policy,omitempty" doc:"The policy that brought it about; missing where the breaker decided by itself."`
+	Version int64  `json:"version,omitempty" doc:"The version of that policy."`
 }

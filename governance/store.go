@@ -90,30 +90,42 @@ type Stored struct {
 
 // Event is one thing that happened, kept exactly.
 type Event struct {
-	ID       int64     `json:"id"`
-	Time     time.Time `json:"time"`
-	Kind     string    `json:"kind"` // one of the Event… constants
-	App      App       `json:"app,omitzero"`
-	Instance string    `json:"instance,omitempty"`
-	Command  string    `json:"command,omitempty"`
+	ID       int64     `json:"id" doc:"Identifies the event; later ones may have lower ids."`
+	Time     time.Time `json:"time" doc:"When it happened."`
+	Kind     string    `json:"kind" doc:"What happened: one of the words of the reference of events."` // one of the Event… constants
+	App      App       `json:"app,omitzero" doc:"The application that it is about."`
+	Instance string    `json:"instance,omitempty" doc:"The instance that it is about."`
+	Command  string    `json:"command,omitempty" doc:"The command that it is about."`
 	// Transition is set for EventTransition.
-	Transition *Transition `json:"transition,omitempty"`
+	Transition *Transition `json:"transition,omitempty" doc:"What the circuit did, with its counts."`
 	// Policy, Version, Actor and Reason are set for the events of policies.
-	Policy  string `json:"policy,omitempty"`
-	Version int64  `json:"version,omitempty"`
-	Actor   string `json:"actor,omitempty"`
-	Reason  string `json:"reason,omitempty"`
+	Policy  string `json:"policy,omitempty" doc:"The policy, as namespace/name."`
+	Version int64  `json:"version,omitempty" doc:"The version of the policy."`
+	Actor   string `json:"actor,omitempty" doc:"Who did it."`
+	Reason  string `json:"reason,omitempty" doc:"Why, or the name of the instance."`
 }
 
 // Kinds of events.
 const (
+	// EventTransition is a circuit's change of state in one instance, with the counts
+	// of its window at that moment and a sentence that says why.
 	EventTransition = "transition"
-	EventPublished  = "policy.published"
-	EventDeleted    = "policy.deleted"
-	EventConfirmed  = "policy.confirmed"
-	EventRefused    = "policy.refused"
-	EventJoined     = "instance.joined"
-	EventLeft       = "instance.left"
+	// EventPublished is a new version of a policy or a switch, by a person, a program
+	// or a rollback.
+	EventPublished = "policy.published"
+	// EventDeleted is the end of a policy or a switch: deleted, released, or put away
+	// after it expired.
+	EventDeleted = "policy.deleted"
+	// EventConfirmed is told once for each version of a policy: all live instances
+	// that have to enforce it said that they do, or, after a deletion, no longer do.
+	EventConfirmed = "policy.confirmed"
+	// EventRefused is an instance's word that it cannot take a set of policies, and
+	// why; it keeps the one before.
+	EventRefused = "policy.refused"
+	// EventJoined is the first that was heard of an instance.
+	EventJoined = "instance.joined"
+	// EventLeft is an instance of which nothing was heard for half a minute.
+	EventLeft = "instance.left"
 )
 
 // EventQuery narrows a list of events.

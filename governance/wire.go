@@ -66,17 +66,17 @@ type Report struct {
 // Applied says which policy set an instance enforces. When it refused the newest
 // one, Version and Hash are of the one it keeps, and Refused says why.
 type Applied struct {
-	Version int64    `json:"version"`
-	Hash    string   `json:"hash"`
-	Refused *Refusal `json:"refused,omitempty"`
+	Version int64    `json:"version" doc:"Of the set of policies that is enforced."`
+	Hash    string   `json:"hash" doc:"Of that set."`
+	Refused *Refusal `json:"refused,omitempty" doc:"A newer set that could not be taken."`
 }
 
 // Refusal is why an instance did not take a set.
 type Refusal struct {
-	Version int64  `json:"version"`
-	Hash    string `json:"hash"`
-	Policy  string `json:"policy,omitempty"` // the key of the one at fault
-	Reason  string `json:"reason"`
+	Version int64  `json:"version" doc:"Of the set that is refused."`
+	Hash    string `json:"hash" doc:"Of that set."`
+	Policy  string `json:"policy,omitempty" doc:"The policy at fault, as namespace/name."` // the key of the one at fault
+	Reason  string `json:"reason" doc:"Why it cannot be taken."`
 }
 
 // ReportAnswer tells what the instance should have, so that one whose stream

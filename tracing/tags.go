@@ -6,22 +6,28 @@ const (
 	// TagError, with any value, is Zipkin's word for a span that failed.
 	TagError = "error"
 	// TagNamespace completes the identity of the application whose name is the
-	// span's service, and TagInstance is the id of its instance.
+	// span's service.
 	TagNamespace = "weir.namespace"
-	TagInstance  = "weir.instance"
+	// TagInstance is the id of the application's instance: in Kubernetes the UID of
+	// its pod.
+	TagInstance = "weir.instance"
 	// TagCommand is the command of the circuit that guards what the span is of, as
 	// metrics and policies write it. The circuit is the provider's in a server's or
-	// a local span and the caller's in a client's, unless TagAt says otherwise.
+	// a local span and the caller's in a client's, unless weir.at says otherwise.
 	TagCommand = "weir.command"
-	TagAt      = "weir.at"
+	// TagAt is where the circuit of weir.command is, if not where the span's kind
+	// says: "caller" on the server's span of a request to the gateway, whose circuit
+	// is that of the route's upstream.
+	TagAt = "weir.at"
 	// TagPeer is the application that a call goes to, as namespace/name.
 	TagPeer = "weir.peer"
 	// TagRefused is why a call was not let through: "open", "switched", "full", or
 	// "gone" for one whose caller had gone.
 	TagRefused = "weir.refused"
-	// TagPolicy and TagPolicyVersion are of the policy that refused the call, or
-	// answered in its place.
-	TagPolicy        = "weir.policy"
+	// TagPolicy is the policy that refused the call, or answered in its place, as
+	// namespace/name.
+	TagPolicy = "weir.policy"
+	// TagPolicyVersion is the version of that policy.
 	TagPolicyVersion = "weir.policy.version"
 	// TagFallback is what answered in place of the call: "value", "empty",
 	// "cached" or "error" of a policy, "route" of a route, "code" of the service.
@@ -30,6 +36,13 @@ const (
 	TagRetries = "weir.retries"
 	// TagRoute is the gateway's route, as namespace/name.
 	TagRoute = "weir.route"
+	// TagProblem is the code of the problem document that the gateway answered with,
+	// which the header Weir-Error of the answer has too.
+	TagProblem = "weir.problem"
+	// TagOutcome is how a Dubbo call that ended with an error counts for its circuit:
+	// "failure", "timeout", "canceled", or "ignored" for one that the service said is
+	// no failure.
+	TagOutcome = "weir.outcome"
 )
 
 // RefusedGone is the value of TagRefused that refuses nobody.

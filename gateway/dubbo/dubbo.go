@@ -70,7 +70,7 @@ func New(cfg Config) (*Dubbo, error) {
 	}
 	d.metrics = newMetrics(d)
 	if cfg.Metrics != nil {
-		if err := cfg.Metrics.Register(d.metrics); err != nil {
+		if err := d.metrics.register(cfg.Metrics); err != nil {
 			return nil, err
 		}
 	}
@@ -89,7 +89,7 @@ func (d *Dubbo) Close() {
 		a.close()
 	}
 	if d.cfg.Metrics != nil {
-		d.cfg.Metrics.Unregister(d.metrics)
+		d.metrics.unregister(d.cfg.Metrics)
 	}
 }
 

@@ -43,20 +43,38 @@ func newMetrics(d *Dubbo) *metrics {
 	}
 }
 
+// register registers all of it, or nothing.
+func (m *metrics) register(r prometheus.Registerer) error {
+	for i, c := range m.collectors() {
+		if err := r.Register(c); err != nil {
+			for _, done := range m.collectors()[:i] {
+				r.Unregister(done)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *metrics) unregister(r prometheus.Registerer) {
+	for _, c := range m.collectors() {
+		r.Unregister(c)
+	}
+}
+
+// collectors are the counters, and m itself, which looks at the endpoints.
+func (m *metrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.requests, m.attempts, m.seconds, m}
+}
+
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	m.requests.Describe(ch)
-	m.attempts.Describe(ch)
-	m.seconds.Describe(ch)
 	ch <- m.pending
 	ch <- m.peers
 }
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	m.requests.Collect(ch)
-	m.attempts.Collect(ch)
-	m.seconds.Collect(ch)
 	m.d.mu.Lock()
 	apps := make([]*application, 0, len(m.d.apps))
 	for _, a := range m.d.apps {

@@ -56,7 +56,7 @@ func (x *exchange) finishSpan() {
 		tagStatus(x.span, x.status)
 	}
 	if x.code != "" {
-		x.span.Tag("weir.problem", x.code)
+		x.span.Tag(tracing.TagProblem, x.code)
 	}
 	x.span.Finish()
 }

@@ -35,26 +35,46 @@ var severities = []string{Critical, Warning, Info}
 
 // Kinds of attention.
 const (
-	KindCircuitOpen     = "circuit.open"
-	KindCircuitForced   = "circuit.forced"
-	KindAppErrors       = "app.errors"
-	KindAppSlow         = "app.slow"
-	KindInstanceHeld    = "instance.held"
-	KindInstanceBehind  = "instance.behind"
-	KindRefusing        = "instance.refusing"
-	KindSwitchExpiring  = "switch.expiring"
-	KindQuarantined     = "route.quarantined"
+	// KindCircuitOpen: a circuit is open or half open: critical in every instance, else a warning.
+	KindCircuitOpen = "circuit.open"
+	// KindCircuitForced: a policy or a switch holds a circuit open or closed.
+	KindCircuitForced = "circuit.forced"
+	// KindAppErrors: of at least 20 calls in the last minute 5 % failed, or 25 %, which is critical.
+	KindAppErrors = "app.errors"
+	// KindAppSlow: of at least 20 calls in the last minute 20 % were slow, where a policy says what is.
+	KindAppSlow = "app.slow"
+	// KindInstanceHeld: the registry holds instances back: critical if none is called.
+	KindInstanceHeld = "instance.held"
+	// KindInstanceBehind: an instance does not enforce what was written 15 s ago or earlier.
+	KindInstanceBehind = "instance.behind"
+	// KindRefusing: an instance cannot take a policy.
+	KindRefusing = "instance.refusing"
+	// KindSwitchExpiring: a switch releases by itself within 10 minutes.
+	KindSwitchExpiring = "switch.expiring"
+	// KindQuarantined: a gateway cannot serve a route as written: critical if nothing is served in its place.
+	KindQuarantined = "route.quarantined"
+	// KindUpstreamUnknown: a route leads to an application that does not exist.
 	KindUpstreamUnknown = "route.upstream-unknown"
-	KindUpstreamEmpty   = "route.upstream-empty"
-	KindGatewayBehind   = "gateway.behind"
-	KindGatewayNone     = "gateway.none"
-	KindDatabase        = "system.database"
-	KindRegistry        = "system.registry"
-	KindUnknown         = "system.unknown"
-	KindQueue           = "system.queue"
-	KindPartition       = "system.partition"
-	KindVersions        = "system.versions"
-	KindNode            = "system.node"
+	// KindUpstreamEmpty: a route leads to an application of which no instance can be called.
+	KindUpstreamEmpty = "route.upstream-empty"
+	// KindGatewayBehind: a gateway does not serve what was written 15 s ago or earlier.
+	KindGatewayBehind = "gateway.behind"
+	// KindGatewayNone: there are routes, and no gateway was heard of in 30 s.
+	KindGatewayNone = "gateway.none"
+	// KindDatabase: the database does not answer.
+	KindDatabase = "system.database"
+	// KindRegistry: the applications of the cluster are not known, or as they were.
+	KindRegistry = "system.registry"
+	// KindUnknown: something else could not be found out.
+	KindUnknown = "system.unknown"
+	// KindQueue: a queue has little room or none, or something has waited for 10 minutes.
+	KindQueue = "system.queue"
+	// KindPartition: a table has no part for what comes within the hour, or rows of none.
+	KindPartition = "system.partition"
+	// KindVersions: processes of Weir run different versions.
+	KindVersions = "system.versions"
+	// KindNode: a process of Weir has something to say of itself.
+	KindNode = "system.node"
 )
 
 // Thresholds of the rules.

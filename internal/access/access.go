@@ -119,19 +119,19 @@ func (e *DeniedError) Error() string { return e.Message }
 
 // Entry is one write, or attempt at one.
 type Entry struct {
-	ID        int64     `json:"id"`
-	Time      time.Time `json:"time"`
-	Principal string    `json:"principal"`
+	ID        int64     `json:"id" doc:"Counts up."`
+	Time      time.Time `json:"time" doc:"When it was begun."`
+	Principal string    `json:"principal" doc:"Who did it."`
 	// Action is the operation's id, such as "put-route"; Object what it was done
 	// to, such as "route shop/cart".
-	Action string `json:"action"`
-	Object string `json:"object"`
-	Reason string `json:"reason"`
-	Remote string `json:"remote"` // the peer's address
+	Action string `json:"action" doc:"The id of the operation, such as put-route."`
+	Object string `json:"object" doc:"What it was done to, such as route shop/cart."`
+	Reason string `json:"reason" doc:"Why."`
+	Remote string `json:"remote" doc:"The peer's address."` // the peer's address
 	// Outcome is empty while the write runs, then "ok", or what went wrong.
-	Outcome string `json:"outcome"`
+	Outcome string `json:"outcome" doc:"ok, or what went wrong; empty while it is under way."`
 	// Revision is what the write made of what it wrote; 0 if nothing.
-	Revision int64 `json:"revision,omitempty"`
+	Revision int64 `json:"revision,omitempty" doc:"What the write made of what it wrote; missing if nothing."`
 }
 
 // Auditor keeps what was done. Begin is called before a write and its failure

@@ -4,14 +4,14 @@ import "time"
 
 // Account is a person who logs in with a password.
 type Account struct {
-	Name       string    `json:"name"`
-	Role       Role      `json:"role" enum:"viewer,operator,admin"`
+	Name       string    `json:"name" doc:"What one logs in with."`
+	Role       Role      `json:"role" doc:"What it may do." enum:"viewer,operator,admin"`
 	Namespaces []string  `json:"namespaces" doc:"Those that bound the role; empty for all." nullable:"false"`
-	Created    time.Time `json:"created"`
+	Created    time.Time `json:"created" doc:"When it was made."`
 	// Disabled keeps the account, for audits to name, and lets nobody in by it.
-	Disabled bool `json:"disabled,omitempty"`
+	Disabled bool `json:"disabled,omitempty" doc:"Nobody gets in by it."`
 	// LastLogin is zero for an account that nobody has logged in with yet.
-	LastLogin time.Time `json:"lastLogin,omitzero"`
+	LastLogin time.Time `json:"lastLogin,omitzero" doc:"Missing where nobody has yet."`
 }
 
 // Principal is who acts in a session of the account.

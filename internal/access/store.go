@@ -9,18 +9,18 @@ import (
 
 // Token is an API token, without its secret.
 type Token struct {
-	Name string `json:"name"`
+	Name string `json:"name" doc:"What it is called."`
 	// Kind is KindToken, or KindInstance for a static token of instances outside
 	// Kubernetes, which has no role.
-	Kind       Kind      `json:"kind"`
-	Role       Role      `json:"role,omitempty"`
-	Namespaces []string  `json:"namespaces,omitempty"`
-	Created    time.Time `json:"created"`
-	CreatedBy  string    `json:"createdBy"`
+	Kind       Kind      `json:"kind" doc:"token, or instance for running services outside Kubernetes, which has no role."`
+	Role       Role      `json:"role,omitempty" doc:"What it may do."`
+	Namespaces []string  `json:"namespaces,omitempty" doc:"Those that bound it; missing for all."`
+	Created    time.Time `json:"created" doc:"When it was made."`
+	CreatedBy  string    `json:"createdBy" doc:"Who made it."`
 	// Expires is zero for a token that does not.
-	Expires time.Time `json:"expires,omitzero"`
+	Expires time.Time `json:"expires,omitzero" doc:"Missing for one that does not."`
 	// LastUsed is right to some minutes; zero for never.
-	LastUsed time.Time `json:"lastUsed,omitzero"`
+	LastUsed time.Time `json:"lastUsed,omitzero" doc:"Right to some minutes; missing for never."`
 }
 
 // Principal is who acts by the token.

@@ -40,6 +40,24 @@ func Secret(fs *pflag.FlagSet, names ...string) {
 	}
 }
 
+const settingAnnotation = "weirmesh.io/setting"
+
+// Mark says of the flags in fs that they are settings, which Load fills: beside the
+// other flags of their command they can still be told.
+func Mark(fs *pflag.FlagSet) {
+	fs.VisitAll(func(f *pflag.Flag) {
+		if err := fs.SetAnnotation(f.Name, settingAnnotation, nil); err != nil {
+			panic(err) // fs has the flags that it visits
+		}
+	})
+}
+
+// IsSetting reports whether a flag was marked as a setting.
+func IsSetting(f *pflag.Flag) bool {
+	_, marked := f.Annotations[settingAnnotation]
+	return marked
+}
+
 // Source says where settings come from besides their flags.
 type Source struct {
 	// File is the path of a YAML file; empty for none.

@@ -134,17 +134,37 @@ func (a *API) record(ctx context.Context, action, outcome string) {
 	a.end(ctx, id, outcome)
 }
 
+// RoleExtension is the key of an operation's description that says who may do it: a
+// role, or one of the words below.
+const RoleExtension = "x-weir-role"
+
+// What stands in place of a role.
+const (
+	RolePublic   = "public"   // everybody
+	RoleInstance = "instance" // running services, and operators
+)
+
 // document adds to the description what this package asks for.
 func document(op *huma.Operation, r rule) {
+	if op.Extensions == nil {
+		op.Extensions = map[string]any{}
+	}
 	if r.public {
 		op.Security = []map[string][]string{}
+		op.Extensions[RoleExtension] = RolePublic
 		return
 	}
 	op.Security = []map[string][]string{{"token": {}}, {"session": {}}}
 	if op.Description != "" {
 		op.Description += "\n\n"
 	}
-	op.Description += "Needs the role " + string(r.role) + "."
+	if r.instance {
+		op.Extensions[RoleExtension] = RoleInstance
+		op.Description += "For running services, each for its own application, and for whoever has the role operator."
+	} else {
+		op.Extensions[RoleExtension] = string(r.role)
+		op.Description += "Needs the role " + string(r.role) + "."
+	}
 	if r.reason {
 		op.Description += " Needs a reason, in the header Weir-Reason or the query parameter reason."
 		op.Parameters = append(op.Parameters,

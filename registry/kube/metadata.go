@@ -19,8 +19,12 @@ import (
 )
 
 const (
-	metadataManager    = "weir-metadata"
-	labelApp           = "weirmesh.io/app"
+	metadataManager = "weir-metadata"
+	// labelApp, on an AppMetadata, holds the name of its application, by which all
+	// revisions of one are found.
+	labelApp = "weirmesh.io/app"
+	// annotationRevision, on an AppMetadata, holds the revision that it describes, whose
+	// name may be longer than that of an object.
 	annotationRevision = "weirmesh.io/revision"
 
 	// gzipAbove is where a document is worth compressing.

@@ -14,15 +14,17 @@ import (
 
 // Annotations of a pod.
 const (
-	// AnnotationMetadata holds what the instance speaks, as a flat JSON object
-	// of strings: the format of Dubbo Java's Kubernetes registry.
+	// AnnotationMetadata, on a pod, holds what the instance speaks, as a flat JSON
+	// object of strings: the format of Dubbo Java's Kubernetes registry. The provider
+	// writes it on its own pod.
 	AnnotationMetadata = "io.dubbo/metadata"
-	// AnnotationInstance holds Weir's own details as JSON, version 1.
+	// AnnotationInstance, on a pod, holds Weir's own details of the instance as JSON,
+	// version 1. The provider writes it on its own pod.
 	AnnotationInstance = "weirmesh.io/instance"
 )
 
-// AnnotationCallMode of a Service says how its application asks to be called:
-// "pod" or "service".
+// AnnotationCallMode, on a Service, says how its application asks to be called:
+// "pod" or "service". Operators write it; a DiscoveryPolicy goes over it.
 const AnnotationCallMode = "weirmesh.io/call-mode"
 
 // statement is what an annotation io.dubbo/metadata says. Pods of one revision
@@ -77,13 +79,21 @@ func parseMetadata(text string) *statement {
 // instanceDocument is the annotation weirmesh.io/instance, version 1. Readers
 // ignore fields they do not know.
 type instanceDocument struct {
-	Version int            `json:"v"`
-	App     string         `json:"app"`
-	Weight  *int           `json:"weight,omitempty"`
-	Tag     string         `json:"tag,omitempty"`
-	Zone    string         `json:"zone,omitempty"`
-	State   registry.State `json:"state,omitempty"`
-	Started *time.Time     `json:"startTime,omitempty"`
+	// Version is how the document is to be read; 1 is the only one.
+	Version int `json:"v"`
+	// App is the name of the application.
+	App string `json:"app"`
+	// Weight is the instance's share of calls beside the others'; 100 when missing.
+	Weight *int `json:"weight,omitempty"`
+	// Tag is the word that Dubbo's tag routing and releases choose the instance by.
+	Tag string `json:"tag,omitempty"`
+	// Zone is where the instance runs; that of its node when missing.
+	Zone string `json:"zone,omitempty"`
+	// State is up or draining; a draining instance is chosen no more, and up is meant
+	// when it is missing.
+	State registry.State `json:"state,omitempty"`
+	// Started is when the process began to serve, RFC 3339, from which warm-up counts.
+	Started *time.Time `json:"startTime,omitempty"`
 }
 
 // parseInstance reads the annotation weirmesh.io/instance. What cannot be read

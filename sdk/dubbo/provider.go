@@ -19,6 +19,7 @@ import (
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/sdk/breaker"
 	"github.com/weirmesh/weir/sdk/trace"
+	"github.com/weirmesh/weir/tracing"
 )
 
 // provider guards served calls.
@@ -249,9 +250,9 @@ func tellRefusal(span zipkin.Span, r *breaker.Refused) {
 func tellOutcome(span zipkin.Span, o breaker.Outcome, err error) {
 	switch {
 	case err != nil && o == breaker.Ignored:
-		span.Tag("weir.outcome", o.String())
+		span.Tag(tracing.TagOutcome, o.String())
 	case err != nil:
 		zipkin.TagError.Set(span, err.Error())
-		span.Tag("weir.outcome", o.String())
+		span.Tag(tracing.TagOutcome, o.String())
 	}
 }

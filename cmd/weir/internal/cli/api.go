@@ -67,7 +67,7 @@ func (m *Main) askAPI(c *cobra.Command) *apiCommand {
 	cfg := clientDefaults()
 	fs := pflag.NewFlagSet("client", pflag.ContinueOnError)
 	cfg.Flags(fs)
-	c.Flags().AddFlagSet(fs)
+	addSettings(c, fs)
 	if err := c.MarkFlagDirname("data-dir"); err != nil {
 		panic(err) // the flags were added a line before
 	}

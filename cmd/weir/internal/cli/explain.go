@@ -45,7 +45,7 @@ The last part is the pod's name, or the instance's id.`,
   weir explain instance shop/inventory/inventory-7d9f4-x2x8v -o json`,
 		Args: cobra.ExactArgs(1),
 	}
-	c.Flags().AddFlagSet(fs)
+	addSettings(c, fs)
 	format := output(c, view.Formats...)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		parts := strings.Split(args[0], "/")

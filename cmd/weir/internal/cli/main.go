@@ -106,6 +106,9 @@ func coded(code int, err error) error {
 
 func usage(err error) error { return coded(ExitUsage, err) }
 
+// Commands returns the tree of commands, for what is made from it.
+func (m *Main) Commands() *cobra.Command { return m.root() }
+
 func (m *Main) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "weir",
@@ -201,6 +204,12 @@ func allSettings() []settings {
 			return c.validate
 		}},
 	}, hostSettings()...)
+}
+
+// addSettings gives a command the flags of its settings, which load fills.
+func addSettings(c *cobra.Command, fs *pflag.FlagSet) {
+	config.Mark(fs)
+	c.Flags().AddFlagSet(fs)
 }
 
 // load fills the settings in fs, which belongs to command c.

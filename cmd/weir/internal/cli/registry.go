@@ -83,7 +83,7 @@ instances are called, what they speak, and why the others are held back.`,
   weir registry list -o json`,
 		Args: cobra.NoArgs,
 	}
-	c.Flags().AddFlagSet(fs)
+	addSettings(c, fs)
 	c.Flags().StringVarP(&namespace, "namespace", "n", "", "only this namespace (default: all)")
 	format := output(c, view.Formats...)
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -107,7 +107,7 @@ it is called and if not why, and the metadata it registered.`,
   weir registry get inventory -n shop -o yaml`,
 		Args: cobra.ExactArgs(1),
 	}
-	c.Flags().AddFlagSet(fs)
+	addSettings(c, fs)
 	c.Flags().StringVarP(&namespace, "namespace", "n", "default", "namespace of an application written without one")
 	format := output(c, view.Formats...)
 	c.ValidArgsFunction = m.completeApps(cfg, fs)
@@ -137,7 +137,7 @@ when it is back.`,
   weir registry watch shop/inventory
   weir registry watch -n shop -o json`,
 	}
-	c.Flags().AddFlagSet(fs)
+	addSettings(c, fs)
 	c.Flags().StringVarP(&namespace, "namespace", "n", "", "only this namespace, and that of applications written without one (default: all)")
 	format := output(c, string(view.Table), string(view.JSON))
 	c.ValidArgsFunction = m.completeApps(cfg, fs)

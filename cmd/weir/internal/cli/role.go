@@ -63,7 +63,7 @@ func (m *Main) roleCommand(cfg hostConfig, c *cobra.Command) *cobra.Command {
 	fs := pflag.NewFlagSet(c.Use, pflag.ContinueOnError)
 	cfg.Flags(fs)
 	c.Args = cobra.NoArgs
-	c.Flags().AddFlagSet(fs)
+	addSettings(c, fs)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if _, err := m.load(c, fs); err != nil {
 			return err

@@ -150,7 +150,7 @@ those of the services' own clocks.`,
   weir trace get 463ac35c9f6413ad -o json`,
 		Args: cobra.ExactArgs(1),
 	}
-	c.Flags().AddFlagSet(fs)
+	addSettings(c, fs)
 	format := output(c, view.Formats...)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		id, err := tracing.ParseTraceID(strings.TrimSpace(args[0]))
@@ -358,7 +358,7 @@ event; several must all be met.`,
   weir trace search --tag http.status_code=503 --min-duration 200ms --limit 50 -o json`,
 		Args: cobra.NoArgs,
 	}
-	c.Flags().AddFlagSet(fs)
+	addSettings(c, fs)
 	var service, span string
 	var tags []string
 	var minimum time.Duration

@@ -41,7 +41,7 @@ on with them in seconds.
   weir up --node=false`,
 		Args: cobra.NoArgs,
 	}
-	c.Flags().AddFlagSet(fs)
+	addSettings(c, fs)
 	for _, dir := range []string{"data-dir", "postgres-bin", "shop-dir", "shop-bin"} {
 		if err := c.MarkFlagDirname(dir); err != nil {
 			panic(err) // the flags were added a line before

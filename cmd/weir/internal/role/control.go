@@ -155,11 +155,10 @@ func (c *Control) Open(ctx context.Context) error {
 		return err
 	}
 	c.pool = pool
-	d.Metrics.MustRegister(pg.NewPoolCollector(ControlName, pool))
 	if err := Migrate(ctx, pool, d.Log); err != nil {
 		return err
 	}
-	api, err := c.register()
+	api, err := c.assemble(pool)
 	if err != nil {
 		return err
 	}
@@ -176,10 +175,12 @@ func (c *Control) Open(ctx context.Context) error {
 	return nil
 }
 
-// register puts the APIs together on the pool, and what works behind them. It
-// does no I/O.
-func (c *Control) register() (*httpapi.API, error) {
+// assemble puts the APIs together on a pool, which becomes the control plane's, and
+// what works behind them. It does no I/O.
+func (c *Control) assemble(pool *pgxpool.Pool) (*httpapi.API, error) {
 	d := c.deps
+	c.pool = pool
+	d.Metrics.MustRegister(pg.NewPoolCollector(ControlName, pool))
 	c.access = accesspg.NewStore(c.pool)
 	auth := access.NewAuth(c.access, d.Reviewer, nil)
 	api := httpapi.New(http.NewServeMux(), httpapi.Config{Title: "Weir", Version: d.Version, Auth: auth, Audit: c.access, Log: d.Log, Metrics: d.Metrics})

@@ -159,6 +159,15 @@ func NewGateway(deps GatewayDeps) *Gateway { return &Gateway{deps: deps} }
 // Open puts the gateway together. It waits a moment for its routes, but needs
 // nobody.
 func (g *Gateway) Open(ctx context.Context) error {
+	if err := g.assemble(ctx); err != nil {
+		return err
+	}
+	g.begin(ctx)
+	return nil
+}
+
+// assemble puts the gateway together without asking anybody anything.
+func (g *Gateway) assemble(ctx context.Context) error {
 	d := g.deps
 	var err error
 	if g.pool, err = pg.Open(ctx, d.DatabaseURL, poolOptions(d.Env, GatewayName, true)); err != nil {
@@ -204,7 +213,6 @@ func (g *Gateway) Open(ctx context.Context) error {
 	}
 	g.works, g.ready = append(g.works, g.proxy.Run), append(g.ready, g.proxy.Ready)
 	d.Health.Ask("routes", g.proxy.Ready)
-	g.begin(ctx)
 	return nil
 }
 

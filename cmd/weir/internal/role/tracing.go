@@ -112,6 +112,15 @@ func NewTracing(deps TracingDeps) *Tracing { return &Tracing{deps: deps} }
 
 // Open puts the collector together. It waits for nobody.
 func (t *Tracing) Open(ctx context.Context) error {
+	if err := t.assemble(ctx); err != nil {
+		return err
+	}
+	t.begin(ctx)
+	return nil
+}
+
+// assemble puts the collector together without asking anybody anything.
+func (t *Tracing) assemble(ctx context.Context) error {
 	d := t.deps
 	var err error
 	opts := poolOptions(d.Env, TracingName, true)
@@ -146,7 +155,6 @@ func (t *Tracing) Open(ctx context.Context) error {
 		defer cancel()
 		return intake.Ready(ctx)
 	})
-	t.begin(ctx)
 	return nil
 }
 
