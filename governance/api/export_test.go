@@ -20,6 +20,9 @@ func Following(a *API) bool { return a.live.now.Load() != nil }
 // Followed is the other one.
 func Followed(a *API) int64 { return a.live.follows.Load() }
 
+// Watching is how many streams there are.
+func Watching(a *API) int { return len(a.live.all()) }
+
 // BehindOf is how many of the instances the health of their application counts as
 // behind.
 func BehindOf(a *API, app governance.App, all ...governance.Instance) int {
@@ -33,6 +36,8 @@ var PutAwayExpired = (*API).putAwayExpired
 const (
 	MaxOwnStreams = maxOwnStreams
 	MaxOwnReports = maxOwnReports
+	// MaxOwnWatchers is of one principal.
+	MaxOwnWatchers = maxOwnWatchers
 )
 
 // NewPlaces are those of reports under way.
@@ -47,7 +52,9 @@ func NewFollower(store governance.Store, apps ...governance.App) func(context.Co
 	for _, app := range apps {
 		w.views = append(w.views, viewKey{app: app})
 	}
-	a.live.join(w, 1)
+	if err := a.live.join(w, 1); err != nil {
+		panic(err)
+	}
 	beat := 0
 	return func(ctx context.Context) error {
 		f.members()

@@ -56,7 +56,7 @@ func (a *API) registerLive(h *httpapi.API) {
 // for one that begins.
 func readWatch(r *http.Request) (*watcher, *governance.Seen, error) {
 	q := r.URL.Query()
-	w := &watcher{namespaces: namespaces(r.Context()), frames: make(chan frame, maxFrames)}
+	w := &watcher{principal: httpapi.Actor(r.Context()), namespaces: namespaces(r.Context()), frames: make(chan frame, maxFrames)}
 	w.scope = strings.Join(w.namespaces, " ")
 	for name := range q {
 		if !slices.Contains([]string{"app", "instance", "after"}, name) {
@@ -121,10 +121,7 @@ func (a *API) admitWatcher(w *watcher) error {
 		return busy("this control plane is stopping: come again", comeWithin)
 	default:
 	}
-	if !a.live.join(w, a.cfg.MaxWatchers) {
-		return busy(fmt.Sprintf("this control plane holds %d live streams, as many as it may: come again", a.cfg.MaxWatchers), 10*time.Second)
-	}
-	return nil
+	return a.live.join(w, a.cfg.MaxWatchers)
 }
 
 // liveStream is one client's end of it.

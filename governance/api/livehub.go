@@ -3,11 +3,14 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/internal/httpapi"
 )
 
 // live feeds the streams of those who watch. One goroutine, follow, reads the store
@@ -33,6 +36,7 @@ type liveNow struct {
 
 // watcher is one stream's place. Its frames are closed when it reads too slowly.
 type watcher struct {
+	principal  string   // who watches, as audits have it
 	namespaces []string // nil for all
 	scope      string   // the same, as one word
 	views      []viewKey
@@ -71,19 +75,33 @@ func newLive(a *API) *live {
 	return &live{api: a, tick: a.cfg.LiveTick, watchers: map[*watcher]struct{}{}, empty: empty, wake: make(chan struct{}, 1)}
 }
 
-// join adds a stream unless there are too many.
-func (l *live) join(w *watcher, most int) bool {
+// maxOwnWatchers is how many streams one principal may have, so that nobody takes
+// the places of all.
+const maxOwnWatchers = 20
+
+// join adds a stream unless there are too many, of all or of whom it is for.
+func (l *live) join(w *watcher, most int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.watchers) >= most {
-		return false
+		return busy(fmt.Sprintf("this control plane holds %d live streams, as many as it may: come again", most), 10*time.Second)
+	}
+	own := 0
+	for other := range l.watchers {
+		if other.principal == w.principal {
+			own++
+		}
+	}
+	if own >= maxOwnWatchers {
+		return httpapi.NewProblem(http.StatusTooManyRequests, fmt.Sprintf(
+			"%s holds %d live streams, as many as one may: close another tab, or end what else watches", w.principal, own)).WithHeader("Retry-After", "10")
 	}
 	if len(l.watchers) == 0 {
 		l.empty = make(chan struct{})
 	}
 	l.watchers[w] = struct{}{}
 	token(l.wake)
-	return true
+	return nil
 }
 
 func (l *live) leave(w *watcher) {

@@ -117,3 +117,17 @@ func TestALiveStreamEndsWithTheRightToSeeIt(t *testing.T) {
 	k.want(401, k.do(http.MethodGet, "/api/v1/live", "passing", nil))
 	k.want(403, k.do(http.MethodGet, "/api/v1/live", "pod shop uid-1", nil))
 }
+
+func TestOnePrincipalTakesNotAllThePlaces(t *testing.T) {
+	t.Parallel()
+	k := start(t, api.Config{LiveTick: liveTick})
+	var last *viewer
+	for range api.MaxOwnWatchers {
+		last = k.watch("", "viewer", "")
+	}
+	k.want(429, k.do(http.MethodGet, "/api/v1/live", "viewer", nil), "user:vera holds 20 live streams", "close another tab")
+	read[api.LiveHello](k.watch("", "operator", ""), "hello")
+	last.close()
+	k.until("a place is free again", func() bool { return api.Watching(k.api) == api.MaxOwnWatchers })
+	read[api.LiveHello](k.watch("", "viewer", ""), "hello")
+}
