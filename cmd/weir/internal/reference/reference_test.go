@@ -150,7 +150,7 @@ func TestLinksOfTheDocsLeadSomewhere(t *testing.T) {
 
 var (
 	notInAnchors = regexp.MustCompile(`[^\p{L}\p{N}\- _]`)
-	fence        = regexp.MustCompile("(?ms)^```.*?^```")
+	fence        = regexp.MustCompile("(?s)\n```.*?\n```")
 )
 
 // anchors are those that GitHub gives the headings of a page.
