@@ -1,28 +1,28 @@
 // Overview: what an operator opens at three in the morning. What needs a person
-// comes first, then what was changed, then how everything is.
+// comes first, what was changed beside it, and how everything is below, in sight.
 import { useState } from 'preact/hooks'
 import { Link } from 'wouter-preact'
 import { useGet } from '~/api/query'
 import { link } from '~/app/address'
 import { words as common } from '~/app/words'
 import * as format from '~/i18n/format'
-import { Badge, Button, Card } from '~/ui/basic'
-import { Icon } from '~/ui/icons'
+import { Button, Card } from '~/ui/basic'
 import { Page } from '~/ui/page'
 import { Loaded, Loading } from '~/ui/state'
 import { Ago } from '~/ui/time'
-import { bySeverity, sayAttention, sayChange, severityTone, severityWord, type Attention } from './attention'
+import { sayChange } from './attention'
 import { HealthGrid } from './grid'
+import { Needed } from './needed'
 import './overview.css'
 import { words as w } from './words'
 
-const first = 8
-const firstChanges = 5
+const firstChanges = 4
 
 export default function Overview() {
   const query = useGet('/api/v1/overview', undefined, { every: 5000 })
   return (
     <Page title={w('title')}>
+      {query.data ? <Totals t={query.data.totals} /> : query.error ? null : <p class="totals">{common('loading')}</p>}
       <div class="topmost">
         <Card title={w('attention')} flush>
           <Loaded query={query} loading={<Waiting />}>
@@ -33,7 +33,6 @@ export default function Overview() {
           {query.data ? <Changes items={query.data.changes} now={query.data.now} /> : query.error ? null : <Waiting />}
         </Card>
       </div>
-      {query.data && <Totals t={query.data.totals} />}
       <HealthGrid />
     </Page>
   )
@@ -44,51 +43,6 @@ function Waiting() {
     <div class="body">
       <Loading />
     </div>
-  )
-}
-
-function Needed({ items, more }: { items: readonly Attention[]; more: number }) {
-  const [shown, setShown] = useState(first)
-  if (items.length === 0) {
-    return (
-      <div class="calm">
-        <Icon name="ok" />
-        <div>
-          <strong>{w('calm')}</strong> <span class="muted">{w('calmHint')}</span>
-        </div>
-      </div>
-    )
-  }
-  const all = bySeverity(items)
-  return (
-    <>
-      <ul class="needed">
-        {all.slice(0, shown).map((a) => (
-          <li key={`${a.kind} ${a.text}`}>
-            <Badge tone={severityTone[a.severity] ?? 'idle'}>{severityWord(a.severity)}</Badge>
-            <Link href={a.link}>{sayAttention(a)}</Link>
-            <span class="when">
-              {a.since && (
-                <>
-                  {w('since')} <Ago at={a.since} />
-                </>
-              )}
-            </span>
-          </li>
-        ))}
-      </ul>
-      {(all.length > shown || more > 0) && (
-        <div class="rest">
-          {all.length > shown ? (
-            <Button small onClick={() => setShown(all.length)}>
-              {common('more', { n: all.length - shown })}
-            </Button>
-          ) : (
-            <span class="muted">{w('attentionMore', { n: more })}</span>
-          )}
-        </div>
-      )}
-    </>
   )
 }
 
@@ -109,7 +63,7 @@ function Changes({ items, now }: { items: readonly Change[]; now: string }) {
   if (recent.length === 0) return <p class="calm muted">{w('changesNone')}</p>
   return (
     <>
-      <ul class="changes">
+      <ul class="changes bounded">
         {recent.slice(0, shown).map((c, i) => {
           const said = sayChange(c)
           return (
