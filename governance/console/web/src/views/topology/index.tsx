@@ -16,7 +16,8 @@ import { RangePicker } from '~/ui/range'
 import { Empty, Loaded } from '~/ui/state'
 import { Table, type Column } from '~/ui/table'
 import { chosen, graphOf, type Edge, type Graph, type Topology as Answer } from './model'
-import { AppPanel, EdgePanel } from './panel'
+import { byNamespace, groupingOf, type Grouping } from './namespaces'
+import { AppPanel, EdgePanel, PartsPanel } from './panel'
 import { Plane } from './plane'
 import type { Chosen } from './scene'
 import './topology.css'
@@ -80,19 +81,22 @@ function Shown({ answer, range }: { answer: Answer; range: ReturnType<typeof use
   const depth = Number(address.get('depth')) || undefined
   const hideIdle = address.get('idle') === 'hide'
   const whole = useMemo(() => graphOf(answer, range.seconds), [answer, range.seconds])
-  const graph = useMemo(() => chosen(whole, { namespace, around: app, depth, hideIdle }), [whole, namespace, app, depth, hideIdle])
+  const part = useMemo(() => chosen(whole, { namespace, around: app, depth, hideIdle }), [whole, namespace, app, depth, hideIdle])
+  const grouping = groupingOf(address.get('group'), whole.nodes.length, { app, namespace })
+  // The table has every edge, however many.
+  const graph = useMemo(() => (grouping === 'ns' && view === 'graph' ? byNamespace(part, whole.nodes, namespace) : part), [part, whole, grouping, view, namespace])
   const namespaces = useMemo(() => [...new Set(whole.nodes.map((n) => n.namespace))].sort(), [whole])
   const selected = useMemo<Chosen>(() => ({ app, edge }), [app, edge])
   const { set } = address
-  const choose = useCallback((c: Chosen) => set({ app: c.app, edge: c.edge, depth: c.app === undefined ? undefined : depth }), [set, depth])
+  const choose = useCallback((c: Chosen) => set(c.namespace === undefined ? { app: c.app, edge: c.edge, depth: c.app === undefined ? undefined : depth } : { ns: c.namespace, app: undefined, edge: undefined, depth: undefined }), [set, depth])
   const close = () => choose({})
   const node = app === undefined ? undefined : whole.nodes.find((n) => n.id === app)
-  const line = edge === undefined ? undefined : whole.edges.find((e) => e.id === edge)
+  const line = edge === undefined ? undefined : (whole.edges.find((e) => e.id === edge) ?? graph.edges.find((e) => e.id === edge))
 
   return (
     <>
       <Card>
-        <div class="filters">
+        <div class="filters ofgraph">
           <ParamInput param="app" label={w('app')} placeholder={w('noApp')} options={whole.nodes.map((n) => n.id)} drop={['edge']} />
           <Field label={w('depth')}>
             {(f) => (
@@ -119,6 +123,7 @@ function Shown({ answer, range }: { answer: Answer; range: ReturnType<typeof use
             <input type="checkbox" checked={hideIdle} onChange={(e) => set({ idle: e.currentTarget.checked ? 'hide' : undefined })} />
             {w('hideIdle')}
           </label>
+          {view === 'graph' && namespaces.length > 1 && <GroupPicker grouping={grouping} />}
         </div>
       </Card>
       <div class={node || line || app || edge ? 'topology beside' : 'topology'}>
@@ -131,13 +136,13 @@ function Shown({ answer, range }: { answer: Answer; range: ReturnType<typeof use
             <>
               <Plane graph={graph} chosen={selected} choose={choose} />
               <p class="legend">
-                {w('shown', { n: graph.nodes.length, e: graph.edges.length })} · {w('legend')}
+                {grouping === 'ns' ? `${w('shownParts', { a: graph.nodes.filter((n) => !n.apps).length, n: new Set(graph.nodes.filter((n) => n.apps).map((n) => n.namespace)).size, e: graph.edges.length })} · ${w('legendParts')}` : `${w('shown', { n: graph.nodes.length, e: graph.edges.length })} · ${w('legend')}`}
               </p>
             </>
           )}
         </Card>
         {node && <AppPanel node={node} graph={whole} range={range} close={close} />}
-        {line && <EdgePanel edge={line} range={range} close={close} />}
+        {line && (line.parts ? <PartsPanel key={line.id} edge={line} close={close} /> : <EdgePanel edge={line} range={range} close={close} />)}
         {!node && !line && (app !== undefined || edge !== undefined) && (
           <aside class="panel">
             <Card title={app ?? edge}>
@@ -150,7 +155,22 @@ function Shown({ answer, range }: { answer: Answer; range: ReturnType<typeof use
   )
 }
 
-/** Edges is what the graph shows, as a table. */
+/** GroupPicker chooses whether namespaces are drawn, or each application. */
+function GroupPicker({ grouping }: { grouping: Grouping }) {
+  const { set } = useAddress()
+  return (
+    <div class="segmented grouping" role="group" aria-label={w('grouping')}>
+      <Button aria-pressed={grouping === 'ns'} onClick={() => set({ group: 'ns', app: undefined, edge: undefined, depth: undefined })}>
+        {w('byNamespace')}
+      </Button>
+      <Button aria-pressed={grouping === 'app'} onClick={() => set({ group: 'app' })}>
+        {w('byApp')}
+      </Button>
+    </div>
+  )
+}
+
+/** Edges is what the graph shows, as a table, each edge of its own. */
 function Edges({ graph, edge }: { graph: Graph; edge: string | undefined }) {
   const address = useAddress()
   const columns: Column<Edge>[] = [

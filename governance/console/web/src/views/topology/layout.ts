@@ -18,6 +18,8 @@ export interface Layout {
   /** Middles. */
   nodes: Record<string, Point>
   edges: Record<string, { points: Point[]; label: Point }>
+  /** Nearly everything calls nearly everything: only what matters most has a label. */
+  dense?: boolean
 }
 
 /** Size of a node, and of the label of an edge. */
@@ -33,15 +35,64 @@ export function arrange(input: LayoutInput): Layout {
   const joined = input.nodes.filter((n) => touched.has(n)).sort()
   const alone = input.nodes.filter((n) => !touched.has(n)).sort()
   const out: Layout = { width: 0, height: 0, nodes: {}, edges: {} }
-  if (joined.length > 0) arrangeJoined(joined, input.edges, out)
+  if (joined.length > 0) (tangled(joined.length, input.edges.length) ? arrangeRing : arrangeJoined)(joined, input.edges, out)
   arrangeAlone(alone, out)
   return out
 }
 
+/** Few nodes of which each calls most others have no order from left to right: a circle shows them better. */
+function tangled(nodes: number, edges: number): boolean {
+  return nodes >= 5 && nodes <= 24 && edges > nodes * 2.5
+}
+
+function arrangeRing(nodes: string[], edges: LayoutInput['edges'], out: Layout) {
+  const around = nodes.map((_, i) => ((i + 0.5) / nodes.length) * 2 * Math.PI - Math.PI / 2)
+  const place = (ry: number) => around.map((a) => ({ x: ry * aspect * Math.cos(a), y: ry * Math.sin(a) }))
+  const apart = (p: Point, q: Point) => Math.abs(p.x - q.x) >= nodeSize.width + gap || Math.abs(p.y - q.y) >= nodeSize.height + gap
+  let ry = 180
+  while (place(ry).some((p, i, all) => all.some((q, j) => j > i && !apart(p, q)))) ry += 20
+  const middleOf = { x: 8 + nodeSize.width / 2 + ry * aspect, y: 8 + nodeSize.height / 2 + ry }
+  place(ry).forEach((p, i) => (out.nodes[nodes[i]!] = { x: middleOf.x + p.x, y: middleOf.y + p.y }))
+  out.width = 2 * middleOf.x
+  out.height = 2 * middleOf.y
+  out.dense = true
+  for (const e of edges) {
+    const [a, b] = [out.nodes[e.from]!, out.nodes[e.to]!]
+    // Bent to its own side, so that calls there and calls back are two lines.
+    const bend = { x: (a.x + b.x) / 2 - (b.y - a.y) * 0.12, y: (a.y + b.y) / 2 + (b.x - a.x) * 0.12 }
+    const points = [border(a, bend), bend, border(b, bend)]
+    const [t, u] = [0.35, 0.65]
+    const on = (v: 'x' | 'y') => u * u * points[0]![v] + 2 * t * u * bend[v] + t * t * points[2]![v]
+    out.edges[e.id] = { points, label: { x: on('x'), y: on('y') } }
+  }
+}
+
+/** border is where a line from the middle of a node to a point leaves the node. */
+function border(node: Point, to: Point): Point {
+  const [dx, dy] = [to.x - node.x, to.y - node.y]
+  const t = Math.min(1, nodeSize.width / 2 / Math.max(Math.abs(dx), 1e-9), nodeSize.height / 2 / Math.max(Math.abs(dy), 1e-9))
+  return { x: node.x + dx * t, y: node.y + dy * t }
+}
+
+/** A screen's size, by which it is judged how well a drawing fits. */
+const screen = { width: 1000, height: 560 }
+
+/** arrangeJoined draws from left to right, unless from top to bottom the whole is much easier to read, as long chains are. */
 function arrangeJoined(nodes: string[], edges: LayoutInput['edges'], out: Layout) {
+  if (edges.length > labelled) return ranked(nodes, edges, 'LR', out)
+  const [across, down] = (['LR', 'TB'] as const).map((rankdir) => {
+    const drawn: Layout = { width: 0, height: 0, nodes: {}, edges: {} }
+    ranked(nodes, edges, rankdir, drawn)
+    return drawn
+  }) as [Layout, Layout]
+  const scale = (l: Layout) => Math.min(1, screen.width / l.width, screen.height / l.height)
+  Object.assign(out, scale(down) > 1.3 * scale(across) ? down : across)
+}
+
+function ranked(nodes: string[], edges: LayoutInput['edges'], rankdir: 'LR' | 'TB', out: Layout) {
   const roomy = edges.length <= labelled
   const g = new Graph({ directed: true, multigraph: false, compound: false })
-  g.setGraph({ rankdir: 'LR', nodesep: roomy ? gap : 12, edgesep: 10, ranksep: roomy ? 40 : 90, marginx: 8, marginy: 8, ranker: roomy ? 'network-simplex' : 'longest-path' })
+  g.setGraph({ rankdir, nodesep: roomy ? gap : 12, edgesep: 10, ranksep: roomy ? 40 : 90, marginx: 8, marginy: 8, ranker: roomy ? 'network-simplex' : 'longest-path' })
   g.setDefaultEdgeLabel(() => ({}))
   for (const n of nodes) g.setNode(n, { ...nodeSize })
   for (const e of [...edges].sort((a, b) => (a.id < b.id ? -1 : 1))) g.setEdge(e.from, e.to, roomy ? { ...labelSize, labelpos: 'c' } : {})
@@ -81,7 +132,13 @@ function foldRanks(nodes: string[], edges: LayoutInput['edges'], found: (n: stri
   const [w, h] = [nodeSize.width + 64, nodeSize.height + 14]
   let rows = 1
   const off = (r: number) => Math.abs(Math.log((columns(r) * w) / (r * h) / aspect))
-  for (let r = 2; r <= nodes.length; r++) if (off(r) < off(rows)) rows = r
+  const longest = Math.max(...[...ranks.values()].map((r) => r.length))
+  for (let r = 2; r <= longest; r++) if (off(r) < off(rows)) rows = r
+  // A chain that is still too long goes on below itself, as lines of a text do.
+  const total = columns(rows)
+  const bandHeight = rows * h + gap
+  const bands = Math.max(1, Math.round(Math.sqrt((total * w) / bandHeight / aspect)))
+  const perBand = Math.ceil(total / bands)
   let column = 0
   for (const x of [...ranks.keys()].sort((a, b) => a - b)) {
     const rank = ranks.get(x)!.sort((a, b) => found(a).y - found(b).y)
@@ -89,15 +146,16 @@ function foldRanks(nodes: string[], edges: LayoutInput['edges'], found: (n: stri
     const each = Math.ceil(rank.length / parts)
     rank.forEach((n, i) => {
       const inColumn = Math.min(each, rank.length - Math.floor(i / each) * each)
+      const at = column + Math.floor(i / each)
       out.nodes[n] = {
-        x: 8 + nodeSize.width / 2 + (column + Math.floor(i / each)) * w,
-        y: 8 + nodeSize.height / 2 + ((i % each) + (rows - inColumn) / 2) * h,
+        x: 8 + nodeSize.width / 2 + (at % perBand) * w,
+        y: 8 + nodeSize.height / 2 + Math.floor(at / perBand) * bandHeight + ((i % each) + (rows - inColumn) / 2) * h,
       }
     })
     column += parts
   }
-  out.width = column * w - 64 + 16
-  out.height = rows * h - 14 + 16
+  out.width = Math.min(column, perBand) * w - 64 + 16
+  out.height = Math.ceil(column / perBand) * bandHeight - gap - 14 + 16
   for (const e of edges) {
     const [a, b] = [out.nodes[e.from]!, out.nodes[e.to]!]
     const points = [

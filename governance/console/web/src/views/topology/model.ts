@@ -2,7 +2,7 @@
 // how urgent and how equal its parts are. Where they stand is in layout.ts.
 import type { Schemas } from '~/api/client'
 import type { AppHealth } from '~/live/store'
-import { callsCondition, calm, conditionOf, type Condition } from '~/ui/condition'
+import { callsCondition, calm, conditionOf, rankOf, type Condition } from '~/ui/condition'
 
 export type Topology = Schemas['TopologyOutBody']
 export type EdgeFigures = Schemas['GovernanceApiEdge']
@@ -13,6 +13,8 @@ export interface Node {
   name: string
   health: AppHealth
   condition: Condition
+  /** Of a namespace: its applications. */
+  apps?: Node[]
 }
 
 export interface Edge {
@@ -21,6 +23,8 @@ export interface Edge {
   to: string
   figures: EdgeFigures
   condition: Condition
+  /** Of calls between namespaces: those between their applications. */
+  parts?: Edge[]
 }
 
 export interface Graph {
@@ -88,6 +92,14 @@ export function neighbourhood(edges: readonly Edge[], around: string, depth: num
     for (const id of reached) near.add(id)
   }
   return near
+}
+
+/** mattering are the nodes that are to be seen first: what is chosen, or else the worst. */
+export function mattering(g: Graph, chosen: { app?: string; edge?: string }): string[] {
+  const at = chosen.app ?? g.edges.find((e) => e.id === chosen.edge)?.from
+  if (at !== undefined && g.nodes.some((n) => n.id === at)) return [at]
+  const worst = Math.min(...g.nodes.map((n) => rankOf(n.condition)))
+  return g.nodes.filter((n) => rankOf(n.condition) === worst).map((n) => n.id)
 }
 
 /** shapeOf is equal for graphs that have the same nodes and edges: those stand where they stood. */

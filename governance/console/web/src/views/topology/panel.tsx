@@ -1,12 +1,15 @@
 // What is known of the chosen application, or of the calls from one to another,
 // and the ways on from there.
 import type { ComponentChildren } from 'preact'
+import { useState } from 'preact/hooks'
 import { Link } from 'wouter-preact'
 import { appPath, link, rangeQuery, useAddress, type Patch, type Range } from '~/app/address'
+import { words as common } from '~/app/words'
 import * as format from '~/i18n/format'
 import { Button, Card, Facts } from '~/ui/basic'
 import { States } from '~/ui/circuit'
 import { ConditionBadge } from '~/ui/conditionbadge'
+import { worstFirst } from './namespaces'
 import { touching, type Edge, type Graph, type Node } from './model'
 import { words as w } from './words'
 
@@ -139,6 +142,55 @@ export function EdgePanel({ edge, range, close }: { edge: Edge; range: Range; cl
           [appPath(edge.from, { tab: 'explain' }), w('explain')],
         ]}
       />
+    </Frame>
+  )
+}
+
+const firstParts = 12
+
+/** PartsPanel is what stands behind one edge of a namespace, the worst first. */
+export function PartsPanel({ edge, close }: { edge: Edge; close: () => void }) {
+  const address = useAddress()
+  const [whole, setWhole] = useState(false)
+  const f = edge.figures
+  const parts = worstFirst(edge.parts ?? [])
+  const named = (id: string) => id.replace(/\/<?$/, '')
+  return (
+    <Frame title={`${named(edge.from)} → ${named(edge.to)}`} close={close}>
+      <div>
+        <ConditionBadge condition={edge.condition} />
+      </div>
+      <Facts
+        items={[
+          [w('rate'), format.rate(f.rate)],
+          [w('errors'), format.percent(f.errorPercent)],
+          [w('refused'), format.percent(f.refusedPercent)],
+          [w('slow'), format.percent(f.slowPercent)],
+          [w('commands'), format.count(f.commands)],
+          [w('circuits'), <States states={f.states} />],
+        ]}
+      />
+      <section>
+        <h3>{w('edges')}</h3>
+        <ul class="ends">
+          {(whole ? parts : parts.slice(0, firstParts)).map((e) => (
+            <li key={e.id}>
+              <Link href={address.with({ edge: e.id, app: undefined })}>
+                {e.from} → {e.to}
+              </Link>
+              <span class="num">
+                {format.rate(e.figures.rate)} · {format.percent(e.figures.errorPercent)}
+              </span>
+              {e.condition !== 'ok' && <ConditionBadge condition={e.condition} />}
+            </li>
+          ))}
+        </ul>
+        {parts.length > firstParts && !whole && (
+          <Button small onClick={() => setWhole(true)}>
+            {common('more', { n: parts.length - firstParts })}
+          </Button>
+        )}
+      </section>
     </Frame>
   )
 }

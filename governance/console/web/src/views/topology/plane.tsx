@@ -4,10 +4,10 @@ import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { Button } from '~/ui/basic'
 import { Loading } from '~/ui/state'
 import type { Point } from './layout'
-import type { Graph } from './model'
+import { mattering, type Graph } from './model'
 import { usePlaces } from './place'
 import { Arrows, Scene, type Chosen } from './scene'
-import { fitted, moved, revealed, zoomed, type Size, type View } from './viewport'
+import { fitted, moved, revealed, started, zoomed, type Size, type View } from './viewport'
 import { words as w } from './words'
 
 /** Scale from which any text can be made out, from which labels of edges can be read, and how many of those are not yet a thicket. */
@@ -28,8 +28,12 @@ export function Plane({ graph, chosen, choose }: { graph: Graph; chosen: Chosen;
   const fit = useCallback(() => {
     if (plane) setView(fitted(plane, frame))
   }, [plane, frame])
-  // Another graph, or another frame around it, is first seen whole.
-  useEffect(fit, [placed?.key, frame])
+  // Another graph, or another frame around it, is first seen whole, or where that is worst or chosen.
+  useEffect(() => {
+    if (!plane) return
+    const matter = mattering(graph, chosen).flatMap((id) => plane.nodes[id] ?? [])
+    setView(started(plane, frame, matter))
+  }, [placed?.key, frame])
 
   useEffect(() => {
     const svg = ref.current
@@ -133,7 +137,7 @@ export function Plane({ graph, chosen, choose }: { graph: Graph; chosen: Chosen;
         }}
       >
         <Arrows />
-        <g style={{ '--zoom': lineScale(view.k) }} transform={`translate(${view.x.toFixed(1)} ${view.y.toFixed(1)}) scale(${view.k.toFixed(4)})`}>
+        <g class={plane.dense ? 'dense' : undefined} style={{ '--zoom': lineScale(view.k) }} transform={`translate(${view.x.toFixed(1)} ${view.y.toFixed(1)}) scale(${view.k.toFixed(4)})`}>
           <Scene graph={graph} layout={plane} chosen={chosen} labels={view.k < legible ? 'none' : view.k >= readable && graph.edges.length <= mostLabels ? 'all' : 'alarming'} choose={chosenHere} focused={focused} />
         </g>
       </svg>

@@ -6,6 +6,7 @@ import { calm, conditionLook } from '~/ui/condition'
 import { conditionWord } from '~/ui/conditionbadge'
 import { Icon } from '~/ui/icons'
 import { nodeSize, type Layout, type Point } from './layout'
+import { alarmingOf, holds, worstFirst } from './namespaces'
 import { dashOf, widthOf, type Edge, type Graph, type Node } from './model'
 import { pathOf } from './viewport'
 import { words as w } from './words'
@@ -13,11 +14,16 @@ import { words as w } from './words'
 export interface Chosen {
   app?: string
   edge?: string
+  /** A namespace that is to be opened. */
+  namespace?: string
 }
 
 const { width, height } = nodeSize
 /** cut shortens what does not fit a node; its title has the whole. */
 const cut = (text: string, most: number) => (text.length > most ? `${text.slice(0, most - 1)}…` : text)
+
+/** Labels in a graph whose lines cross everywhere. */
+const mostOfDense = 12
 
 const tones = ['ok', 'warn', 'bad', 'forced', 'info', 'idle'] as const
 
@@ -47,15 +53,17 @@ interface SceneProps {
 export const Scene = memo(function Scene({ graph, layout, chosen, labels, choose, focused }: SceneProps) {
   const highest = graph.edges.reduce((max, e) => Math.max(max, e.figures.rate), 0)
   const some = chosen.app !== undefined || chosen.edge !== undefined
-  const near = (e: Edge) => e.id === chosen.edge || e.from === chosen.app || e.to === chosen.app
+  const near = (e: Edge) => holds(e, chosen.edge) || e.from === chosen.app || e.to === chosen.app
   const lit = new Set<string>(chosen.app === undefined ? [] : [chosen.app])
   if (some) for (const e of graph.edges) if (near(e)) lit.add(e.from).add(e.to)
+  const told = new Set(some ? graph.edges.filter(near) : labels === 'none' ? [] : labels === 'all' && !layout.dense ? graph.edges : worstFirst(graph.edges.filter((e) => !calm(e.condition))).slice(0, layout.dense ? mostOfDense : undefined))
   return (
     <>
-      {graph.edges.map((e) => {
+      {/* What is wrong lies above what is not. */}
+      {worstFirst(graph.edges).reverse().map((e) => {
         const place = layout.edges[e.id]
         if (!place) return null
-        return <EdgeLine key={e.id} edge={e} points={place.points} width={widthOf(e.figures.rate, highest)} dim={some && !near(e)} chosen={e.id === chosen.edge} choose={choose} />
+        return <EdgeLine key={e.id} edge={e} points={place.points} width={widthOf(e.figures.rate, highest) * (layout.dense ? 0.6 : 1)} dim={some && !near(e)} chosen={holds(e, chosen.edge)} choose={choose} />
       })}
       {graph.nodes.map((n) => {
         const at = layout.nodes[n.id]
@@ -63,7 +71,7 @@ export const Scene = memo(function Scene({ graph, layout, chosen, labels, choose
       })}
       {graph.edges.map((e) => {
         const place = layout.edges[e.id]
-        if (!place || !(some ? near(e) : labels === 'all' || (labels === 'alarming' && !calm(e.condition)))) return null
+        if (!place || !told.has(e)) return null
         return <EdgeLabel key={e.id} edge={e} at={place.label} />
       })}
     </>
@@ -96,7 +104,7 @@ function EdgeLabel({ edge: e, at }: { edge: Edge; at: Point }) {
   const f = e.figures
   return (
     <g class={`edgelabel ${tone}`} transform={`translate(${at.x.toFixed(1)} ${at.y.toFixed(1)})`} aria-hidden="true">
-      <text y="-3">{`${format.rate(f.rate)} · ${format.percent(f.errorPercent)} · ${format.ms(f.p99Ms)}`}</text>
+      <text y="-3">{`${format.rate(f.rate)} · ${format.percent(f.errorPercent)}${e.parts ? '' : ` · ${format.ms(f.p99Ms)}`}`}</text>
       {!calm(e.condition) && (
         <>
           <g transform={`translate(${-6 - conditionWord(e.condition).length * 3 - 8} 3)`}>
@@ -123,14 +131,15 @@ interface NodeBoxProps {
 const NodeBox = memo(function NodeBox({ node: n, at, dim, chosen, choose, focused }: NodeBoxProps) {
   const { tone, icon } = conditionLook[n.condition]
   const h = n.health
-  const pick = () => choose({ app: n.id })
+  const alarming = alarmingOf(n)
+  const pick = () => choose(n.apps ? { namespace: n.namespace } : { app: n.id })
   return (
     <g
-      class={`node ${tone} ${h.side === 'unseen' ? 'unseen' : ''} ${dim ? 'dim' : ''} ${chosen ? 'chosen' : ''}`}
+      class={`node ${tone} ${n.apps ? 'many' : ''} ${h.side === 'unseen' ? 'unseen' : ''} ${dim ? 'dim' : ''} ${chosen ? 'chosen' : ''}`}
       transform={`translate(${(at.x - width / 2).toFixed(1)} ${(at.y - height / 2).toFixed(1)})`}
-      role="button"
+      role={n.apps ? 'link' : 'button'}
       tabIndex={0}
-      aria-pressed={chosen}
+      aria-pressed={n.apps ? undefined : chosen}
       onClick={pick}
       onFocus={() => focused(at)}
       onKeyDown={(e) => {
@@ -140,12 +149,13 @@ const NodeBox = memo(function NodeBox({ node: n, at, dim, chosen, choose, focuse
         }
       }}
     >
+      {n.apps && <rect class="box behind" x="5" y="-5" width={width} height={height} rx="7" />}
       <rect class="box" width={width} height={height} rx="7">
         <title>{sayNode(n)}</title>
       </rect>
       <rect class="tone" width="5" height={height} rx="2.500" />
       <text class="ns" x="14" y="15">
-        {cut(n.namespace, 16)}
+        {n.apps ? w('appsOf', { n: n.apps.length }) : cut(n.namespace, 16)}
       </text>
       <text class="word" x={width - 10} y="15" text-anchor="end">
         {conditionWord(n.condition)}
@@ -156,16 +166,23 @@ const NodeBox = memo(function NodeBox({ node: n, at, dim, chosen, choose, focuse
       <text class="name" x="29" y="32">
         {cut(n.name, 20)}
       </text>
-      <text class="figures" x="14" y="49">{`${format.rate(h.rate)} · ${format.percent(h.errorPercent)} · ${format.ms(h.p99Ms)}`}</text>
+      <text class="figures" x="14" y="49">{`${format.rate(h.rate)} · ${format.percent(h.errorPercent)}${n.apps ? '' : ` · ${format.ms(h.p99Ms)}`}`}</text>
+      {alarming > 0 && (
+        <text class="word" x={width - 10} y="49" text-anchor="end">
+          {w('alarming', { n: alarming })}
+        </text>
+      )}
     </g>
   )
 })
 
 export function sayNode(n: Node): string {
+  if (n.apps) return w('namespaceLabel', { namespace: n.namespace, n: n.apps.length, a: alarmingOf(n), state: conditionWord(n.condition), rate: format.rate(n.health.rate), errors: format.percent(n.health.errorPercent) })
   return w('nodeLabel', { app: n.id, state: conditionWord(n.condition), rate: format.rate(n.health.rate), errors: format.percent(n.health.errorPercent), p99: format.ms(n.health.p99Ms) })
 }
 
 export function sayEdge(e: Edge): string {
   const f = e.figures
+  if (e.parts) return w('partsLabel', { from: e.from.replace(/\/<?$/, ''), to: e.to.replace(/\/<?$/, ''), n: e.parts.length, state: conditionWord(e.condition), rate: format.rate(f.rate), errors: format.percent(f.errorPercent) })
   return w('edgeLabel', { from: e.from, to: e.to, state: conditionWord(e.condition), rate: format.rate(f.rate), errors: format.percent(f.errorPercent), p99: format.ms(f.p99Ms) })
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { arrange, middle, nodeSize } from './layout'
-import { chosen, dashOf, graphOf, neighbourhood, shapeOf, touching, widthOf, type Graph, type Topology } from './model'
-import { fitted, moved, pathOf, revealed, zoomed } from './viewport'
+import { chosen, dashOf, graphOf, mattering, neighbourhood, shapeOf, touching, widthOf, type Graph, type Topology } from './model'
+import { fitted, moved, pathOf, revealed, started, zoomed } from './viewport'
 
 const node = (app: string, more = {}) => ({
   app, side: 'provider' as const, live: 1, behind: 0, refusing: 0, rate: 5, errorPercent: 0, refusedPercent: 0, slowPercent: 0, inFlight: 0, commands: 1, open: 0, forced: 0, ...more,
@@ -91,6 +91,25 @@ describe('places', () => {
     expect(new Set(Object.values(big.nodes).map((p) => `${p.x} ${p.y}`)).size).toBe(120)
     expect(Object.keys(big.edges).length).toBe(119)
   })
+  test('a long chain goes down where across it would be too small, and a very long one on below itself', () => {
+    const chain = (n: number) => Array.from({ length: n }, (_, i) => `a/${String(i).padStart(3, '0')}`)
+    const calls = (of: string[]) => of.slice(1).map((to, i) => ({ id: `${of[i]}>${to}`, from: of[i]!, to }))
+    const down = arrange({ nodes: chain(8), edges: calls(chain(8)) })
+    expect(down.nodes['a/000']!.y).toBeLessThan(down.nodes['a/001']!.y)
+    const text = arrange({ nodes: chain(120), edges: calls(chain(120)) })
+    expect(text.width / text.height).toBeLessThan(3)
+    expect(new Set(Object.values(text.nodes).map((p) => `${p.x} ${p.y}`)).size).toBe(120)
+    expect(Math.max(...Object.values(text.nodes).map((p) => p.y)) + nodeSize.height / 2).toBeLessThanOrEqual(text.height)
+  })
+  test('where each calls most others they stand in a circle, and calls there and back are two lines', () => {
+    const all = Array.from({ length: 11 }, (_, i) => `n${i}/`)
+    const calls = all.flatMap((from) => all.filter((to) => to !== from).map((to) => ({ id: `${from}>${to}`, from, to })))
+    const ring = arrange({ nodes: all, edges: calls })
+    const at = Object.values(ring.nodes)
+    for (const a of at) for (const b of at) if (a !== b) expect(Math.abs(a.x - b.x) >= nodeSize.width || Math.abs(a.y - b.y) >= nodeSize.height).toBe(true)
+    expect(ring.width / ring.height).toBeLessThan(3)
+    expect(ring.edges['n0/>n1/']!.points[1]).not.toEqual(ring.edges['n1/>n0/']!.points[1])
+  })
   test('the middle of a line', () => {
     expect(middle([{ x: 0, y: 0 }, { x: 10, y: 0 }, { x: 10, y: 30 }])).toEqual({ x: 10, y: 10 })
     expect(middle([{ x: 3, y: 4 }])).toEqual({ x: 3, y: 4 })
@@ -103,6 +122,22 @@ describe('what is seen', () => {
     expect(fitted({ width: 100, height: 100 }, frame)).toEqual({ k: 1, x: 450, y: 200 })
     expect(fitted({ width: 4000, height: 100 }, frame).k).toBeLessThan(0.25)
     expect(fitted({ width: 0, height: 0 }, frame)).toEqual({ x: 0, y: 0, k: 1 })
+  })
+  test('a part that can be read, where the whole cannot: there where most of what matters is', () => {
+    expect(started({ width: 1500, height: 700 }, frame, [])).toEqual(fitted({ width: 1500, height: 700 }, frame))
+    const plane = { width: 9000, height: 400 }
+    const v = started(plane, frame, [{ x: 100, y: 200 }, { x: 5000, y: 200 }, { x: 5200, y: 250 }])
+    expect(v.k).toBeGreaterThanOrEqual(0.6)
+    for (const x of [5000, 5200]) expect(x * v.k + v.x).toBeGreaterThan(0)
+    for (const x of [5000, 5200]) expect(x * v.k + v.x).toBeLessThan(frame.width)
+    expect(started(plane, frame, [{ x: 100, y: 200 }]).x).toBeCloseTo(0) // not beyond the edge
+  })
+  test('what matters is what is chosen, or else the worst', () => {
+    const failing = graphOf({ ...answer, nodes: [...answer.nodes, node('shop/bad', { open: 1 })] } as unknown as Topology, 900)
+    expect(mattering(failing, {})).toEqual(['shop/bad'])
+    expect(mattering(failing, { app: 'bank/ledger' })).toEqual(['bank/ledger'])
+    expect(mattering(failing, { edge: 'shop/front>shop/orders' })).toEqual(['shop/front'])
+    expect(mattering({ nodes: [], edges: [] }, { app: 'x/y' })).toEqual([])
   })
   test('zooming keeps the point below the mouse', () => {
     const v = zoomed({ x: 10, y: 20, k: 1 }, { x: 110, y: 70 }, 2)

@@ -24,6 +24,26 @@ export function fitted(plane: Size, frame: Size, padding = 12): View {
   return { k, x: (frame.width - plane.width * k) / 2, y: (frame.height - plane.height * k) / 2 }
 }
 
+/** Below this scale of the whole nothing of it can be read, and from this one all can. */
+const tooSmall = 0.5
+const readable = 0.65
+
+/**
+ * started is what is seen at first: the whole, or where text would be too small,
+ * the part in which most of the points that matter lie.
+ */
+export function started(plane: Size, frame: Size, matter: readonly Point[]): View {
+  const whole = fitted(plane, frame)
+  if (whole.k >= tooSmall || frame.width <= 0) return whole
+  const [w, h] = [frame.width / readable, frame.height / readable]
+  const inside = (c: Point) => matter.filter((p) => Math.abs(p.x - c.x) <= w / 2 - 100 && Math.abs(p.y - c.y) <= h / 2 - 40).length
+  let at: Point = matter[0] ?? { x: 0, y: plane.height / 2 }
+  for (const p of matter) if (inside(p) > inside(at)) at = p
+  // What lies beyond the edge of the plane is empty.
+  const along = (c: number, seen: number, size: number) => (size <= seen ? size / 2 : Math.min(size - seen / 2, Math.max(seen / 2, c)))
+  return { k: readable, x: frame.width / 2 - along(at.x, w, plane.width) * readable, y: frame.height / 2 - along(at.y, h, plane.height) * readable }
+}
+
 /** zoomed scales by a factor around a point of the frame, which stays where it is. */
 export function zoomed(v: View, at: Point, factor: number): View {
   const k = bound(v.k * factor)
