@@ -36,7 +36,7 @@ func (a *API) registerLive(h *httpapi.API) {
 		events.OneOf = append(events.OneOf, schemas.Schema(t, true, ""))
 	}
 	text := &huma.Schema{Type: huma.TypeString}
-	h.Handle("GET "+livePath, access.Viewer, http.HandlerFunc(a.watch), httpapi.Documented(huma.Operation{
+	h.Handle("GET "+livePath, access.Viewer, http.HandlerFunc(a.watch), httpapi.Unattended(), httpapi.Documented(huma.Operation{
 		OperationID: "watch-live", Tags: []string{"history"}, Summary: "Follow how everything is, as it happens",
 		Description: "Server-sent events: hello, health, samples, event and change (docs/live.md).",
 		Parameters: []*huma.Param{

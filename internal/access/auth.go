@@ -9,6 +9,9 @@ type Credentials struct {
 	Bearer string
 	// Session is the value of the SessionCookie; it counts when Bearer is empty.
 	Session string
+	// Unattended is for what programs ask by themselves, such as a page that is
+	// open: a session does not live on by it.
+	Unattended bool
 	// Remote is the peer's address, without its port.
 	Remote string
 }

@@ -56,7 +56,11 @@ func (a *Auth) Authenticate(ctx context.Context, c Credentials) (Principal, erro
 	case c.Bearer != "":
 		return Principal{}, &DeniedError{Unknown: true, Message: "the token is no API token of Weir, and there is no cluster here that knows others"}
 	case c.Session != "":
-		account, err := a.secrets.Session(ctx, HashSecret(c.Session))
+		find := a.secrets.Session
+		if c.Unattended {
+			find = a.secrets.LookAtSession
+		}
+		account, err := find(ctx, HashSecret(c.Session))
 		if CodeOf(err) == NotFound {
 			return Principal{}, &DeniedError{Unknown: true, Message: "the session has ended: log in again"}
 		}

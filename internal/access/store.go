@@ -101,6 +101,9 @@ type Secrets interface {
 	// from now. Errors: NotFound for none, also for one that ended; Unavailable.
 	Session(ctx context.Context, hash []byte) (Account, error)
 
+	// LookAtSession is Session, but lets it live on no longer.
+	LookAtSession(ctx context.Context, hash []byte) (Account, error)
+
 	// TokenOf returns the token with a hash, and notes that it was used. Errors:
 	// NotFound for none, also for one revoked or expired; Unavailable.
 	TokenOf(ctx context.Context, hash []byte) (Token, error)

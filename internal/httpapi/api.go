@@ -126,6 +126,8 @@ func (a *API) describe() {
 // not take, are answered with a problem.
 func (a *API) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Answers hold words of others: no browser is to take one for a page.
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if err := checkAddress(r); err != nil {
 			a.WriteProblem(w, r, err)
 			return

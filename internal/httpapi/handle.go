@@ -18,14 +18,19 @@ import (
 type Option func(*mounted)
 
 type mounted struct {
-	maxBody int64
-	doc     *huma.Operation
+	maxBody    int64
+	unattended bool
+	doc        *huma.Operation
 }
 
 // Body bounds the request's body, in bytes; without it the API's MaxBody
 // counts. Reading more fails with *http.MaxBytesError, which WriteProblem turns
 // into 413. A negative limit leaves the body to the handler.
 func Body(limit int64) Option { return func(m *mounted) { m.maxBody = limit } }
+
+// Unattended is for what a page asks by itself for as long as it is open: a session
+// does not live on by it.
+func Unattended() Option { return func(m *mounted) { m.unattended = true } }
 
 // Documented puts the handler into the OpenAPI document. Method and Path are
 // taken from the pattern.
@@ -42,8 +47,10 @@ func (a *API) Handle(pattern string, role access.Role, h http.Handler, opts ...O
 }
 
 // Again tells who sends a request, asked anew: for handlers that stream for longer
-// than a session or a token may count.
-func (a *API) Again(r *http.Request) (access.Principal, error) { return a.principal(r.Context(), r) }
+// than a session or a token may count. A session does not live on by it.
+func (a *API) Again(r *http.Request) (access.Principal, error) {
+	return a.principal(r.Context(), r, true)
+}
 
 // HandleInstance mounts a handler for running services, and for operators; it
 // calls access.RequireInstance for the application that the request is about.
@@ -61,6 +68,7 @@ func (a *API) mount(pattern string, rule rule, h http.Handler, opts []Option) {
 	for _, o := range opts {
 		o(&m)
 	}
+	rule.unattended = m.unattended
 	if m.doc != nil {
 		method, path, ok := strings.Cut(pattern, " ")
 		if !ok {

@@ -596,3 +596,13 @@ func FuzzPrecondition(f *testing.F) {
 		}
 	})
 }
+
+func TestNoAnswerIsTakenForAPage(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for _, path := range []string{"/openapi.json", "/api/v1/nowhere", "/%00"} {
+		if got := f.do("GET", path, "").Header.Get("X-Content-Type-Options"); got != "nosniff" {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+}

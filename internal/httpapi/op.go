@@ -181,6 +181,8 @@ type rule struct {
 	public   bool
 	instance bool // for instances, and operators
 	reason   bool
+	// unattended requests prolong no session.
+	unattended bool
 }
 
 // guard is the outermost part of every operation.

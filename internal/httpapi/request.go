@@ -148,7 +148,7 @@ func (a *API) admit(r *http.Request, rule rule) (context.Context, error) {
 		}
 		return ctx, nil
 	}
-	p, err := a.principal(ctx, r)
+	p, err := a.principal(ctx, r, rule.unattended)
 	if err != nil {
 		return nil, err
 	}
@@ -176,8 +176,8 @@ func (a *API) admit(r *http.Request, rule rule) (context.Context, error) {
 var errOtherSite = &access.DeniedError{Message: "this was sent by a page of another site: use Weir's console, or an API token"}
 
 // principal authenticates a request.
-func (a *API) principal(ctx context.Context, r *http.Request) (access.Principal, error) {
-	c := access.Credentials{Remote: remote(r)}
+func (a *API) principal(ctx context.Context, r *http.Request, unattended bool) (access.Principal, error) {
+	c := access.Credentials{Remote: remote(r), Unattended: unattended}
 	if header := r.Header.Get("Authorization"); header != "" {
 		scheme, token, _ := strings.Cut(header, " ")
 		if !strings.EqualFold(scheme, "Bearer") || strings.TrimSpace(token) == "" {

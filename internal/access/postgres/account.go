@@ -137,20 +137,11 @@ func (s *Store) Logout(ctx context.Context, secret string) error {
 
 // Session implements access.Secrets.
 func (s *Store) Session(ctx context.Context, hash []byte) (access.Account, error) {
-	var a access.Account
-	var expires, ends time.Time
-	now := stamp(s.now())
-	err := s.pool.QueryRow(ctx, `SELECT a.name, a.role, a.namespaces, a.created, s.expires, s.ends
-		FROM access.session s JOIN access.account a ON a.name = s.account WHERE s.hash = $1 AND s.expires > $2 AND NOT a.disabled`, hash, now).
-		Scan(&a.Name, &a.Role, &a.Namespaces, &a.Created, &expires, &ends)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return access.Account{}, &access.Error{Code: access.NotFound, Message: "there is no such session"}
-	}
+	a, expires, ends, err := s.session(ctx, hash)
 	if err != nil {
-		return access.Account{}, fail(err, "look for the session")
+		return access.Account{}, err
 	}
-	a.Created = a.Created.UTC()
-	slid := now.Add(SessionFor)
+	slid := stamp(s.now()).Add(SessionFor)
 	if slid.After(ends) {
 		slid = ends
 	}
@@ -159,4 +150,26 @@ func (s *Store) Session(ctx context.Context, hash []byte) (access.Account, error
 		_, _ = s.pool.Exec(ctx, `UPDATE access.session SET expires = $2 WHERE hash = $1`, hash, slid)
 	}
 	return a, nil
+}
+
+// LookAtSession implements access.Secrets.
+func (s *Store) LookAtSession(ctx context.Context, hash []byte) (access.Account, error) {
+	a, _, _, err := s.session(ctx, hash)
+	return a, err
+}
+
+// session returns the account of a session that lives, and how long it may.
+func (s *Store) session(ctx context.Context, hash []byte) (a access.Account, expires, ends time.Time, err error) {
+	now := stamp(s.now())
+	err = s.pool.QueryRow(ctx, `SELECT a.name, a.role, a.namespaces, a.created, s.expires, s.ends
+		FROM access.session s JOIN access.account a ON a.name = s.account WHERE s.hash = $1 AND s.expires > $2 AND NOT a.disabled`, hash, now).
+		Scan(&a.Name, &a.Role, &a.Namespaces, &a.Created, &expires, &ends)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return access.Account{}, expires, ends, &access.Error{Code: access.NotFound, Message: "there is no such session"}
+	}
+	if err != nil {
+		return access.Account{}, expires, ends, fail(err, "look for the session")
+	}
+	a.Created = a.Created.UTC()
+	return a, expires, ends, nil
 }

@@ -140,8 +140,12 @@ func TestSessionsSlideAndEnd(t *testing.T) {
 	if secret, _, err = s.Login(ctx, "admin", password, ""); err != nil {
 		t.Fatal(err)
 	}
-	c.add(12 * time.Hour)
-	wantCode(t, alive(), access.NotFound) // unused
+	c.add(7 * time.Hour)
+	if _, err := s.LookAtSession(ctx, access.HashSecret(secret)); err != nil {
+		t.Error(err)
+	}
+	c.add(5 * time.Hour)
+	wantCode(t, alive(), access.NotFound) // unused: to be looked at is no use
 
 	if secret, _, err = s.Login(ctx, "admin", password, ""); err != nil {
 		t.Fatal(err)
