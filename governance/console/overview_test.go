@@ -186,6 +186,26 @@ func TestRouteStatus(t *testing.T) {
 	if l := i.routeStatus(t, "shop", ""); len(l.Items) != 2 || l.Items[0].Route != "shop/a" {
 		t.Errorf("of shop: %+v", l)
 	}
+	// Of an application in a namespace that they do not see they are told that it is there.
+	_, err := i.gateways.Apply(t.Context(), []gateway.Write{{Route: gateway.Route{
+		Namespace: "shop", Name: "out", Match: gateway.Match{Path: "/out"}, Upstream: gateway.Upstream{App: "bank/b"},
+	}, Expect: gateway.AnyRevision}}, gateway.Change{Actor: "test", Reason: "test"})
+	must(t, err)
+	i.world.PutInstance(registry.App{Namespace: "bank", Name: "b"}, registry.Instance{ID: "i3", Name: "b-1", Host: memory.Address(3), Health: registry.NotReady})
+	for who, instances := range map[string]int{"all": 1, "shop": 0} {
+		var u console.RouteUpstream
+		for u.Known == nil || !*u.Known || who == "all" && u.Instances != instances { // an answer is held for a moment
+			must(t, t.Context().Err())
+			for _, item := range i.routeStatus(t, who, "").Items {
+				if item.Route == "shop/out" {
+					u = item.Upstreams[0]
+				}
+			}
+		}
+		if u.Instances != instances || len(u.Held) != instances || u.Hidden != (who == "shop") {
+			t.Errorf("%s is told %+v", who, u)
+		}
+	}
 	for _, bad := range []string{"9s", "61m", "x"} {
 		if w := i.ask(t, "all", "/api/v1/route-status?window="+bad); w.Code != http.StatusBadRequest && w.Code != http.StatusUnprocessableEntity {
 			t.Errorf("%s: %d", bad, w.Code)

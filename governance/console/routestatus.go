@@ -56,6 +56,7 @@ type RouteUpstream struct {
 	Callable  int             `json:"callable" doc:"Those that get new calls."`
 	Held      []registry.Held `json:"held" nullable:"false" doc:"Why the others do not."`
 	Stale     time.Time       `json:"stale,omitzero" doc:"Since when the registry is out of touch."`
+	Hidden    bool            `json:"hidden,omitempty" doc:"Its namespace is none that the caller may see: of it only known is told."`
 }
 
 // RouteQuarantine is why a gateway does not serve a route as written.
@@ -104,7 +105,7 @@ func (o *observer) routeStatus(ctx context.Context, in *routeStatusIn) (*routeSt
 	loads := f.routeLoads(n)
 	for _, v := range f.routes.Sorted() {
 		if httpapi.Sees(ctx, v.Route.Namespace) {
-			out.Body.Items = append(out.Body.Items, f.routeItem(&v, n, loads[v.Route.Key()]))
+			out.Body.Items = append(out.Body.Items, f.routeItem(ctx, &v, n, loads[v.Route.Key()]))
 		}
 	}
 	return out, nil
@@ -140,7 +141,7 @@ func (f *facts) routeLoads(n *numbers) map[gateway.Key]*load {
 	return out
 }
 
-func (f *facts) routeItem(v *gateway.Version, n *numbers, l *load) RouteStatus {
+func (f *facts) routeItem(ctx context.Context, v *gateway.Version, n *numbers, l *load) RouteStatus {
 	key := v.Route.Key()
 	out := RouteStatus{
 		Route: key.String(), States: map[governance.State]int{}, Upstreams: []RouteUpstream{}, Gateways: len(f.gateways), Quarantined: []RouteQuarantine{},
@@ -156,7 +157,7 @@ func (f *facts) routeItem(v *gateway.Version, n *numbers, l *load) RouteStatus {
 		}
 	}
 	if app, ok := upstreamOf(&v.Route); ok {
-		out.Upstreams = append(out.Upstreams, f.upstream(app))
+		out.Upstreams = append(out.Upstreams, f.upstream(ctx, app))
 	}
 	for _, g := range f.gateways {
 		at := slices.IndexFunc(g.Quarantined, func(q gateway.Quarantine) bool { return q.Key == key })
@@ -170,13 +171,19 @@ func (f *facts) routeItem(v *gateway.Version, n *numbers, l *load) RouteStatus {
 	return out
 }
 
-func (f *facts) upstream(app registry.App) RouteUpstream {
-	u := RouteUpstream{App: app.String(), Held: []registry.Held{}}
+// upstream tells of an application what the caller may know: a route may lead out
+// of the namespaces that they see.
+func (f *facts) upstream(ctx context.Context, app registry.App) RouteUpstream {
+	u := RouteUpstream{App: app.String(), Held: []registry.Held{}, Hidden: !httpapi.Sees(ctx, app.Namespace)}
 	if f.apps == nil || f.unsure[app] {
 		return u
 	}
 	r, known := f.apps[app]
-	u.Known, u.Instances, u.Callable, u.Stale = &known, r.Instances, r.Callable, r.stale
+	u.Known = &known
+	if u.Hidden {
+		return u
+	}
+	u.Instances, u.Callable, u.Stale = r.Instances, r.Callable, r.stale
 	if r.Held != nil {
 		u.Held = r.Held
 	}

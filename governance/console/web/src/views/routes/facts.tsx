@@ -19,7 +19,7 @@ export function Figures({ route, status }: { route: string; status: RouteStatus 
   const s = status
   const callable = s?.upstreams.reduce((n, u) => n + u.callable, 0)
   const instances = s?.upstreams.reduce((n, u) => n + u.instances, 0)
-  const known = s !== undefined && s.upstreams.length > 0 && s.upstreams.every((u) => u.known !== undefined)
+  const known = s !== undefined && s.upstreams.length > 0 && s.upstreams.every((u) => u.known !== undefined && !u.hidden)
   return (
     <Card title={t('lastMinute')}>
       <div class="stats">

@@ -77,7 +77,7 @@ export function EndpointsOf({ upstreams }: { upstreams: readonly UpstreamStatus[
     <span class="rt-takes end">
       {upstreams.map((u) => (
         <span key={u.app} title={u.held.length > 0 ? heldWords(u) : undefined}>
-          {u.known === undefined ? (
+          {u.known === undefined || (u.known && u.hidden) ? (
             '–'
           ) : (
             <Link href={`/registry/${u.app}`} class={u.known && u.callable > 0 ? undefined : 'bad-text'}>

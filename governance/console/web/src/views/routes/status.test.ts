@@ -16,6 +16,7 @@ describe('what is not well', () => {
     expect(kinds(version)).toEqual([])
     expect(kinds(version, status({ upstreams: [upstream({})], states: { closed: 2 } }))).toEqual([])
     expect(kinds(version, status({ upstreams: [upstream({ known: undefined, instances: 0, callable: 0 })] }))).toEqual([])
+    expect(kinds(version, status({ upstreams: [upstream({ hidden: true, instances: 0, callable: 0 })] }))).toEqual([])
   })
   test('endpoints', () => {
     expect(kinds(version, status({ upstreams: [upstream({ known: false })] }))).toEqual(['unknownApp'])

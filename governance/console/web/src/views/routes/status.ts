@@ -67,7 +67,7 @@ export function troublesOf(version: Version, s: RouteStatus | undefined, finding
   for (const q of s?.quarantined ?? []) out.push({ kind: 'quarantined', tone: 'bad', word: t('quarantined'), text: `${q.gateway}: ${q.reason}` })
   if (!version.route.disabled) {
     for (const u of s?.upstreams ?? []) {
-      if (u.known === undefined) continue
+      if (u.known === undefined || (u.known && u.hidden)) continue
       if (!u.known) out.push({ kind: 'unknownApp', tone: 'bad', word: t('unknownApp'), text: u.app })
       else if (u.callable === 0) out.push({ kind: 'noEndpoint', tone: 'bad', word: t('noEndpoint'), text: `${u.app}: ${t('noneCallable', { instances: u.instances })}` })
       else if (u.held.length > 0) out.push({ kind: 'held', tone: 'warn', word: t('held', { n: heldOf(u) }), text: `${u.app}: ${heldWords(u)}` })
@@ -96,8 +96,9 @@ export function heldWords(u: UpstreamStatus): string {
 
 /** callableShare is what a list is sorted by: the routes with the fewest callable endpoints first. */
 export function callableShare(s: RouteStatus | undefined): number | undefined {
-  if (!s || s.upstreams.length === 0) return undefined
-  return Math.min(...s.upstreams.map((u) => (u.instances === 0 ? 0 : u.callable / u.instances)))
+  const told = s?.upstreams.filter((u) => !u.hidden) ?? []
+  if (told.length === 0) return undefined
+  return Math.min(...told.map((u) => (u.instances === 0 ? 0 : u.callable / u.instances)))
 }
 
 /** batches parts routes into requests that no server finds too large. */
