@@ -12,6 +12,8 @@ type Account struct {
 	Disabled bool `json:"disabled,omitempty" doc:"Nobody gets in by it."`
 	// LastLogin is zero for an account that nobody has logged in with yet.
 	LastLogin time.Time `json:"lastLogin,omitzero" doc:"Missing where nobody has yet."`
+	// Tokens go on working when the account is disabled or deleted.
+	Tokens int `json:"tokens,omitempty" doc:"How many API tokens that count it made; the list tells it."`
 }
 
 // Principal is who acts in a session of the account.

@@ -37,7 +37,29 @@ func (s *Store) Accounts(ctx context.Context) ([]access.Account, error) {
 		return nil, fail(err, "list accounts")
 	}
 	out, err := pgx.CollectRows(rows, scanAccount)
-	return out, fail(err, "list accounts")
+	if err != nil {
+		return nil, fail(err, "list accounts")
+	}
+	made, err := s.liveTokens(ctx)
+	for i := range out {
+		out[i].Tokens = made[out[i].Principal().String()]
+	}
+	return out, err
+}
+
+// liveTokens counts the tokens that are neither revoked nor expired, by who made them.
+func (s *Store) liveTokens(ctx context.Context) (map[string]int, error) {
+	tokens, err := s.Tokens(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now, out := s.now(), map[string]int{}
+	for i := range tokens {
+		if t := &tokens[i]; t.Expires.IsZero() || t.Expires.After(now) {
+			out[t.CreatedBy]++
+		}
+	}
+	return out, nil
 }
 
 // CreateAccount makes an account with a password, a random one when it is empty,

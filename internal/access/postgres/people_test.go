@@ -228,3 +228,22 @@ func TestTheLastAdminStaysUnderConcurrency(t *testing.T) {
 		t.Errorf("%d are left who may manage people: %+v", left, list)
 	}
 }
+
+func TestAccountsTellOfTheTokensThatTheyMade(t *testing.T) {
+	s, c, _ := setup(t)
+	ctx := t.Context()
+	people(t, s, access.Account{Name: "mei", Role: access.Admin}, access.Account{Name: "wang", Role: access.Admin})
+	for name, expires := range map[string]time.Time{"kept": {}, "revoked": {}, "expired": c.now().Add(time.Minute), "later": c.now().Add(time.Hour)} {
+		if _, _, err := s.CreateToken(ctx, access.Token{Name: name, Role: access.Viewer, CreatedBy: "user:mei", Expires: expires}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.RevokeToken(ctx, "revoked"); err != nil {
+		t.Fatal(err)
+	}
+	c.add(2 * time.Minute)
+	list, err := s.Accounts(ctx)
+	if err != nil || len(list) != 2 || list[0].Tokens != 2 || list[1].Tokens != 0 {
+		t.Errorf("%+v, %v", list, err)
+	}
+}

@@ -1,5 +1,6 @@
 import { useState } from 'preact/hooks'
 import type { Schemas } from '~/api/client'
+import { Notice } from '~/ui/basic'
 import { Field } from '~/ui/field'
 import { ReasonDialog } from '~/ui/dialog'
 import { splitNames } from '~/views/people/names'
@@ -69,8 +70,15 @@ export function AccountDialog({ account, onClose, save }: { account?: Account; o
           {w('disable')}
         </label>
       )}
+      {account && disabled && !account.disabled && <TokensStay account={account} />}
     </ReasonDialog>
   )
+}
+
+/** TokensStay warns that what an account made outlives it. */
+export function TokensStay({ account }: { account: Account }) {
+  if (!account.tokens) return null
+  return <Notice tone="warn">{w('tokensStay', { n: account.tokens })}</Notice>
 }
 
 const lifetimes = [30, 90, 365, 0]

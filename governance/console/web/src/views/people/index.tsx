@@ -12,7 +12,7 @@ import { Empty, Loaded } from '~/ui/state'
 import { Table } from '~/ui/table'
 import { Ago, Time } from '~/ui/time'
 import { toast } from '~/ui/toast'
-import { AccountDialog, TokenDialog } from '~/views/people/dialogs'
+import { AccountDialog, TokenDialog, TokensStay } from '~/views/people/dialogs'
 import { words as w } from '~/views/people/words'
 
 type Account = Schemas['AccessAccount']
@@ -160,6 +160,7 @@ function Accounts({ show }: { show: (s: Secret) => void }) {
           }}
         >
           <p>{w('removeHint')}</p>
+          <TokensStay account={asked.account} />
         </ReasonDialog>
       )}
     </Card>
@@ -170,7 +171,7 @@ function Tokens({ show }: { show: (s: Secret) => void }) {
   const query = useGet('/api/v1/tokens')
   const [making, setMaking] = useState(false)
   const [revoking, setRevoking] = useState<Token>()
-  const done = () => refresh('/api/v1/tokens', '/api/v1/audit')
+  const done = () => refresh('/api/v1/tokens', '/api/v1/accounts', '/api/v1/audit')
   return (
     <Card
       flush
