@@ -11,14 +11,22 @@ export class Problem extends Error {
   constructor(
     /** HTTP status; 0 when nothing answered. */
     readonly status: number,
-    readonly detail: string,
+    /** What the server, or the page, says about it; undefined where nothing was said. */
+    readonly said?: string,
     /** Places in the request at which something is wrong. */
     readonly errors: { location?: string; message?: string }[] = [],
     /** The whole answer, for what it says beyond that. */
     readonly body?: unknown,
   ) {
-    super(detail)
+    super(said)
     this.name = 'Problem'
+  }
+
+  /** Why, in the language of the page: what a server says is English, and has the kind of problem before it elsewhere. */
+  get detail(): string {
+    if (this.said === undefined) return this.status === 0 ? words('unreachable') : words('answered', { status: this.status })
+    const key = `status${this.status}`
+    return words.has(key) ? words(key, { said: this.said }) : this.said
   }
 }
 
@@ -41,7 +49,7 @@ export async function answer<R extends Result>(call: Promise<R>): Promise<NonNul
     r = await call
   } catch (err) {
     if (err instanceof DOMException && err.name === 'AbortError') throw err
-    throw new Problem(0, words('unreachable'))
+    throw new Problem(0)
   }
   if (r.response.ok) return r.data as NonNullable<R['data']>
   if (r.response.status === 401) onUnauthorized.call()
@@ -52,11 +60,11 @@ export async function answer<R extends Result>(call: Promise<R>): Promise<NonNul
 export function problemOf(status: number, body: unknown): Problem {
   if (body && typeof body === 'object') {
     const p = body as { detail?: unknown; title?: unknown; errors?: unknown }
-    const detail = typeof p.detail === 'string' && p.detail !== '' ? p.detail : typeof p.title === 'string' ? p.title : words('answered', { status })
+    const detail = typeof p.detail === 'string' && p.detail !== '' ? p.detail : typeof p.title === 'string' ? p.title : undefined
     return new Problem(status, detail, Array.isArray(p.errors) ? p.errors : [], body)
   }
   // A proxy in between answers with a page of its own, which says nothing here.
-  return new Problem(status, words('answered', { status }))
+  return new Problem(status)
 }
 
 /** because is the header that says why something is written. */

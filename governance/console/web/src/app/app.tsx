@@ -9,7 +9,6 @@ import { Login } from '~/app/login'
 import { me, meProblem, whoAmI } from '~/app/session'
 import { views } from '~/app/views'
 import { words as w } from '~/app/words'
-import { lang } from '~/i18n'
 import { Page } from '~/ui/page'
 import { Empty, ErrorBox, Loading } from '~/ui/state'
 
@@ -20,8 +19,7 @@ export function App() {
   }
   return (
     <QueryClientProvider client={queries}>
-      {/* All words change with the language; to begin anew is simpler than to make every part listen. */}
-      <Frame key={lang.value}>
+      <Frame>
         <Shown />
       </Frame>
     </QueryClientProvider>

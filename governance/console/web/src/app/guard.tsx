@@ -1,7 +1,10 @@
-// A view that breaks does not take the console with it.
+// A view that breaks, or cannot be loaded, does not take the console with it.
 import { Component, type ComponentChildren } from 'preact'
+import { useEffect } from 'preact/hooks'
+import { LoadError } from '~/app/load'
 import { words as w } from '~/app/words'
-import { Button, Card } from '~/ui/basic'
+import { Button, Card, Notice } from '~/ui/basic'
+import { Page } from '~/ui/page'
 
 interface Props {
   children: ComponentChildren
@@ -9,7 +12,6 @@ interface Props {
 
 export class Guard extends Component<Props, { error?: Error }> {
   override state: { error?: Error } = {}
-
   static override getDerivedStateFromError(error: Error) {
     return { error }
   }
@@ -20,9 +22,10 @@ export class Guard extends Component<Props, { error?: Error }> {
 
   override render() {
     const { error } = this.state
+    const retry = () => this.setState({ error: undefined })
     if (!error) return this.props.children
-    // Chunks of a version that was replaced are gone.
-    const outdated = /dynamically imported module|module script/i.test(error.message)
+    if (error instanceof LoadError && !error.outdated) return <Unloaded retry={retry} />
+    const outdated = error instanceof LoadError
     return (
       <Card title={outdated ? w('newer') : w('broken')}>
         <div class="stack">
@@ -33,7 +36,7 @@ export class Guard extends Component<Props, { error?: Error }> {
             </>
           )}
           <div>
-            <Button kind="primary" onClick={() => (outdated ? location.reload() : this.setState({ error: undefined }))}>
+            <Button kind="primary" onClick={() => (outdated ? location.reload() : retry())}>
               {outdated ? w('reload') : w('retry')}
             </Button>
           </div>
@@ -41,4 +44,21 @@ export class Guard extends Component<Props, { error?: Error }> {
       </Card>
     )
   }
+}
+
+const retryEvery = 5_000
+
+/** Unloaded stands in for a view that the server could not be asked for, and tries again by itself. */
+function Unloaded({ retry }: { retry: () => void }) {
+  useEffect(() => {
+    const timer = setTimeout(retry, retryEvery * (0.5 + Math.random()))
+    return () => clearTimeout(timer)
+  }, [])
+  return (
+    <Page title={w('unloadedTitle')}>
+      <Notice tone="bad" live action={<Button small onClick={retry}>{w('retry')}</Button>}>
+        {w('unloaded')}
+      </Notice>
+    </Page>
+  )
 }

@@ -1,6 +1,6 @@
 // Every view with its address. Views are loaded when they are first shown, so
 // that the first one is there quickly.
-import { lazy, type ComponentType } from 'preact/compat'
+import { later } from '~/app/load'
 import type { words } from '~/app/words'
 import type { IconName } from '~/ui/icons'
 
@@ -10,28 +10,28 @@ export interface ViewProps {
 }
 /** Views by path; the first that matches is shown. */
 export const views = [
-  { path: '/', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/overview')) },
-  { path: '/topology', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/topology')) },
-  { path: '/apps', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/apps')) },
-  { path: '/apps/:ns/:name', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/app')) },
-  { path: '/traces', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/traces')) },
-  { path: '/traces/:id', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/trace')) },
-  { path: '/switches', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/switches')) },
-  { path: '/policies', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/policies')) },
-  { path: '/policies/new', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/policies/edit')) },
-  { path: '/policies/:ns/:name', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/policies/one')) },
-  { path: '/policies/:ns/:name/edit', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/policies/edit')) },
-  { path: '/routes', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/routes')) },
-  { path: '/routes/new', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/routes/edit')) },
-  { path: '/routes/explain', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/routes/explain')) },
-  { path: '/routes/:ns/:name', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/routes/one')) },
-  { path: '/routes/:ns/:name/edit', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/routes/edit')) },
-  { path: '/registry', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/registry')) },
-  { path: '/registry/:ns/:name', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/registry/one')) },
-  { path: '/events', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/events')) },
-  { path: '/audit', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/audit')) },
-  { path: '/people', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/people')) },
-  { path: '/system', Show: lazy<ComponentType<ViewProps>>(() => import('~/views/system')) },
+  { path: '/', Show: later<ViewProps>(() => import('~/views/overview')) },
+  { path: '/topology', Show: later<ViewProps>(() => import('~/views/topology')) },
+  { path: '/apps', Show: later<ViewProps>(() => import('~/views/apps')) },
+  { path: '/apps/:ns/:name', Show: later<ViewProps>(() => import('~/views/app')) },
+  { path: '/traces', Show: later<ViewProps>(() => import('~/views/traces')) },
+  { path: '/traces/:id', Show: later<ViewProps>(() => import('~/views/trace')) },
+  { path: '/switches', Show: later<ViewProps>(() => import('~/views/switches')) },
+  { path: '/policies', Show: later<ViewProps>(() => import('~/views/policies')) },
+  { path: '/policies/new', Show: later<ViewProps>(() => import('~/views/policies/edit')) },
+  { path: '/policies/:ns/:name', Show: later<ViewProps>(() => import('~/views/policies/one')) },
+  { path: '/policies/:ns/:name/edit', Show: later<ViewProps>(() => import('~/views/policies/edit')) },
+  { path: '/routes', Show: later<ViewProps>(() => import('~/views/routes')) },
+  { path: '/routes/new', Show: later<ViewProps>(() => import('~/views/routes/edit')) },
+  { path: '/routes/explain', Show: later<ViewProps>(() => import('~/views/routes/explain')) },
+  { path: '/routes/:ns/:name', Show: later<ViewProps>(() => import('~/views/routes/one')) },
+  { path: '/routes/:ns/:name/edit', Show: later<ViewProps>(() => import('~/views/routes/edit')) },
+  { path: '/registry', Show: later<ViewProps>(() => import('~/views/registry')) },
+  { path: '/registry/:ns/:name', Show: later<ViewProps>(() => import('~/views/registry/one')) },
+  { path: '/events', Show: later<ViewProps>(() => import('~/views/events')) },
+  { path: '/audit', Show: later<ViewProps>(() => import('~/views/audit')) },
+  { path: '/people', Show: later<ViewProps>(() => import('~/views/people')) },
+  { path: '/system', Show: later<ViewProps>(() => import('~/views/system')) },
 ]
 
 export interface NavItem {

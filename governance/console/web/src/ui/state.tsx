@@ -2,6 +2,7 @@
 import type { UseQueryResult } from '@tanstack/preact-query'
 import type { ComponentChildren } from 'preact'
 import { Problem } from '~/api/client'
+import { LoadError } from '~/app/load'
 import { words as w } from '~/app/words'
 import * as format from '~/i18n/format'
 import { Button, Notice } from '~/ui/basic'
@@ -43,7 +44,7 @@ export function Places({ problem }: { problem: Problem }) {
 }
 
 export function ErrorBox({ error, retry }: { error: unknown; retry?: () => void }) {
-  const p = error instanceof Problem ? error : new Problem(0, error instanceof Error ? error.message : String(error))
+  const p = error instanceof Problem ? error : new Problem(0, error instanceof LoadError ? error.detail : error instanceof Error ? error.message : String(error))
   return (
     <Notice tone="bad" live action={retry && <Button small onClick={retry}>{w('retry')}</Button>}>
       {p.detail}

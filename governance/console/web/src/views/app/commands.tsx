@@ -4,6 +4,7 @@ import { Link } from 'wouter-preact'
 import type { Schemas } from '~/api/client'
 import { useGet } from '~/api/query'
 import { appPath, since, useAddress, type Address, type Range } from '~/app/address'
+import { lang } from '~/i18n'
 import * as format from '~/i18n/format'
 import { seriesKey } from '~/live/store'
 import { Badge, Button, Card } from '~/ui/basic'
@@ -84,7 +85,7 @@ function Tables({ items, chosen, address }: { items: CommandTotal[]; chosen: Cho
       ...peers.map((peer) => ({ peer: peer as string | undefined, rows: shown.filter((c) => c.at === 'caller' && (c.peer ?? '') === peer) })),
     ].filter((g) => g.rows.length > 0)
   }, [items, q])
-  const columns = useMemo(() => commandColumns(address), [address])
+  const columns = useMemo(() => commandColumns(address), [address, lang.value])
   const is = chosen && seriesKey(chosen)
   return (
     <>

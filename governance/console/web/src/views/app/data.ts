@@ -4,6 +4,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks'
 import { useGet } from '~/api/query'
 import { since, type Range } from '~/app/address'
 import { clock } from '~/app/clock'
+import { lang } from '~/i18n'
 import { forget, samplesVersion, secondsOf, skew, type Second } from '~/live/store'
 import { liveState, watch } from '~/live/stream'
 import { bands, ofSeries } from './bands'
@@ -117,7 +118,7 @@ function useHappened(app: string, series: Chosen, instance: string | undefined, 
       endings,
       bundle: Math.max(20, range.seconds / 60),
     })
-  }, [deeds.data, peers.data, policies.data, series.command, series.peer, range.seconds])
+  }, [deeds.data, peers.data, policies.data, series.command, series.peer, range.seconds, lang.value])
   const instances = useMemo(() => {
     const all = namesOf(detail.data?.instances ?? [])
     if (instance && !all.has(instance)) all.set(instance, instance)

@@ -16,10 +16,10 @@ import { words as pw } from '~/policy/words'
 import { Button, Card, Notice } from '~/ui/basic'
 import { ReasonDialog } from '~/ui/dialog'
 import { Page } from '~/ui/page'
-import { Loaded, Loading } from '~/ui/state'
+import { Loaded } from '~/ui/state'
 import { toast } from '~/ui/toast'
 import { ConflictCard } from '~/views/policies/conflict'
-import { Changes, useYaml } from '~/views/policies/doc'
+import { Changes, Never, Unread, useYaml } from '~/views/policies/doc'
 import { begun, conflictOf, edited, fresh, meant, nameOf, typed, worthAsking, type Draft } from '~/views/policies/draft'
 import { PolicyFields } from '~/views/policies/form'
 import { words as w } from '~/views/policies/words'
@@ -41,6 +41,8 @@ export default function Edit({ params }: ViewProps) {
         <MayWrite namespace={namespace}>{null}</MayWrite>
       ) : fixed === undefined ? (
         <Editor id={`new ${address.get('app') ?? ''} ${address.get('command') ?? ''}`} begin={fresh(address.get)} />
+      ) : have.error?.status === 404 && !drafts.has(fixed) ? (
+        <Never name={fixed} />
       ) : (
         <Loaded query={have}>{(p) => <Editor id={fixed} fixed={fixed} begin={begun(p.policy, p.version)} />}</Loaded>
       )}
@@ -50,7 +52,7 @@ export default function Edit({ params }: ViewProps) {
 
 function Editor({ id, fixed, begin }: { id: string; fixed?: string; begin: Draft }) {
   const address = useAddress()
-  const yaml = useYaml()
+  const { yaml, error: unread, retry } = useYaml()
   const [draft, setDraft] = useState(() => drafts.get(id) ?? begin)
   const [asking, setAsking] = useState(false)
   const [gone, setGone] = useState(false)
@@ -144,7 +146,7 @@ function Editor({ id, fixed, begin }: { id: string; fixed?: string; begin: Draft
                   onInput={(e) => keep(typed(draft, e.currentTarget.value, yaml.read(e.currentTarget.value, words).doc))}
                 />
               ) : (
-                <Loading lines={8} />
+                <Unread error={unread} retry={retry} lines={8} />
               )}
               <div id="yaml-lines" class="yaml-lines" role="status">
                 {lineErrors(parsed ?? (yaml ? yaml.read(text, words) : undefined), check.problem).map((e) => (

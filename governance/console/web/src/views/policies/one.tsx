@@ -18,7 +18,7 @@ import { Empty, Loaded } from '~/ui/state'
 import { Table } from '~/ui/table'
 import { Ago } from '~/ui/time'
 import { toast } from '~/ui/toast'
-import { Changes, Document } from '~/views/policies/doc'
+import { Changes, Document, Never } from '~/views/policies/doc'
 import { Effect } from '~/views/policies/effect'
 import { words as w } from '~/views/policies/words'
 import '~/views/policies/policies.css'
@@ -56,10 +56,14 @@ export default function PolicyOf({ params }: ViewProps) {
         )
       }
     >
-      {!write && <MayWrite namespace={path.namespace}>{null}</MayWrite>}
-      <Loaded query={versions} isEmpty={(v) => (v.items ?? []).length === 0}>
-        {(v) => <Shown policy={key} versions={v.items ?? []} write={write} ending={doing === 'end'} stopEnding={() => setDoing(undefined)} />}
-      </Loaded>
+      {!write && newest && <MayWrite namespace={path.namespace}>{null}</MayWrite>}
+      {versions.error?.status === 404 ? (
+        <Never name={key} />
+      ) : (
+        <Loaded query={versions} isEmpty={(v) => (v.items ?? []).length === 0} empty={<Never name={key} />}>
+          {(v) => <Shown policy={key} versions={v.items ?? []} write={write} ending={doing === 'end'} stopEnding={() => setDoing(undefined)} />}
+        </Loaded>
+      )}
     </Page>
   )
 }

@@ -2,6 +2,9 @@ import { dictionary } from '~/i18n'
 
 export const words = dictionary({
   en: {
+    never: 'There is no policy {name}',
+    neverHint: 'It may be spelled differently, or have been deleted longer ago than versions are kept.',
+    toList: 'All policies',
     title: 'Policies',
     lead: 'What running services do when a call fails, is slow or has to be refused. A change reaches every instance at once, and each says that it enforces it, or why not.',
     new: 'New policy',
@@ -148,6 +151,9 @@ export const words = dictionary({
     chartOpen: 'Chart of the command',
   },
   zh: {
+    never: '策略 {name} 不存在',
+    neverHint: '可能名称有误，或删除已久，版本记录不再保留。',
+    toList: '全部策略',
     title: '策略',
     lead: '策略决定运行中的服务在调用失败、过慢或必须拒绝时怎么做。变更立即推送到每个实例，每个实例都会确认已执行，或说明原因。',
     new: '新建策略',

@@ -2,7 +2,6 @@ import { Card, Notice } from '~/ui/basic'
 import { Copy } from '~/ui/copy'
 import { ErrorBox, Loading } from '~/ui/state'
 import { useYaml } from '~/views/routes/draft'
-import { t as e } from '~/views/routes/editwords'
 import { t } from '~/views/routes/onewords'
 import type { Version } from '~/views/routes/route'
 import { textOf } from '~/views/routes/yaml'
@@ -15,7 +14,7 @@ export function DocumentCard({ version }: { version: Version }) {
     <Card title={t('asRevision', { revision: String(version.revision) })} actions={yaml && <Copy text={text} />}>
       {version.unreadable && <Notice tone="bad">{version.unreadable}</Notice>}
       {error ? (
-        <ErrorBox error={new Error(e('yamlFailed', { why: error.message }))} retry={retry} />
+        <ErrorBox error={error} retry={retry} />
       ) : yaml ? (
         <pre class="doc" tabIndex={0} aria-label={t('tabDocument')}>
           {text}

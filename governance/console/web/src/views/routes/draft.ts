@@ -2,6 +2,8 @@
 import { keepPreviousData, useQuery } from '@tanstack/preact-query'
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { Problem } from '~/api/client'
+import { usePart } from '~/app/load'
+import { lang } from '~/i18n'
 import { fieldOf } from '~/views/routes/form'
 import { t } from '~/views/routes/editwords'
 import type { Route } from '~/views/routes/route'
@@ -10,21 +12,8 @@ import { loadYaml, parse, type Draft, type Fault, type Yaml } from '~/views/rout
 
 /** useYaml loads the reader of YAML; an error says why it could not be. */
 export function useYaml(): { yaml?: Yaml; error?: Error; retry: () => void } {
-  const [yaml, setYaml] = useState<{ yaml: Yaml }>()
-  const [error, setError] = useState<Error>()
-  const [tries, setTries] = useState(0)
-  useEffect(() => {
-    let gone = false
-    setError(undefined)
-    loadYaml().then(
-      (y) => gone || setYaml({ yaml: y }),
-      (err: unknown) => gone || setError(err instanceof Error ? err : new Error(String(err))),
-    )
-    return () => {
-      gone = true
-    }
-  }, [tries])
-  return { yaml: yaml?.yaml, error, retry: () => setTries(tries + 1) }
+  const { part: yaml, error, retry } = usePart(loadYaml)
+  return { yaml, error, retry }
 }
 
 /** ownWord words what this console finds wrong by itself. */
@@ -33,7 +22,7 @@ export function ownWord(code: 'notMapping' | 'tooLarge', value: string): string 
 }
 
 export function useDraft(yaml: Yaml | undefined, text: string): Draft | undefined {
-  return useMemo(() => (yaml ? parse(yaml, text, ownWord) : undefined), [yaml, text])
+  return useMemo(() => (yaml ? parse(yaml, text, ownWord) : undefined), [yaml, text, lang.value])
 }
 
 function useLate<T>(value: T, ms: number): T {

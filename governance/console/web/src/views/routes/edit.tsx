@@ -9,10 +9,11 @@ import { Button, Card, Notice } from '~/ui/basic'
 import { ReasonDialog } from '~/ui/dialog'
 import { Diff } from '~/ui/diff'
 import { Page } from '~/ui/page'
-import { ErrorBox, Loaded, Loading } from '~/ui/state'
+import { Empty, ErrorBox, Loaded, Loading } from '~/ui/state'
 import { useDraft, useRehearsal, useYaml } from '~/views/routes/draft'
 import { t } from '~/views/routes/editwords'
 import { RouteForm } from '~/views/routes/formview'
+import { t as never } from '~/views/routes/onewords'
 import { Confirmation, Plan } from '~/views/routes/plan'
 import { explainPath, keyText, routePath, sampleOf, type Route, type Version } from '~/views/routes/route'
 import { t as r } from '~/views/routes/words'
@@ -30,7 +31,7 @@ export default function EditRoute({ params }: ViewProps) {
   const { yaml, error, retry } = useYaml()
   return (
     <Page title={title} crumbs={[{ text: r('title'), to: '/routes' }, ...(editing ? [{ text: editing, to: routePath(editing) }] : [])]}>
-      {error ? <ErrorBox error={new Error(t('yamlFailed', { why: error.message }))} retry={retry} /> : !yaml ? <Loading /> : from ? <Existing yaml={yaml} from={from} copy={editing === undefined} /> : <Editor yaml={yaml} first={fresh(address.get('app'))} />}
+      {error ? <ErrorBox error={error} retry={retry} /> : !yaml ? <Loading /> : from ? <Existing yaml={yaml} from={from} copy={editing === undefined} /> : <Editor id={`new ${address.get('app') ?? ''}`} yaml={yaml} first={fresh(address.get('app'))} />}
     </Page>
   )
 }
@@ -43,7 +44,11 @@ function fresh(app: string | undefined): Partial<Route> {
 function Existing({ yaml, from, copy }: { yaml: Yaml; from: string; copy: boolean }) {
   const [namespace = '', name = ''] = from.split('/')
   const query = useGet('/api/v1/routes/{namespace}/{name}', { path: { namespace, name } }, { staleTime: Infinity, keep: false })
-  return <Loaded query={query}>{(v) => <Editor key={from} yaml={yaml} first={copy ? { ...v.route, name: `${v.route.name}-copy` } : v.route} base={copy ? undefined : v} />}</Loaded>
+  const id = `${copy ? 'copy' : 'edit'} ${from}`
+  if (query.error?.status === 404 && !drafts.has(id)) {
+    return <Empty title={never('never', { route: from })} icon="routes" action={<Link class="btn" href="/routes">{never('toList')}</Link>} />
+  }
+  return <Loaded query={query}>{(v) => <Editor key={from} id={id} yaml={yaml} first={copy ? { ...v.route, name: `${v.route.name}-copy` } : v.route} base={copy ? undefined : v} />}</Loaded>
 }
 
 interface Place {
@@ -51,11 +56,15 @@ interface Place {
   column?: number
 }
 
-function Editor({ yaml, first, base: read }: { yaml: Yaml; first: Partial<Route>; base?: Version }) {
+// What was written and is not in force survives a look elsewhere, and a login that ended.
+const drafts = new Map<string, { text: string; saved: string; base?: Version }>()
+
+function Editor({ id, yaml, first, base: read }: { id: string; yaml: Yaml; first: Partial<Route>; base?: Version }) {
+  const [before, setBefore] = useState(() => drafts.get(id))
   // What the document stands over: the version that was read, or the one that was looked at since.
-  const [base, setBase] = useState(read)
-  const [text, setText] = useState(() => textOf(yaml, first))
-  const [saved, setSaved] = useState(text)
+  const [base, setBase] = useState(before ? before.base : read)
+  const [text, setText] = useState(() => before?.text ?? textOf(yaml, first))
+  const [saved, setSaved] = useState(before?.saved ?? text)
   const [goTo, setGoTo] = useState<Place>()
   const [asking, setAsking] = useState(false)
   const [allow, setAllow] = useState(false)
@@ -68,6 +77,10 @@ function Editor({ yaml, first, base: read }: { yaml: Yaml; first: Partial<Route>
   const rehearsal = useRehearsal(draft, key === undefined ? undefined : expect)
   const dirty = text !== saved
   useEffect(() => {
+    if (dirty) drafts.set(id, { text, saved, base })
+    else drafts.delete(id)
+  }, [id, dirty, text, saved, base])
+  useEffect(() => {
     if (!dirty) return
     const stay = (e: BeforeUnloadEvent) => e.preventDefault()
     addEventListener('beforeunload', stay)
@@ -78,6 +91,7 @@ function Editor({ yaml, first, base: read }: { yaml: Yaml; first: Partial<Route>
   const change = (next: string) => {
     setText(next)
     setDone(undefined)
+    setBefore(undefined)
   }
   const toField = (field: string) => {
     const p = draft?.locate(field)
@@ -90,6 +104,25 @@ function Editor({ yaml, first, base: read }: { yaml: Yaml; first: Partial<Route>
 
   return (
     <>
+      {before && (
+        <Notice
+          action={
+            <Button
+              small
+              onClick={() => {
+                const begun = textOf(yaml, first)
+                change(begun)
+                setSaved(begun)
+                setBase(read)
+              }}
+            >
+              {t('anew')}
+            </Button>
+          }
+        >
+          {t('kept')}
+        </Notice>
+      )}
       {done && (
         <>
           <Confirmation result={done} />

@@ -3,6 +3,8 @@ import { dictionary } from '~/i18n'
 
 export const t = dictionary({
   en: {
+    kept: 'What was written here before is still there. It is not in force yet.',
+    anew: 'Begin anew',
     titleNew: 'New route',
     titleEdit: 'Edit {route}',
     titleCopy: 'New route like {route}',
@@ -84,10 +86,11 @@ export const t = dictionary({
     theirs: 'Since revision {revision}, by {actor}: {reason}',
     takeTheirs: 'Begin again from theirs',
     keepMine: 'Write mine over theirs',
-    yamlFailed: 'The reader of YAML could not be loaded: {why}',
     other: 'The document names {route}: that is another route, and {before} stays as it is.',
   },
   zh: {
+    kept: '之前编辑的内容仍然保留，尚未提交生效。',
+    anew: '重新开始',
     titleNew: '新建路由',
     titleEdit: '编辑 {route}',
     titleCopy: '以 {route} 为模板新建路由',
@@ -169,7 +172,6 @@ export const t = dictionary({
     theirs: '修订 {revision}，{actor}：{reason}',
     takeTheirs: '以对方的版本重新开始',
     keepMine: '用我的版本覆盖',
-    yamlFailed: '无法加载 YAML 组件：{why}',
     other: '文档中的名称是 {route}：这是另一条路由，{before} 保持不变。',
   },
 })

@@ -74,7 +74,7 @@ export function History({ name, versions, may, onWritten }: { name: string; vers
 
 function Between({ from, to }: { from: Version; to: Version }) {
   const { yaml, error, retry } = useYaml()
-  if (error) return <ErrorBox error={new Error(e('yamlFailed', { why: error.message }))} retry={retry} />
+  if (error) return <ErrorBox error={error} retry={retry} />
   if (!yaml) return <Loading lines={2} />
   const text = (v: Version) => (v.deleted ? '' : textOf(yaml, v.route).trimEnd())
   return <Diff before={text(from)} after={text(to)} />

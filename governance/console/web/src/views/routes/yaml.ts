@@ -6,16 +6,8 @@ import type { Route } from '~/views/routes/route'
 
 export type Yaml = typeof import('yaml')
 
-let loaded: Promise<Yaml> | undefined
-
-/** loadYaml loads the library, once. */
-export function loadYaml(): Promise<Yaml> {
-  loaded ??= import('yaml').catch((err: unknown) => {
-    loaded = undefined // the network may be back at the next try
-    throw err
-  })
-  return loaded
-}
+/** loadYaml loads the library. */
+export const loadYaml = (): Promise<Yaml> => import('yaml')
 
 /** Fault is something wrong at a place of the text. Lines count from 1. */
 export interface Fault {

@@ -31,7 +31,7 @@ export function ExtendDialog({ item, onClose }: { item: PolicyAnswer; onClose: (
             }),
           )
         } catch (err) {
-          if (err instanceof Problem && err.status === 412) throw new Problem(412, w('extendChanged'))
+          if (err instanceof Problem && err.status === 412) throw new Problem(0, w('extendChanged'))
           throw err
         }
         toast(w('extended', { name: key }))

@@ -1,5 +1,6 @@
 // The layout of a graph, found in a worker, anew only when its nodes and edges change.
 import { useEffect, useRef, useState } from 'preact/hooks'
+import { backoff } from '~/live/backoff'
 import type { Layout, LayoutInput } from './layout'
 import { shapeOf, type Graph } from './model'
 
@@ -20,15 +21,30 @@ export function usePlaces(g: Graph): Placed | undefined {
       if (p.key === wanted.current) setPlaced(p)
     }
     const input: LayoutInput = { nodes: g.nodes.map((n) => n.id), edges: g.edges.map(({ id, from, to }) => ({ id, from, to })) }
-    const here = () => void import('./layout').then(({ arrange }) => take({ key, layout: arrange(input) }))
+    let again: ReturnType<typeof setTimeout> | undefined
+    let failures = 0
+    let gone = false
+    const stop = () => {
+      gone = true
+      clearTimeout(again)
+    }
+    const here = () =>
+      void import('./layout').then(
+        ({ arrange }) => take({ key, layout: arrange(input) }),
+        () => {
+          if (!gone) again = setTimeout(here, backoff(failures++)) // the server is away, as the live pill says
+        },
+      )
     try {
       worker.current ??= new Worker(new URL('./layout.worker.ts', import.meta.url), { type: 'module' })
     } catch {
-      return here() // where workers are forbidden, the page waits instead
+      here() // where workers are forbidden, the page waits instead
+      return stop
     }
     worker.current.onmessage = (e: MessageEvent<Placed>) => take(e.data)
     worker.current.onerror = here
     worker.current.postMessage({ key, input })
+    return stop
   }, [key])
   useEffect(() => () => worker.current?.terminate(), [])
   return placed
