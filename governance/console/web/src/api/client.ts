@@ -22,6 +22,11 @@ export class Problem extends Error {
     this.name = 'Problem'
   }
 
+  /** Whether the answer took too long, rather than that who should give it is away. */
+  get late(): boolean {
+    return this.status === 504 || (this.status === 503 && /longer than|ended before/.test(this.said ?? ''))
+  }
+
   /** Why, in the language of the page: what a server says is English, and has the kind of problem before it elsewhere. */
   get detail(): string {
     if (this.said === undefined) return this.status === 0 ? words('unreachable') : words('answered', { status: this.status })

@@ -53,5 +53,7 @@ test('a problem is told in the language that the page has now', () => {
   setLang('zh')
   expect(silent.detail).toContain('控制面没有响应')
   expect(forbidden.detail).toBe('没有权限：operator may not write there')
+  expect(problemOf(503, { detail: 'the answer took longer than 30s' }).late).toBe(true)
+  expect(problemOf(503, { detail: 'the database does not answer' }).late).toBe(false)
   expect(problemOf(418, 'x').detail).toContain('418')
 })

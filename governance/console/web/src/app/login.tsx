@@ -1,15 +1,15 @@
 import { useState } from 'preact/hooks'
 import { LanguageMenu, ThemeMenu } from '~/app/prefs'
-import { login } from '~/app/session'
+import { ended, login } from '~/app/session'
 import { dictionary } from '~/i18n'
-import { Button } from '~/ui/basic'
+import { Button, Notice } from '~/ui/basic'
 import { Field } from '~/ui/field'
 import { ErrorBox } from '~/ui/state'
 import '~/app/frame.css'
 
 const w = dictionary({
-  en: { title: 'Log in to Weir', user: 'User', password: 'Password', login: 'Log in', hint: 'The first start of a control plane makes the account admin and shows its password once.' },
-  zh: { title: '登录 Weir', user: '用户', password: '密码', login: '登录', hint: '控制面首次启动时会创建 admin 账户，并仅显示一次密码。' },
+  en: { title: 'Log in to Weir', user: 'User', password: 'Password', login: 'Log in', hint: 'The first start of a control plane makes the account admin and shows its password once.', ended: 'Your session ended. After the login you are where you were.' },
+  zh: { title: '登录 Weir', user: '用户', password: '密码', login: '登录', hint: '控制面首次启动时会创建 admin 账户，并仅显示一次密码。', ended: '会话已结束。重新登录后会回到原来的页面。' },
 })
 
 export function Login() {
@@ -43,6 +43,7 @@ export function Login() {
               <Field label={w('password')} hint={w('hint')}>
                 {(f) => <input {...f} class="input" name="password" type="password" autoComplete="current-password" required value={password} onInput={(e) => setPassword(e.currentTarget.value)} />}
               </Field>
+              {ended.value && error === undefined && <Notice live>{w('ended')}</Notice>}
               {error !== undefined && <ErrorBox error={error} />}
               <Button type="submit" kind="primary" busy={busy}>
                 {w('login')}

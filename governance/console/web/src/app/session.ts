@@ -10,8 +10,12 @@ export const me = signal<Me | null | undefined>(undefined)
 /** Why it could not be found out. */
 export const meProblem = signal<Problem | undefined>(undefined)
 
+/** Whether the one who was logged in is not any more, without having logged out here. */
+export const ended = signal(false)
+
 onUnauthorized.call = () => {
   if (me.value !== null) {
+    ended.value = me.value !== undefined
     me.value = null
     queries.clear()
   }
@@ -30,6 +34,7 @@ export async function whoAmI(): Promise<void> {
 
 export async function login(user: string, password: string): Promise<void> {
   me.value = await answer(api.POST('/api/v1/login', { body: { user, password } }))
+  ended.value = false
   meProblem.value = undefined
 }
 
@@ -37,6 +42,7 @@ export async function logout(): Promise<void> {
   try {
     await answer(api.POST('/api/v1/logout'))
   } finally {
+    ended.value = false
     me.value = null
     queries.clear()
   }

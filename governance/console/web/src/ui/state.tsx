@@ -46,7 +46,7 @@ export function Places({ problem }: { problem: Problem }) {
 export function ErrorBox({ error, retry }: { error: unknown; retry?: () => void }) {
   const p = error instanceof Problem ? error : new Problem(0, error instanceof LoadError ? error.detail : error instanceof Error ? error.message : String(error))
   return (
-    <Notice tone="bad" live action={retry && <Button small onClick={retry}>{w('retry')}</Button>}>
+    <Notice tone="bad" live action={retry && p.status !== 403 && <Button small onClick={retry}>{w('retry')}</Button>}>
       {p.detail}
       <Places problem={p} />
     </Notice>

@@ -3,8 +3,9 @@ import { Link } from 'wouter-preact'
 import { Problem } from '~/api/client'
 import { useGet } from '~/api/query'
 import { useAddress } from '~/app/address'
-import { can } from '~/app/session'
+import { can, canSomewhere } from '~/app/session'
 import type { ViewProps } from '~/app/views'
+import { MayWrite } from '~/policy/parts'
 import { Button, Card, Notice } from '~/ui/basic'
 import { ReasonDialog } from '~/ui/dialog'
 import { Diff } from '~/ui/diff'
@@ -97,7 +98,7 @@ function Editor({ id, yaml, first, base: read }: { id: string; yaml: Yaml; first
     const p = draft?.locate(field)
     if (p) setGoTo({ ...p })
   }
-  const may = route?.namespace ? can('operator', route.namespace) : true
+  const may = route?.namespace ? can('operator', route.namespace) : canSomewhere('operator')
   const unknown = unknownOf(rehearsal.result)
   const ready = rehearsal.result !== undefined && rehearsal.result.changes[0]?.action !== 'none' && (unknown.length === 0 || allow)
   const conflict = rehearsal.error && [409, 412].includes(rehearsal.error.status) ? rehearsal.error : undefined
@@ -194,8 +195,10 @@ function Editor({ id, yaml, first, base: read }: { id: string; yaml: Yaml; first
                     {t('write')}
                   </Button>
                 </div>
+              ) : route?.namespace ? (
+                <p class="muted">{t('mayNot', { namespace: route.namespace })}</p>
               ) : (
-                <p class="muted">{t('mayNot', { namespace: route?.namespace ?? '' })}</p>
+                <MayWrite>{null}</MayWrite>
               )}
             </div>
           </Card>

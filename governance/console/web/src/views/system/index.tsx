@@ -98,7 +98,7 @@ function Queues({ queues }: { queues: System['queues'] }) {
         rowKey={(q) => `${q.role}/${q.node ?? ''}/${q.name}`}
         empty={<Empty title={w('noQueues')} />}
         columns={[
-          { key: 'queue', label: w('queue'), cell: (q) => <span title={q.detail}>{q.name}</span>, sort: (q) => q.name, class: 'name' },
+          { key: 'queue', label: w('queue'), cell: (q) => <span title={q.detail}>{queueWord(q.name)}</span>, sort: (q) => q.name, class: 'name' },
           { key: 'role', label: w('role'), cell: (q) => roleWord(q.role), sort: (q) => q.role },
           { key: 'node', label: w('node'), cell: (q) => q.node ?? <span class="muted">{w('shared')}</span>, sort: (q) => q.node },
           { key: 'depth', label: w('depth'), cell: (q) => <Depth queue={q} />, sort: (q) => fullness(q) ?? q.depth / 1e12, end: true },
@@ -109,6 +109,17 @@ function Queues({ queues }: { queues: System['queues'] }) {
   )
 }
 
+/** queueWord and unitWord are the words for what waits; a newer part of Weir may have others. */
+function queueWord(name: string): string {
+  const key = `queue.${name}`
+  return w.has(key) ? w(key) : name
+}
+
+function unitWord(unit: string, n: number): string {
+  const key = `unit.${unit}`
+  return w.has(key) ? w(key, { n }) : unit
+}
+
 function Depth({ queue: q }: { queue: System['queues'][number] }) {
   const full = fullness(q)
   const amount = q.unit === 'bytes' ? format.bytes : format.count
@@ -117,7 +128,7 @@ function Depth({ queue: q }: { queue: System['queues'][number] }) {
       {full !== undefined && full >= 0.5 && <Badge tone={full >= 0.9 ? 'bad' : 'warn'}>{w('full', { p: format.percent(full * 100) })}</Badge>}
       <span>
         {amount(q.depth)}
-        {q.limit !== undefined && ` / ${amount(q.limit)}`} {q.unit !== 'bytes' && q.unit}
+        {q.limit !== undefined && ` / ${amount(q.limit)}`} {q.unit !== 'bytes' && unitWord(q.unit, q.limit ?? q.depth)}
       </span>
     </span>
   )

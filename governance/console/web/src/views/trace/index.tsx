@@ -51,7 +51,7 @@ export default function TraceView({ params }: ViewProps) {
         <Empty title={w('forbidden')} icon="lock">
           {error.detail}
         </Empty>
-      ) : error.status === 503 ? (
+      ) : error.late ? (
         <Empty title={w('slow')} icon="clock" action={<Button onClick={() => void query.refetch()}>{w('again')}</Button>}>
           {error.detail}
         </Empty>

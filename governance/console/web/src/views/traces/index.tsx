@@ -95,7 +95,7 @@ export default function Traces() {
 }
 
 function Failed({ error, retry }: { error: Problem; retry: () => void }) {
-  if (error.status === 503 || error.status === 504) {
+  if (error.late) {
     return (
       <Empty title={w('slow')} icon="clock" action={<Button onClick={retry}>{w('refresh')}</Button>}>
         {error.detail} {w('slowHint')}
