@@ -23,7 +23,7 @@ const (
 	AnnotationInstance = "weirmesh.io/instance"
 )
 
-// AnnotationCallMode, on a Service, says how its application asks to be called:
+// AnnotationCallMode says, on a Service, how its application asks to be called:
 // "pod" or "service". Operators write it; a DiscoveryPolicy goes over it.
 const AnnotationCallMode = "weirmesh.io/call-mode"
 
