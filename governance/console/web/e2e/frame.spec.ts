@@ -62,6 +62,7 @@ test('finds by keyboard alone', async ({ page }) => {
   await expect(page.getByRole('dialog')).toHaveCount(0)
   await settled(page)
   await page.reload()
+  await settled(page) // what is not there yet takes no focus
   await page.keyboard.press('Tab')
   await expect(page.getByRole('link', { name: 'Skip to the content' })).toBeFocused()
 })
