@@ -1,6 +1,9 @@
 package governance
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // State is what a circuit does with calls.
 type State string
@@ -60,6 +63,38 @@ func (c Counts) Refused() int64 { return c.Rejected + c.ShortCircuited + c.Switc
 
 // Errors is how many calls speak against what was called, as a breaker counts.
 func (c Counts) Errors() int64 { return c.Failure + c.Timeout }
+
+// Calls is how many there were, those that were refused included.
+func (c Counts) Calls() int64 { return c.Ran() + c.Refused() }
+
+// Rate is how many calls there were in a second of a span of time, ErrorPercent how
+// much of those that ran failed, RefusedPercent how much of all were not let
+// through, and SlowPercent how much of those that ran were slow. A thousandth is
+// the least that they tell; of nothing they are 0.
+func (c Counts) Rate(over time.Duration) float64 {
+	if over <= 0 {
+		return 0
+	}
+	return thousandths(float64(c.Calls()) / over.Seconds())
+}
+
+// ErrorPercent is described at Rate.
+func (c Counts) ErrorPercent() float64 { return percent(c.Errors(), c.Ran()) }
+
+// RefusedPercent is described at Rate.
+func (c Counts) RefusedPercent() float64 { return percent(c.Refused(), c.Calls()) }
+
+// SlowPercent is described at Rate.
+func (c Counts) SlowPercent() float64 { return percent(c.Slow, c.Ran()) }
+
+func percent(part, whole int64) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return thousandths(100 * float64(part) / float64(whole))
+}
+
+func thousandths(v float64) float64 { return math.Round(v*1000) / 1000 }
 
 // Add returns the sum.
 func (c Counts) Add(d Counts) Counts {

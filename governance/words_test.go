@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -129,5 +130,18 @@ func TestExpectedVersions(t *testing.T) {
 		if (err == nil) != c.ok || err != nil && (!errors.As(err, &ge) || ge.Code != governance.Conflict || ge.Fix == "") {
 			t.Errorf("%+v, expecting %d: %v", c.head, c.expect, err)
 		}
+	}
+}
+
+func TestWhatCountsComeTo(t *testing.T) {
+	t.Parallel()
+	c := governance.Counts{Success: 5, Failure: 2, Timeout: 1, Ignored: 1, Canceled: 1, Rejected: 1, ShortCircuited: 1, Switched: 3, Slow: 3}
+	got := []float64{float64(c.Calls()), c.Rate(4 * time.Second), c.ErrorPercent(), c.RefusedPercent(), c.SlowPercent()}
+	if want := []float64{15, 3.75, 30, 33.333, 30}; !slices.Equal(got, want) {
+		t.Errorf("calls, rate, errors, refused, slow: %v, want %v", got, want)
+	}
+	none := governance.Counts{}
+	if none.Rate(time.Second) != 0 || none.ErrorPercent() != 0 || none.RefusedPercent() != 0 || c.Rate(0) != 0 {
+		t.Error("nothing comes to something")
 	}
 }

@@ -17,20 +17,7 @@ type Rates struct {
 }
 
 func ratesOf(c governance.Counts, over time.Duration) Rates {
-	return Rates{
-		Rate: round(float64(c.Ran()+c.Refused()) / max(over.Seconds(), 1)), ErrorPercent: percent(c.Errors(), c.Ran()),
-		RefusedPercent: percent(c.Refused(), c.Ran()+c.Refused()), SlowPercent: percent(c.Slow, c.Ran()),
-	}
-}
-
-// round keeps answers short: a thousandth is less than anybody looks at.
-func round(v float64) float64 { return math.Round(v*1000) / 1000 }
-
-func percent(part, whole int64) float64 {
-	if whole == 0 {
-		return 0
-	}
-	return round(100 * float64(part) / float64(whole))
+	return Rates{Rate: c.Rate(over), ErrorPercent: c.ErrorPercent(), RefusedPercent: c.RefusedPercent(), SlowPercent: c.SlowPercent()}
 }
 
 // Latencies are percentiles of calls that ran, merged and never averaged; none
@@ -47,7 +34,7 @@ func latenciesOf(s *sketch.Sketch) Latencies {
 		return Latencies{}
 	}
 	ms := func(d time.Duration) *float64 {
-		v := round(float64(d) / float64(time.Millisecond))
+		v := math.Round(float64(d)/float64(time.Microsecond)) / 1000
 		return &v
 	}
 	return Latencies{P50Ms: ms(s.Quantile(0.5)), P90Ms: ms(s.Quantile(0.9)), P99Ms: ms(s.Quantile(0.99)), MaxMs: ms(s.Max())}

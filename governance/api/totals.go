@@ -166,7 +166,7 @@ func edgesOf(ctx context.Context, all []governance.Total, over time.Duration) []
 			states = map[governance.State]int{}
 		}
 		out = append(out, Edge{
-			From: k.from, To: k.to, Calls: s.counts.Ran() + s.counts.Refused(), Rates: ratesOf(s.counts, over), Latencies: latenciesOf(&s.latency),
+			From: k.from, To: k.to, Calls: s.counts.Calls(), Rates: ratesOf(s.counts, over), Latencies: latenciesOf(&s.latency),
 			States: states, Commands: s.series,
 		})
 	}

@@ -22,6 +22,8 @@ type Attention struct {
 
 	// namespace is whose it is; empty for everybody's.
 	namespace string
+	// of is a second namespace that it tells of, whose readers alone may know.
+	of string
 }
 
 // Severities, the worst first.

@@ -54,7 +54,7 @@ func check(t *testing.T, cases map[string]ruleCase) {
 	}
 }
 
-func counted(totals ...governance.Total) *numbers { return &numbers{seconds: 60, totals: totals} }
+func counted(totals ...governance.Total) *numbers { return &numbers{over: time.Minute, totals: totals} }
 
 func states(app governance.App, at governance.At, command string, states map[governance.State]int) governance.Total {
 	return governance.Total{App: app, Series: governance.Series{Command: command, At: at}, States: states}

@@ -130,12 +130,12 @@ func (f *facts) appsFailing() (out []Attention) {
 				Text:   fmt.Sprintf("Of %d calls of %s in the last minute, %.1f %% %s.", ran, app, value, says),
 			})
 		}
-		if p := l.errorPercent(); p >= errorsCritical {
+		if p := l.counts.ErrorPercent(); p >= errorsCritical {
 			one(KindAppErrors, Critical, "failed", p)
 		} else if p >= errorsWarn {
 			one(KindAppErrors, Warning, "failed", p)
 		}
-		if p := l.slowPercent(); p >= slowWarn {
+		if p := l.counts.SlowPercent(); p >= slowWarn {
 			one(KindAppSlow, Warning, "were slow", p)
 		}
 	}

@@ -101,7 +101,7 @@ func (f *facts) upstreamsGone() (out []Attention) {
 			Text:   fmt.Sprintf("Route %s leads to application %s, which nobody knows.", key, app),
 		}
 		if known {
-			a.Kind, a.Severity = KindUpstreamEmpty, Critical
+			a.Kind, a.Severity, a.of = KindUpstreamEmpty, Critical, app.Namespace
 			a.Text = fmt.Sprintf("Route %s leads to application %s, none of whose instances can be called.", key, app)
 		}
 		out = append(out, a)

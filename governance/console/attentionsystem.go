@@ -79,7 +79,7 @@ func (f *facts) queuesFull() (out []Attention) {
 		whose := strings.TrimSpace(role + " " + name)
 		params := map[string]string{"queue": q.Name, "role": role, "node": name, "depth": strconv.FormatInt(q.Depth, 10)}
 		if q.Limit > 0 {
-			if p := percent(q.Depth, q.Limit); p >= queueWarn {
+			if p := 100 * float64(q.Depth) / float64(q.Limit); p >= queueWarn {
 				severity := Warning
 				if p >= queueCritical {
 					severity = Critical

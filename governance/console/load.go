@@ -29,37 +29,11 @@ func (l *load) add(t *governance.Total) {
 	}
 }
 
-// calls is how many there were, those that were refused included.
-func (l *load) calls() int64 { return l.counts.Ran() + l.counts.Refused() }
-
-func (l *load) rate(seconds float64) float64 {
-	if seconds <= 0 {
-		return 0
-	}
-	return round(float64(l.calls()) / seconds)
-}
-
-// errorPercent is of the calls that ran, refusedPercent of all, and slowPercent of
-// those that ran.
-func (l *load) errorPercent() float64   { return percent(l.counts.Errors(), l.counts.Ran()) }
-func (l *load) refusedPercent() float64 { return percent(l.counts.Refused(), l.calls()) }
-func (l *load) slowPercent() float64    { return percent(l.counts.Slow, l.counts.Ran()) }
-
 // quantile is in milliseconds; nil when nothing ran.
 func (l *load) quantile(q float64) *float64 {
 	if l.latency.Count() == 0 {
 		return nil
 	}
-	ms := round(float64(l.latency.Quantile(q)) / float64(time.Millisecond))
+	ms := math.Round(float64(l.latency.Quantile(q))/float64(time.Microsecond)) / 1000
 	return &ms
 }
-
-func percent(part, whole int64) float64 {
-	if whole == 0 {
-		return 0
-	}
-	return round(100 * float64(part) / float64(whole))
-}
-
-// round keeps answers short: a thousandth is less than anybody looks at.
-func round(v float64) float64 { return math.Round(v*1000) / 1000 }

@@ -69,9 +69,9 @@ type registered struct {
 
 // numbers are what was counted over a window.
 type numbers struct {
-	seconds float64 // that passed
-	totals  []governance.Total
-	err     error
+	over   time.Duration // that passed
+	totals []governance.Total
+	err    error
 }
 
 // recent is how many of the last writes are looked at.
@@ -209,7 +209,7 @@ func (o *observer) count(ctx context.Context, window time.Duration) (*numbers, e
 		now := o.deps.Now()
 		to := now.Truncate(time.Second).Add(-reportLag)
 		from := to.Add(-window).Truncate(keptFine)
-		n := &numbers{seconds: to.Sub(from).Seconds()}
+		n := &numbers{over: to.Sub(from)}
 		n.totals, n.err = o.deps.Governance.Totals(ctx, governance.TotalsQuery{From: from, To: now})
 		return n
 	})

@@ -65,7 +65,7 @@ func (f *facts) tell(ctx context.Context) Overview {
 	out := Overview{Now: f.time, Attention: []Attention{}, Changes: f.changes(ctx), Totals: f.totals(ctx)}
 	for _, a := range f.ailments {
 		switch {
-		case a.namespace != "" && !httpapi.Sees(ctx, a.namespace):
+		case a.namespace != "" && !httpapi.Sees(ctx, a.namespace), a.of != "" && !httpapi.Sees(ctx, a.of):
 		case len(out.Attention) < mostAttention:
 			out.Attention = append(out.Attention, a)
 		default:
@@ -114,7 +114,7 @@ func (f *facts) totals(ctx context.Context) OverviewTotals {
 			}
 			open += t.States[governance.StateOpen] + t.States[governance.StateHalfOpen]
 		}
-		rate, failed := served.rate(f.numbers.seconds), served.errorPercent()
+		rate, failed := served.counts.Rate(f.numbers.over), served.counts.ErrorPercent()
 		out.Rate, out.ErrorPercent, out.OpenCircuits = &rate, &failed, &open
 	}
 	return out

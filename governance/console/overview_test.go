@@ -206,6 +206,13 @@ func TestRouteStatus(t *testing.T) {
 			t.Errorf("%s is told %+v", who, u)
 		}
 	}
+	// Nor are they told by what needs attention how it is.
+	if a := attention(i.overview(t, "all"), console.KindUpstreamEmpty); a.Params["route"] != "shop/out" {
+		t.Errorf("who sees both is told %+v", a)
+	}
+	if a := attention(i.overview(t, "shop"), console.KindUpstreamEmpty); a.Kind != "" {
+		t.Errorf("shop is told %+v", a)
+	}
 	for _, bad := range []string{"9s", "61m", "x"} {
 		if w := i.ask(t, "all", "/api/v1/route-status?window="+bad); w.Code != http.StatusBadRequest && w.Code != http.StatusUnprocessableEntity {
 			t.Errorf("%s: %d", bad, w.Code)

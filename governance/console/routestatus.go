@@ -150,7 +150,7 @@ func (f *facts) routeItem(ctx context.Context, v *gateway.Version, n *numbers, l
 		if l == nil {
 			l = &load{}
 		}
-		rate, failed, refused := l.rate(n.seconds), l.errorPercent(), l.refusedPercent()
+		rate, failed, refused := l.counts.Rate(n.over), l.counts.ErrorPercent(), l.counts.RefusedPercent()
 		out.Rate, out.ErrorPercent, out.RefusedPercent, out.P50, out.P99 = &rate, &failed, &refused, l.quantile(0.5), l.quantile(0.99)
 		if l.states != nil {
 			out.States = l.states
