@@ -13,6 +13,9 @@ var (
 	MaxInflated = maxInflated
 )
 
+// Published is the version up to which streams are told.
+func Published(a *API) int64 { return a.hub.at() }
+
 // Following reports whether the store is followed for those who watch, Followed how
 // often that began.
 func Following(a *API) bool { return a.live.now.Load() != nil }
