@@ -35,8 +35,9 @@ export function calm(c: Condition): boolean {
   return tone === 'ok' || tone === 'idle'
 }
 
-const errorsWarn = 5
-const errorsBad = 25
+/** How much of a hundred errors is a word of warning, and how much is bad. */
+export const errorsWarn = 5
+export const errorsBad = 25
 const slowWarn = 20
 /** So many calls speak of an application at all; a share of fewer alarms nobody. */
 const leastCalls = 20

@@ -6,7 +6,8 @@ import { health, type AppHealth } from '~/live/store'
 import { liveState } from '~/live/stream'
 import { Badge } from '~/ui/basic'
 import type { IconName } from '~/ui/icons'
-import { errorsBad, errorsWarn, reasons, troubled, type Reason } from './standing'
+import { errorsBad, errorsWarn } from '~/ui/condition'
+import { reasons, troubled, type Reason } from './standing'
 import { words as w } from './words'
 
 /** useHealth is what is known of all applications: from the live stream, and from a question every few seconds while that does not tell. */

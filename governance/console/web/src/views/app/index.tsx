@@ -18,7 +18,8 @@ import { Explain } from './explain'
 import { Standing, useHealth } from './health'
 import { Instances } from './instances'
 import { Policies } from './policies'
-import { errorsBad, errorsWarn } from './standing'
+import { errorsBad, errorsWarn } from '~/ui/condition'
+import { refusedWarn } from './standing'
 import { words as w } from './words'
 
 export default function App({ params }: ViewProps) {
@@ -73,7 +74,7 @@ export default function App({ params }: ViewProps) {
               <div class="stats" role="group" aria-label={w('figures')}>
                 <Stat label={w('rate')} value={format.rate(h.rate)} />
                 <Stat label={w('errorRate')} value={h.rate > 0 ? format.percent(h.errorPercent) : '–'} tone={h.errorPercent >= errorsBad ? 'bad' : h.errorPercent >= errorsWarn ? 'warn' : undefined} />
-                <Stat label={w('refusedRate')} value={h.rate > 0 ? format.percent(h.refusedPercent) : '–'} tone={h.refusedPercent >= errorsWarn ? 'warn' : undefined} />
+                <Stat label={w('refusedRate')} value={h.rate > 0 ? format.percent(h.refusedPercent) : '–'} tone={h.refusedPercent >= refusedWarn ? 'warn' : undefined} />
                 <Stat label={w('p50')} value={format.ms(h.p50Ms)} />
                 <Stat label={w('p99')} value={format.ms(h.p99Ms)} />
                 <Stat label={w('inFlight')} value={format.count(h.inFlight)} />

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { setLang } from '~/i18n'
+import { conditionLook, conditionOf } from '~/ui/condition'
 import type { AppHealth, LiveEvent, Second } from '~/live/store'
 import { bands, fromPoints, fromTransitions, ofSeries } from './bands'
 import { bundled, concerns, isSwitch, marksOf, momentOf, shortCommand } from './marks'
@@ -161,6 +162,11 @@ describe('odd instances', () => {
 
 describe('standing', () => {
   const h = (more: Partial<AppHealth>) => ({ live: 2, behind: 0, refusing: 0, errorPercent: 0, refusedPercent: 0, open: 0, forced: 0, side: 'provider' as const, rate: 1, ...more })
+  test.each([[4, undefined, 'ok'], [6, 'warn', 'warn'], [30, 'bad', 'bad']])('%s %% of errors look alike here and on the overview', (errorPercent, here, there) => {
+    const app = { app: 'shop/a', slowPercent: 0, inFlight: 0, commands: 1, ...h({ errorPercent, rate: 10 }) }
+    expect(reasons(app)[0]?.tone).toBe(here)
+    expect(conditionLook[conditionOf(app)].tone).toBe(there)
+  })
   test('reasons, the worst first', () => {
     expect(reasons(h({}))).toEqual([])
     expect(reasons(h({ errorPercent: 30, open: 2, behind: 1 })).map((r) => r.key)).toEqual(['open', 'errors', 'behind'])

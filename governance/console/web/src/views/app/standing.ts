@@ -1,6 +1,7 @@
 // How an application stands, in reasons, the worst first.
 import type { AppHealth } from '~/live/store'
 import type { Tone } from '~/ui/basic'
+import { errorsBad, errorsWarn } from '~/ui/condition'
 
 export type ReasonKey = 'open' | 'errors' | 'refusing' | 'forced' | 'refused' | 'someErrors' | 'behind' | 'gone' | 'lossy'
 export interface Reason {
@@ -10,9 +11,8 @@ export interface Reason {
   n: number
 }
 
-/** From how much of a hundred errors are a word of warning, and from how much they are bad. */
-export const errorsWarn = 1
-export const errorsBad = 5
+/** From how much of a hundred refused calls are a word of warning. */
+export const refusedWarn = 1
 
 type Judged = Pick<AppHealth, 'live' | 'behind' | 'refusing' | 'errorPercent' | 'refusedPercent' | 'open' | 'forced' | 'side' | 'lossy' | 'rate'>
 
@@ -26,7 +26,7 @@ export function reasons(h: Judged): Reason[] {
   if (h.errorPercent >= errorsBad) say('errors', 'bad', h.errorPercent)
   if (h.refusing > 0) say('refusing', 'bad', h.refusing)
   if (h.forced > 0) say('forced', 'forced', h.forced)
-  if (h.refusedPercent >= 1 && h.forced === 0) say('refused', 'warn', h.refusedPercent)
+  if (h.refusedPercent >= refusedWarn && h.forced === 0) say('refused', 'warn', h.refusedPercent)
   if (h.errorPercent >= errorsWarn && h.errorPercent < errorsBad) say('someErrors', 'warn', h.errorPercent)
   if (h.behind > 0) say('behind', 'warn', h.behind)
   if (h.live === 0 && h.side !== 'unseen') say('gone', 'idle', 0)
