@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { events, forget, health, secondsOf, takeEvent, takeHealth, takeSamples, type AppHealth, type LiveEvent } from '~/live/store'
+import { events, forget, forgetAll, health, sourceStale, secondsOf, takeEvent, takeHealth, takeSamples, type AppHealth, type LiveEvent } from '~/live/store'
 
 const app = (name: string, rate = 1): AppHealth => ({ app: name, side: 'provider', live: 1, behind: 0, refusing: 0, rate, errorPercent: 0, refusedPercent: 0, slowPercent: 0, inFlight: 0, commands: 1, open: 0, forced: 0 })
 
@@ -44,4 +44,13 @@ test('an event that comes twice is one', () => {
   takeEvent(e(2))
   takeEvent(e(1))
   expect(events.value.map((x) => x.id)).toEqual([2, 1])
+})
+
+test('who logs in next finds nothing of the one before', () => {
+  const series = { command: 'pay', at: 'provider' }
+  takeHealth({ full: true, items: [app('bank/ledger')], stale: '2026-01-01T00:00:00Z' })
+  takeSamples({ app: 'bank/ledger', items: [{ ...series, second: 1, counts: {}, inFlight: 0, instances: 1, states: {} }] })
+  takeEvent({ id: 77, time: '2026-01-01T00:00:00Z', kind: 'transition', app: 'bank/ledger' })
+  forgetAll()
+  expect([health.value.size, events.value.length, secondsOf('bank/ledger', series).size, sourceStale.value]).toEqual([0, 0, 0, undefined])
 })

@@ -97,3 +97,12 @@ const topics: Record<string, string[]> = {
 export function takeChange(m: { topics?: string[] }) {
   refresh(...(m.topics ?? []).flatMap((t) => topics[t] ?? []))
 }
+
+/** forgetAll drops all that was told: whoever logs in next may not see as much. */
+export function forgetAll() {
+  seconds.clear()
+  samplesVersion.value++
+  health.value = new Map()
+  events.value = []
+  sourceStale.value = undefined
+}

@@ -4,7 +4,7 @@ import { computed, effect, signal } from '@preact/signals'
 import { clock } from '~/app/clock'
 import { me, onSession } from '~/app/session'
 import { backoff } from '~/live/backoff'
-import { sourceStale, takeChange, takeEvent, takeHealth, takeSamples, takeHello } from '~/live/store'
+import { forgetAll, sourceStale, takeChange, takeEvent, takeHealth, takeSamples, takeHello } from '~/live/store'
 
 /** Silence after which what is shown counts as stale, in ms: the server says something every 2 s. */
 export const staleAfter = 7_000
@@ -131,6 +131,7 @@ export function startLive() {
       opened.value = false
       heard.value = 0
       after = undefined
+      forgetAll()
     }
   })
   clearInterval(silence)
