@@ -1,6 +1,6 @@
 // What the live stream told. Health is of all applications, seconds are of those
 // that a view watches.
-import { signal } from '@preact/signals'
+import { batch, signal } from '@preact/signals'
 import type { Schemas } from '~/api/client'
 import { refresh, refreshSoon } from '~/api/query'
 
@@ -72,7 +72,12 @@ export function takeSamples(m: { app: string; backfill?: boolean; items?: Second
     series.set(s.second, s) // a late report replaces what was told of a second before
     if (series.size > keptSeconds + 60) prune(series)
   }
-  samplesVersion.value++
+  grown()
+}
+
+// Reads without subscribing: an effect that takes or drops seconds must not run again for it.
+function grown() {
+  samplesVersion.value = samplesVersion.peek() + 1
 }
 
 function prune(series: Map<number, Second>) {
@@ -100,9 +105,11 @@ export function takeChange(m: { topics?: string[] }) {
 
 /** forgetAll drops all that was told: whoever logs in next may not see as much. */
 export function forgetAll() {
-  seconds.clear()
-  samplesVersion.value++
-  health.value = new Map()
-  events.value = []
-  sourceStale.value = undefined
+  batch(() => {
+    seconds.clear()
+    grown()
+    health.value = new Map()
+    events.value = []
+    sourceStale.value = undefined
+  })
 }
