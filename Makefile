@@ -90,7 +90,8 @@ fmt: $(LINT) ## Format the Go code
 	cd tools/devcluster && $(LINT) fmt --config $(CURDIR)/.golangci.yml ./...
 
 .PHONY: generate
-generate: ## Make generated code again
+generate: ## Make generated code and reference documents again
+	@tools/dev/deps.sh generate
 	go generate ./...
 	cd examples/shop && go generate ./...
 
@@ -127,6 +128,7 @@ console-dev: console-types ## Serve the console's page as it is being written, o
 
 .PHONY: console-packages
 console-packages: $(WEB)/node_modules/.package-lock.json
+	@:
 
 .PHONY: console-types
 console-types: $(WEB)/.gen/api.d.ts

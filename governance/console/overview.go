@@ -31,7 +31,8 @@ type Overview struct {
 
 // OverviewTotals are sums over what the caller may see.
 type OverviewTotals struct {
-	Apps           int      `json:"apps" doc:"Applications that the registry knows, or that have live instances under governance."`
+	Apps           int      `json:"apps" doc:"Applications that have live instances under governance."`
+	Registered     int      `json:"registered" doc:"Applications that the registry knows, those of Kubernetes and of Weir among them."`
 	Instances      int      `json:"instances" doc:"Live instances under governance."`
 	Rate           *float64 `json:"rate,omitempty" doc:"Calls per second that applications served in the last minute, those refused included; missing while it is not known, as are the next two."`
 	ErrorPercent   *float64 `json:"errorPercent,omitempty" doc:"Of the calls that ran."`
@@ -80,7 +81,7 @@ func (f *facts) totals(ctx context.Context) OverviewTotals {
 	apps := map[registry.App]bool{}
 	for app := range f.apps {
 		if httpapi.Sees(ctx, app.Namespace) {
-			apps[app] = true
+			out.Registered++
 		}
 	}
 	for _, i := range f.instances {

@@ -136,7 +136,7 @@ func TestTheOverviewTellsWhatNeedsAttention(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	tot := o.Totals
-	if tot.Apps != 3 || tot.Instances != 4 || tot.Rate == nil || *tot.Rate <= 0.5 || *tot.Rate > 0.9 || *tot.ErrorPercent != 25 || *tot.OpenCircuits != 1 || tot.PulledSwitches != 1 || tot.Routes != 3 || tot.Gateways != 2 {
+	if tot.Apps != 3 || tot.Registered != 2 || tot.Instances != 4 || tot.Rate == nil || *tot.Rate <= 0.5 || *tot.Rate > 0.9 || *tot.ErrorPercent != 25 || *tot.OpenCircuits != 1 || tot.PulledSwitches != 1 || tot.Routes != 3 || tot.Gateways != 2 {
 		t.Errorf("totals %+v", tot)
 	}
 	var says []string
@@ -154,7 +154,7 @@ func TestTheOverviewTellsWhatNeedsAttention(t *testing.T) {
 	if got := kinds(o); slices.Contains(got, console.KindQuarantined) || slices.Contains(got, console.KindSwitchExpiring) || !slices.Contains(got, console.KindCircuitForced) || !slices.Contains(got, console.KindNode) {
 		t.Errorf("of shop: %v", got)
 	}
-	if tot := o.Totals; tot.Apps != 1 || tot.Instances != 2 || tot.PulledSwitches != 0 || tot.Routes != 2 || len(o.Changes) != 2 {
+	if tot := o.Totals; tot.Apps != 1 || tot.Registered != 1 || tot.Instances != 2 || tot.PulledSwitches != 0 || tot.Routes != 2 || len(o.Changes) != 2 {
 		t.Errorf("of shop: %+v, %+v", tot, o.Changes)
 	}
 }

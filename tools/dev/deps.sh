@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# deps.sh up|test|bench|screenshots: see that this machine has what the target needs, and
+# deps.sh up|test|bench|screenshots|generate: see that this machine has what the target needs, and
 # install what is missing from Debian's or Ubuntu's own packages. It stands
 # beside the pinned Go tools since both answer what a developer's machine needs.
 #
@@ -8,7 +8,7 @@
 # package makes no cluster of its own, and containerd's service stays off.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-target=${1:?usage: deps.sh up|test|bench|screenshots}
+target=${1:?usage: deps.sh up|test|bench|screenshots|generate}
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
 fail() { printf 'deps: %s\n' "$*" >&2; exit 1; }
@@ -98,6 +98,7 @@ if [[ $target == test || $target == bench ]]; then
   program gcc gcc
   [[ -e /usr/include/stdlib.h ]] || need "the C library's headers" libc6-dev
 fi
+if [[ $target == generate ]]; then program protoc protobuf-compiler; fi
 if [[ $target == bench ]]; then
   [[ -e /usr/share/java/zookeeper.jar ]] || need "ZooKeeper, a peer to compare with" zookeeper
   program java default-jre-headless

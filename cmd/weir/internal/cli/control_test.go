@@ -140,7 +140,7 @@ func TestControlAlone(t *testing.T) {
 	// And it says how everything is, of which there is little once it has begun.
 	testkube.Eventually(t, "nothing needs attention", func() error {
 		got := read(t, server+"/api/v1/overview", env["WEIR_TOKEN"])
-		if !strings.HasPrefix(got, "200 ") || !strings.Contains(got, `"attention":[],"changes":[],"totals":{"apps":0,"instances":0,"rate":0,`) {
+		if !strings.HasPrefix(got, "200 ") || !strings.Contains(got, `"attention":[],"changes":[],"totals":{"apps":0,"registered":0,"instances":0,"rate":0,`) {
 			return errors.New(got)
 		}
 		return nil

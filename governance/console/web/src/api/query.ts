@@ -67,9 +67,40 @@ export function useGet<P extends GetPath>(path: P, params?: GetParams<P>, option
   }) as UseQueryResult<GetAnswer<P>, Problem>
 }
 
-/** refresh asks again whatever was read below these paths. */
+let writes = 0
+const held = new Set<string>()
+// Until a view has drawn what its write came to, it still asks about what was before it.
+const settling = 250
+
+/**
+ * refresh asks again whatever was read below these paths; while something is being
+ * written, once that is done.
+ */
 export function refresh(...beginnings: string[]) {
+  if (writes > 0) {
+    for (const b of beginnings) held.add(b)
+    return
+  }
   void queries.invalidateQueries({ predicate: (q) => beginnings.some((b) => String(q.queryKey[0]).startsWith(b)) })
+}
+
+/**
+ * writing runs a write. The live stream tells of it before the write itself is
+ * answered: a rehearsal asked again at that moment would find one's own write, and
+ * call it somebody else's.
+ */
+export async function writing<T>(write: () => Promise<T>): Promise<T> {
+  writes++
+  try {
+    return await write()
+  } finally {
+    setTimeout(() => {
+      if (--writes > 0) return
+      const all = [...held]
+      held.clear()
+      if (all.length > 0) refresh(...all)
+    }, settling)
+  }
 }
 
 const wanted = new Set<string>()

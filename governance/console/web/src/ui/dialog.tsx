@@ -1,6 +1,7 @@
 // Dialogs, on the platform's own element: it keeps the focus and closes by Escape.
 import type { ComponentChildren } from 'preact'
 import { useEffect, useId, useRef, useState } from 'preact/hooks'
+import { writing } from '~/api/query'
 import { words as w } from '~/app/words'
 import { Button } from '~/ui/basic'
 import { Field } from '~/ui/field'
@@ -56,7 +57,7 @@ export function ReasonDialog({ title, act, danger, children, onClose, run, initi
     setBusy(true)
     setError(undefined)
     try {
-      await run(reason)
+      await writing(() => run(reason))
       onClose()
     } catch (err) {
       setError(err)

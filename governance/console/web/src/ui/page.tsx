@@ -17,9 +17,10 @@ export function Page({ title, heading, crumbs, actions, lead, children }: { titl
       <header>
         {crumbs && crumbs.length > 0 && (
           <nav class="crumbs">
-            {crumbs.map((c) => (
+            {crumbs.map((c, i) => (
               <span key={c.to}>
-                <Link href={c.to}>{c.text}</Link> <span aria-hidden="true">/</span>
+                {i > 0 && <span aria-hidden="true">/ </span>}
+                <Link href={c.to}>{c.text}</Link>
               </span>
             ))}
           </nav>

@@ -8,10 +8,15 @@ import { Menu } from '~/ui/menu'
 
 const names = { '15m': 'range15m', '1h': 'range1h', '6h': 'range6h', '24h': 'range24h', '7d': 'range7d' } as const
 
+/** rangeText names a time range, as its picker and the captions of what it governs do. */
+export function rangeText(range: Range): string {
+  return range.name ? w(names[range.name]) : w('rangeFixed', { from: format.time(range.from * 1000), to: format.time(range.to * 1000) })
+}
+
 /** RangePicker chooses the time range of a view; it stands in the address. */
 export function RangePicker({ range }: { range: Range }) {
   const address = useAddress()
-  const text = range.name ? w(names[range.name]) : w('rangeFixed', { from: format.time(range.from * 1000), to: format.time(range.to * 1000) })
+  const text = rangeText(range)
   return (
     <div class="row tight">
       {!range.name && (

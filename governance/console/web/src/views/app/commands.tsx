@@ -10,6 +10,7 @@ import { seriesKey } from '~/live/store'
 import { Badge, Button, Card } from '~/ui/basic'
 import { States } from '~/ui/circuit'
 import { FilterInput, matches } from '~/ui/field'
+import { rangeText } from '~/ui/range'
 import { Empty, Loaded } from '~/ui/state'
 import { Table, type Column } from '~/ui/table'
 import { Ago } from '~/ui/time'
@@ -69,13 +70,13 @@ export function Commands({ app, namespace, name, range }: Place) {
           </Empty>
         }
       >
-        {(d) => <Tables items={d.items} chosen={chosen} address={address} />}
+        {(d) => <Tables items={d.items} chosen={chosen} address={address} range={range} />}
       </Loaded>
     </>
   )
 }
 
-function Tables({ items, chosen, address }: { items: CommandTotal[]; chosen: Chosen | undefined; address: Address }) {
+function Tables({ items, chosen, address, range }: { items: CommandTotal[]; chosen: Chosen | undefined; address: Address; range: Range }) {
   const q = address.get('q')
   const groups = useMemo(() => {
     const shown = items.filter((c) => matches(q, c.command, c.peer))
@@ -90,7 +91,10 @@ function Tables({ items, chosen, address }: { items: CommandTotal[]; chosen: Cho
   return (
     <>
       <div class="row">
-        {!chosen && <p class="muted">{w('pick')}</p>}
+        <p class="muted">
+          {rangeText(range)}
+          {!chosen && ` · ${w('pick')}`}
+        </p>
         <span class="push">
           <FilterInput />
         </span>
@@ -149,7 +153,7 @@ export function commandColumns(address: Address): Column<CommandTotal>[] {
     { key: 'p50', label: w('p50'), end: true, sort: (c) => c.p50Ms, cell: (c) => format.ms(c.p50Ms) },
     { key: 'p99', label: w('p99'), end: true, sort: (c) => c.p99Ms, cell: (c) => format.ms(c.p99Ms) },
     { key: 'max', label: w('max'), end: true, sort: (c) => c.maxMs, cell: (c) => format.ms(c.maxMs) },
-    { key: 'inflight', label: w('inFlight'), end: true, sort: (c) => c.inFlight, cell: (c) => format.count(c.inFlight) },
+    { key: 'inflight', label: w('mostInFlight'), end: true, sort: (c) => c.inFlight, cell: (c) => format.count(c.inFlight) },
     { key: 'instances', label: w('instances'), end: true, sort: (c) => c.instances, cell: (c) => <Link href={address.with({ tab: 'instances', command: c.command, at: c.at === 'caller' ? 'caller' : undefined, peer: c.peer })}>{c.instances}</Link> },
     { key: 'last', label: w('last'), end: true, sort: (c) => (c.last ? Date.parse(c.last) : undefined), cell: (c) => <Ago at={c.last} /> },
   ]

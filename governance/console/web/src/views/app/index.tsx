@@ -71,6 +71,9 @@ export default function App({ params }: ViewProps) {
         <>
           {h && (
             <Card>
+              <p class="muted window" aria-hidden="true">
+                {w('figures')}
+              </p>
               <div class="stats" role="group" aria-label={w('figures')}>
                 <Stat label={w('rate')} value={format.rate(h.rate)} />
                 <Stat label={w('errorRate')} value={h.rate > 0 ? format.percent(h.errorPercent) : '–'} tone={h.errorPercent >= errorsBad ? 'bad' : h.errorPercent >= errorsWarn ? 'warn' : undefined} />

@@ -181,6 +181,6 @@ function compareColumns(app: string, names: ReadonlyMap<string, string>, odds: R
     { key: 'p50', label: w('p50'), end: true, sort: (c) => c.p50Ms, cell: (c) => format.ms(c.p50Ms) },
     { key: 'p99', label: w('p99'), end: true, sort: (c) => c.p99Ms, cell: (c) => format.ms(c.p99Ms) },
     { key: 'max', label: w('max'), end: true, sort: (c) => c.maxMs, cell: (c) => format.ms(c.maxMs) },
-    { key: 'inflight', label: w('inFlight'), end: true, sort: (c) => c.inFlight, cell: (c) => format.count(c.inFlight) },
+    { key: 'inflight', label: w('mostInFlight'), end: true, sort: (c) => c.inFlight, cell: (c) => format.count(c.inFlight) },
   ]
 }

@@ -7,6 +7,7 @@ import { link } from '~/app/address'
 import { words as common } from '~/app/words'
 import * as format from '~/i18n/format'
 import { Button, Card } from '~/ui/basic'
+import { errorsBad, errorsWarn } from '~/ui/condition'
 import { Page } from '~/ui/page'
 import { Loaded, Loading } from '~/ui/state'
 import { Ago } from '~/ui/time'
@@ -91,6 +92,7 @@ function Changes({ items, now }: { items: readonly Change[]; now: string }) {
 
 interface TotalsOf {
   apps: number
+  registered: number
   instances: number
   rate?: number
   errorPercent?: number
@@ -104,11 +106,12 @@ function Totals({ t }: { t: TotalsOf }) {
   const open = t.openCircuits
   const entries: [to: string, value: string, label: string, tone?: string][] = [
     ['/apps', format.count(t.apps), w('apps', { n: t.apps })],
-    ['/registry', format.count(t.instances), w('instances', { n: t.instances })],
+    ['/apps', format.count(t.instances), w('instances', { n: t.instances })],
     ['/topology', format.rate(t.rate), w('rate')],
-    ['/apps', format.percent(t.errorPercent), w('errors'), (t.errorPercent ?? 0) >= 5 ? 'bad' : undefined],
+    ['/apps', format.percent(t.errorPercent), w('errors'), (t.errorPercent ?? 0) >= errorsBad ? 'bad' : (t.errorPercent ?? 0) >= errorsWarn ? 'warn' : undefined],
     [link('/events', { kind: 'transition' }), format.count(open), w('openCircuits', { n: open ?? 0 }), open ? 'bad' : undefined],
     ['/switches', format.count(t.pulledSwitches), w('pulled', { n: t.pulledSwitches }), t.pulledSwitches ? 'forced' : undefined],
+    ['/registry', format.count(t.registered), w('registered')],
     ['/routes', format.count(t.routes), w('routes', { n: t.routes })],
     ['/system', format.count(t.gateways), w('gateways', { n: t.gateways })],
   ]
