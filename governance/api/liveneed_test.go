@@ -83,6 +83,10 @@ func TestWhatIsReadAnewIsToldOnceItCanBe(t *testing.T) {
 	s.mute.Store(true)
 	for read[api.LiveHealth](v, "health").Stale.IsZero() {
 	}
+	// One who comes now is told so too, and not left in silence.
+	if h := read[api.LiveHealth](k.watch("", "viewer", ""), "health"); h.Stale.IsZero() || h.Full {
+		t.Fatalf("%+v", h)
+	}
 	before := s.reads.Load()
 	ahead.Store(int64(time.Minute))
 	k.until("all is read anew", func() bool { return s.reads.Load() > before })

@@ -251,7 +251,9 @@ func (f *following) stale() {
 		out.Stale = out.Now
 	}
 	data := liveEvent("health", out)
-	f.each(func(w *watcher) { f.offer(w, frame{data: data}) })
+	for w := range f.watchers { // also those who came meanwhile, and have no beginning yet
+		f.offer(w, frame{data: data})
+	}
 }
 
 func (f *following) tellTopics() {

@@ -29,7 +29,10 @@ func (f *facts) databaseAway() []Attention {
 		return nil
 	}
 	a := systemAttention(KindDatabase, Critical, "The database does not answer, and what is shown of it is as it was last known: "+d.Error, map[string]string{"why": d.Error})
-	a.Since = d.AsOf
+	a.Since = d.Since
+	if a.Since.IsZero() {
+		a.Since = d.AsOf
+	}
 	return []Attention{a}
 }
 

@@ -51,6 +51,8 @@ type SystemDeps struct {
 	Self func() node.Node
 	// Database tells how the database is; its errors are shown.
 	Database func(ctx context.Context) (node.Database, error)
+	// Heard is when the database last answered anything; it may be nil.
+	Heard func() time.Time
 	// Governance and Tracing are the parts of the database of control planes and
 	// collectors.
 	Governance, Tracing SystemSchema
@@ -100,6 +102,7 @@ type SystemNode struct {
 type SystemDatabase struct {
 	OK             bool      `json:"ok"`
 	Error          string    `json:"error,omitempty" doc:"Why it does not answer, and what to do."`
+	Since          time.Time `json:"since,omitzero" doc:"Where it does not answer: when it last answered anything that this control plane asked. Missing where it never did."`
 	AsOf           time.Time `json:"asOf,omitzero" doc:"Where it does not answer: when it was last heard, as of when everything is that comes from it. Missing where it was not heard since this control plane started."`
 	Version        string    `json:"version,omitempty" doc:"Of PostgreSQL."`
 	Bytes          int64     `json:"bytes,omitempty"`

@@ -95,6 +95,9 @@ func (s *system) askDatabase(ctx context.Context, f *found) {
 	cancel()
 	if err != nil {
 		f.database = SystemDatabase{Error: err.Error(), AsOf: f.heard}
+		if s.deps.Heard != nil {
+			f.database.Since = s.deps.Heard()
+		}
 		return
 	}
 	f.heard = s.deps.Now().UTC()

@@ -298,11 +298,11 @@ type secrets struct {
 	err   error
 }
 
-func (s *secrets) Session(context.Context, []byte) (access.Account, error) {
-	return access.Account{Name: "admin", Role: access.Admin}, s.err
+func (s *secrets) Session(context.Context, []byte) (access.Session, error) {
+	return access.Session{Account: access.Account{Name: "admin", Role: access.Admin}}, s.err
 }
 
-func (s *secrets) LookAtSession(ctx context.Context, hash []byte) (access.Account, error) {
+func (s *secrets) LookAtSession(ctx context.Context, hash []byte) (access.Session, error) {
 	return s.Session(ctx, hash)
 }
 
@@ -314,7 +314,7 @@ func (s *secrets) TokenOf(context.Context, []byte) (access.Token, error) {
 func TestAuthenticate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &secrets{}
-		a := access.NewAuth(s, &cluster{}, nil)
+		a := access.NewAuth(access.AuthConfig{Secrets: s, Reviewer: &cluster{}})
 		who := func(c access.Credentials) string {
 			p, err := a.Authenticate(t.Context(), c)
 			if err != nil {
@@ -354,7 +354,7 @@ func TestAuthenticate(t *testing.T) {
 		if got := who(token) + who(access.Credentials{Session: "x"}); got != "unavailableunavailable" {
 			t.Errorf("without the store: %s", got)
 		}
-		outside := access.NewAuth(s, nil, nil)
+		outside := access.NewAuth(access.AuthConfig{Secrets: s})
 		if _, err := outside.Authenticate(t.Context(), access.Credentials{Bearer: pod}); err == nil {
 			t.Error("a pod's token was taken without a cluster")
 		}

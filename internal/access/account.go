@@ -9,11 +9,11 @@ type Account struct {
 	Namespaces []string  `json:"namespaces" doc:"Those that bound the role; empty for all." nullable:"false"`
 	Created    time.Time `json:"created" doc:"When it was made."`
 	// Disabled keeps the account, for audits to name, and lets nobody in by it.
-	Disabled bool `json:"disabled,omitempty" doc:"Nobody gets in by it."`
+	Disabled bool `json:"disabled,omitempty" doc:"Nobody gets in by it, nor by its tokens."`
 	// LastLogin is zero for an account that nobody has logged in with yet.
 	LastLogin time.Time `json:"lastLogin,omitzero" doc:"Missing where nobody has yet."`
-	// Tokens go on working when the account is disabled or deleted.
-	Tokens int `json:"tokens,omitempty" doc:"How many API tokens that count it made; the list tells it."`
+	// Tokens do not count while the account is disabled, and end with it.
+	Tokens int `json:"tokens,omitempty" doc:"How many API tokens it owns, expired and revoked ones left out; the list tells it."`
 }
 
 // Principal is who acts in a session of the account.

@@ -12,6 +12,9 @@ type Credentials struct {
 	// Unattended is for what programs ask by themselves, such as a page that is
 	// open: a session does not live on by it.
 	Unattended bool
+	// Reads is for what changes nothing: while what knows the answer is away, it is
+	// enough for it that the credentials were proven of late.
+	Reads bool
 	// Remote is the peer's address, without its port.
 	Remote string
 }

@@ -70,3 +70,11 @@ func CodeOf(err error) Code {
 	}
 	return Internal
 }
+
+// NothingDone is why a write is refused while what records it is away.
+func NothingDone(cause error) error {
+	return &Error{
+		Code: Unavailable, Message: "nothing was done: the database does not answer, and nothing is written without being recorded there",
+		Fix: "try again once /api/v1/system says that it is back", Err: cause,
+	}
+}

@@ -17,6 +17,10 @@ type Token struct {
 	Namespaces []string  `json:"namespaces,omitempty" doc:"Those that bound it; missing for all."`
 	Created    time.Time `json:"created" doc:"When it was made."`
 	CreatedBy  string    `json:"createdBy" doc:"Who made it."`
+	// Owner is the account that made it, or whose token made it; empty for none.
+	Owner string `json:"owner,omitempty" doc:"The account that made it, or whose token made it; it counts only while that account does. Missing for one that belongs to the installation."`
+	// Suspended says that the owner is disabled, so that the token does not count.
+	Suspended bool `json:"suspended,omitempty" doc:"Its owner is disabled, so that it does not count until the owner is enabled."`
 	// Expires is zero for a token that does not.
 	Expires time.Time `json:"expires,omitzero" doc:"Missing for one that does not."`
 	// LastUsed is right to some minutes; zero for never.
@@ -97,16 +101,23 @@ func Within(giver, wanted []string) (ok bool) {
 // Secrets looks up who a secret belongs to. Implementations are safe for
 // concurrent use.
 type Secrets interface {
-	// Session returns the account of a session that lives, and lets it live on
-	// from now. Errors: NotFound for none, also for one that ended; Unavailable.
-	Session(ctx context.Context, hash []byte) (Account, error)
+	// Session returns a session that lives, and lets it live on from now. Errors:
+	// NotFound for none, also for one that ended; Unavailable.
+	Session(ctx context.Context, hash []byte) (Session, error)
 
 	// LookAtSession is Session, but lets it live on no longer.
-	LookAtSession(ctx context.Context, hash []byte) (Account, error)
+	LookAtSession(ctx context.Context, hash []byte) (Session, error)
 
 	// TokenOf returns the token with a hash, and notes that it was used. Errors:
-	// NotFound for none, also for one revoked or expired; Unavailable.
+	// NotFound for none, also for one revoked or expired, and for one whose owner is
+	// disabled; Unavailable.
 	TokenOf(ctx context.Context, hash []byte) (Token, error)
+}
+
+// Session is a login that lives.
+type Session struct {
+	Account Account
+	Expires time.Time // when it ends unless it is used before
 }
 
 // AuditQuery narrows a range of the audit.

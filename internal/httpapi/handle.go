@@ -49,7 +49,7 @@ func (a *API) Handle(pattern string, role access.Role, h http.Handler, opts ...O
 // Again tells who sends a request, asked anew: for handlers that stream for longer
 // than a session or a token may count. A session does not live on by it.
 func (a *API) Again(r *http.Request) (access.Principal, error) {
-	return a.principal(r.Context(), r, true)
+	return a.principal(r.Context(), r, rule{unattended: true})
 }
 
 // HandleInstance mounts a handler for running services, and for operators; it

@@ -33,6 +33,10 @@ type Op[I any] struct {
 	// or Sees.
 	Scoped bool
 
+	// Recent lets an operation other than GET be done by who was proven of late,
+	// while that cannot be asked (access.Credentials.Reads).
+	Recent bool
+
 	// Write marks what changes something: it needs a reason and is audited.
 	Write bool
 	// NoReason is for the few writes that explain themselves.
@@ -51,13 +55,15 @@ func Register[I, O any](a *API, op Op[I], handler func(context.Context, *I) (*O,
 		panic("httpapi: an operation needs an OperationID")
 	case op.Public == op.Role.Valid():
 		panic("httpapi: " + op.OperationID + " needs either a role or Public")
+	case op.Write && op.Recent:
+		panic("httpapi: " + op.OperationID + " is a write, which is not done by who was proven before")
 	case op.Write && !op.Public && (op.Object == nil || a.cfg.Audit == nil):
 		panic("httpapi: " + op.OperationID + " is a write and needs an Object and the API an Audit")
 	}
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = a.cfg.MaxBody
 	}
-	rule := rule{id: op.OperationID, role: op.Role, public: op.Public, reason: op.Write && !op.NoReason}
+	rule := rule{id: op.OperationID, role: op.Role, public: op.Public, reason: op.Write && !op.NoReason, recent: op.Recent}
 	document(&op.Operation, rule)
 	guard := func(ctx huma.Context, next func(huma.Context)) { a.guard(ctx, next, rule, op.MaxBodyBytes) }
 	op.Middlewares = append(huma.Middlewares{guard}, op.Middlewares...)
@@ -97,6 +103,9 @@ func enter[I, O any](ctx context.Context, a *API, op *Op[I], in *I, handler func
 		return handler(ctx, in)
 	}
 	id, err := a.cfg.Audit.Begin(ctx, req.entry(ctx, op.OperationID))
+	if access.CodeOf(err) == access.Unavailable {
+		return nil, access.NothingDone(err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("record a write before it is done: %w", err)
 	}
@@ -183,6 +192,7 @@ type rule struct {
 	reason   bool
 	// unattended requests prolong no session.
 	unattended bool
+	recent     bool // as Op has it
 }
 
 // guard is the outermost part of every operation.

@@ -148,7 +148,7 @@ func (a *API) admit(r *http.Request, rule rule) (context.Context, error) {
 		}
 		return ctx, nil
 	}
-	p, err := a.principal(ctx, r, rule.unattended)
+	p, err := a.principal(ctx, r, rule)
 	if err != nil {
 		return nil, err
 	}
@@ -176,8 +176,11 @@ func (a *API) admit(r *http.Request, rule rule) (context.Context, error) {
 var errOtherSite = &access.DeniedError{Message: "this was sent by a page of another site: use Weir's console, or an API token"}
 
 // principal authenticates a request.
-func (a *API) principal(ctx context.Context, r *http.Request, unattended bool) (access.Principal, error) {
-	c := access.Credentials{Remote: remote(r), Unattended: unattended}
+func (a *API) principal(ctx context.Context, r *http.Request, rule rule) (access.Principal, error) {
+	c := access.Credentials{
+		Remote: remote(r), Unattended: rule.unattended,
+		Reads: rule.recent || r.Method == http.MethodGet || r.Method == http.MethodHead,
+	}
 	if header := r.Header.Get("Authorization"); header != "" {
 		scheme, token, _ := strings.Cut(header, " ")
 		if !strings.EqualFold(scheme, "Bearer") || strings.TrimSpace(token) == "" {

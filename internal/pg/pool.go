@@ -43,6 +43,8 @@ type Options struct {
 	Lazy bool
 	// Log receives a warning for the first failed attempt of a wait. Default: discarded.
 	Log *slog.Logger
+	// Heard is told of each answer; it may be nil.
+	Heard *Heard
 	// Configure may change the pool's settings last, for example to register types.
 	Configure func(*pgxpool.Config)
 }
@@ -128,6 +130,9 @@ func poolConfig(url string, o Options) (*pgxpool.Config, error) {
 	}
 	if o.IdleInTransactionTimeout > 0 {
 		fill("idle_in_transaction_session_timeout", milliseconds(o.IdleInTransactionTimeout))
+	}
+	if o.Heard != nil {
+		cfg.ConnConfig.Tracer = o.Heard
 	}
 	if o.Configure != nil {
 		o.Configure(cfg)

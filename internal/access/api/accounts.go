@@ -31,7 +31,7 @@ type MadeAccount struct {
 type AccountPatch struct {
 	Role       *access.Role `json:"role,omitempty" enum:"viewer,operator,admin"`
 	Namespaces *[]string    `json:"namespaces,omitempty" doc:"Those that bound the role; empty for all." nullable:"false"`
-	Disabled   *bool        `json:"disabled,omitempty" doc:"Whether nobody may log in by it."`
+	Disabled   *bool        `json:"disabled,omitempty" doc:"Whether nobody gets in by it, nor by its tokens."`
 }
 
 // NewPassword is a password that was made.
@@ -90,12 +90,12 @@ func (s *service) registerAccounts(a *httpapi.API) {
 		Object: func(in *createAccountIn) string { return "account " + in.Body.Name },
 	}, s.createAccount)
 	change := operation("change-account", http.MethodPatch, "/api/v1/accounts/{name}", "Change what an account may do")
-	change.Description = "What is left out stays. Ends all sessions of the account; tokens that it made stay, as they do when it is disabled: revoke those apart. The last one that may manage people stays so."
+	change.Description = "What is left out stays. Ends all sessions of the account. Tokens that it owns do not count while it is disabled, and count again once it is not. The last one that may manage people stays so."
 	httpapi.Register(a, httpapi.Op[changeAccountIn]{
 		Operation: change, Role: access.Admin, Write: true, Object: func(in *changeAccountIn) string { return "account " + in.Name },
 	}, s.changeAccount)
 	remove := operation("delete-account", http.MethodDelete, "/api/v1/accounts/{name}", "Delete an account")
-	remove.Description = "Ends all its sessions; tokens that it made stay. The last one that may manage people cannot be deleted, nor one's own."
+	remove.Description = "Ends all its sessions and revokes the tokens that it owns. The last one that may manage people cannot be deleted, nor one's own."
 	remove.DefaultStatus = http.StatusNoContent
 	httpapi.Register(a, httpapi.Op[accountIn]{
 		Operation: remove, Role: access.Admin, Write: true, Object: (*accountIn).object,
@@ -103,6 +103,7 @@ func (s *service) registerAccounts(a *httpapi.API) {
 		if own(ctx, in.Name) {
 			return nil, notOneself("delete")
 		}
+		defer s.Proven.Forget()
 		return nil, s.Store.DeleteAccount(ctx, in.Name)
 	})
 	reset := operation("reset-password", http.MethodPost, "/api/v1/accounts/{name}/reset-password", "Give an account a new random password")
@@ -110,6 +111,7 @@ func (s *service) registerAccounts(a *httpapi.API) {
 	httpapi.Register(a, httpapi.Op[accountIn]{
 		Operation: reset, Role: access.Admin, Write: true, Object: (*accountIn).object,
 	}, func(ctx context.Context, in *accountIn) (*resetOut, error) {
+		defer s.Proven.Forget()
 		password, err := s.Store.SetPassword(ctx, in.Name, "")
 		if err != nil {
 			return nil, err
@@ -134,6 +136,8 @@ func (s *service) changeAccount(ctx context.Context, in *changeAccountIn) (*acco
 	if in.Body.Disabled != nil && *in.Body.Disabled && own(ctx, in.Name) {
 		return nil, notOneself("disable")
 	}
+	// Whatever comes of it: what is not answered may have been done.
+	defer s.Proven.Forget()
 	changed, err := s.Store.ChangeAccount(ctx, in.Name, access.AccountChange(in.Body))
 	if err != nil {
 		return nil, err

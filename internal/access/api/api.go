@@ -35,11 +35,24 @@ type Store interface {
 	Audit(ctx context.Context, q access.AuditQuery) ([]access.Entry, error)
 }
 
+// Proven remembers what credentials proved, such as access.Auth.
+type Proven interface {
+	// Forget is called after something changed that they prove.
+	Forget()
+	// ForgetSession is called when a session ends.
+	ForgetSession(secret string)
+}
+
+type proveAlways struct{}
+
+func (proveAlways) Forget()              {}
+func (proveAlways) ForgetSession(string) {}
+
 // Deps are what the operations work on.
 type Deps struct {
 	Store Store
-	// Revoked is called after a token was revoked; it may be nil.
-	Revoked func()
+	// Proven is told of what changed; it may be nil.
+	Proven Proven
 	// Now is the clock, time.Now when nil.
 	Now func() time.Time
 }
@@ -106,6 +119,9 @@ func Register(a *httpapi.API, deps Deps) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
+	if deps.Proven == nil {
+		deps.Proven = proveAlways{}
+	}
 	s := &service{
 		Deps:     deps,
 		byName:   access.NewLimiter(nameBurst, nameEvery, limitKeys, deps.Now),
@@ -159,17 +175,7 @@ func (s *service) registerSessions(a *httpapi.API) {
 	}, s.login)
 	logout := operation("logout", http.MethodPost, "/api/v1/logout", "End the session")
 	logout.DefaultStatus = http.StatusNoContent
-	httpapi.Register(a, httpapi.Op[logoutIn]{Operation: logout, Role: access.Viewer, Scoped: true},
-		func(ctx context.Context, in *logoutIn) (*logoutOut, error) {
-			if in.Session != "" {
-				if err := s.Store.Logout(ctx, in.Session); err != nil {
-					return nil, err
-				}
-			}
-			c := cookie(ctx, "") //nolint:gosec // cookie sets what it asks for
-			c.MaxAge = -1
-			return &logoutOut{SetCookie: c}, nil
-		})
+	httpapi.Register(a, httpapi.Op[logoutIn]{Operation: logout, Role: access.Viewer, Scoped: true, Recent: true}, s.logout)
 	httpapi.Register(a, httpapi.Op[struct{}]{
 		Operation: operation("get-me", http.MethodGet, "/api/v1/me", "Who this request acts as"),
 		Role:      access.Viewer, Scoped: true,
@@ -237,6 +243,28 @@ func (s *service) login(ctx context.Context, in *loginIn) (*loginOut, error) {
 	return &loginOut{SetCookie: cookie(ctx, secret), Body: me(account.Principal())}, nil
 }
 
+// logout ends a session. Where the database does not answer, this control plane and
+// the browser forget it all the same.
+func (s *service) logout(ctx context.Context, in *logoutIn) (*logoutOut, error) {
+	c := cookie(ctx, "") //nolint:gosec // cookie sets what it asks for
+	c.MaxAge = -1
+	if in.Session == "" {
+		return &logoutOut{SetCookie: c}, nil
+	}
+	// Afterwards: who asks meanwhile is told that it lives.
+	defer s.Proven.ForgetSession(in.Session)
+	err := s.Store.Logout(ctx, in.Session)
+	if access.CodeOf(err) == access.Unavailable {
+		return nil, httpapi.NewProblem(http.StatusServiceUnavailable,
+			"this browser is logged out, but the database does not answer, so that the session itself could not be ended: once it is back, it lives until it was not used for 12 hours").
+			WithHeader("Set-Cookie", c.String()).WithHeader("Retry-After", "1")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &logoutOut{SetCookie: c}, nil
+}
+
 func (s *service) changePassword(ctx context.Context, in *passwordIn) (*struct{}, error) {
 	p, _ := access.From(ctx)
 	if p.Kind != access.KindUser {
@@ -253,6 +281,7 @@ func (s *service) changePassword(ctx context.Context, in *passwordIn) (*struct{}
 		}
 		return nil, httpapi.BadRequest("body.current", "the current password is wrong")
 	}
+	defer s.Proven.Forget()
 	if _, err := s.Store.SetPassword(ctx, p.Name, in.Body.New); err != nil {
 		return nil, err
 	}
@@ -310,13 +339,9 @@ func (s *service) registerTokens(a *httpapi.API) {
 		Operation: revoke, Role: access.Admin, Write: true,
 		Object: func(in *revokeIn) string { return "token " + in.Name },
 	}, func(ctx context.Context, in *revokeIn) (*struct{}, error) {
-		if err := s.Store.RevokeToken(ctx, in.Name); err != nil {
-			return nil, err
-		}
-		if s.Revoked != nil {
-			s.Revoked()
-		}
-		return nil, nil //nolint:nilnil // no content
+		// Whatever comes of it: what is not answered may have been done.
+		defer s.Proven.Forget()
+		return nil, s.Store.RevokeToken(ctx, in.Name)
 	})
 }
 

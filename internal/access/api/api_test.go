@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 
 	"github.com/weirmesh/weir/internal/access"
@@ -28,6 +29,7 @@ type fixture struct {
 	t        *testing.T
 	srv      *httptest.Server
 	store    *postgres.Store
+	auth     *access.Auth
 	password string
 
 	mu  sync.Mutex
@@ -37,16 +39,21 @@ type fixture struct {
 func setup(t *testing.T) *fixture {
 	t.Helper()
 	t.Parallel()
+	return setupOn(t, testdb.New(t, testdb.Migrated(postgres.Schema, postgres.Migrations())).Pool())
+}
+
+func setupOn(t *testing.T, pool *pgxpool.Pool) *fixture {
+	t.Helper()
 	f := &fixture{t: t, now: time.Now()}
 	clock := func() time.Time { f.mu.Lock(); defer f.mu.Unlock(); return f.now }
-	f.store = postgres.NewStore(testdb.New(t, testdb.Migrated(postgres.Schema, postgres.Migrations())).Pool(), postgres.Clock(clock))
+	f.store = postgres.NewStore(pool, postgres.Clock(clock))
 	var err error
 	if f.password, err = f.store.Ensure(t.Context(), "admin", access.Admin); err != nil {
 		t.Fatal(err)
 	}
-	auth := access.NewAuth(f.store, nil, clock)
-	a := httpapi.New(http.NewServeMux(), httpapi.Config{Title: "test", Version: "1", Auth: auth, Audit: f.store, Log: slog.New(slog.DiscardHandler)})
-	api.Register(a, api.Deps{Store: f.store, Revoked: auth.Forget, Now: clock})
+	f.auth = access.NewAuth(access.AuthConfig{Secrets: f.store, Grace: access.DefaultGrace, Now: clock})
+	a := httpapi.New(http.NewServeMux(), httpapi.Config{Title: "test", Version: "1", Auth: f.auth, Audit: f.store, Log: slog.New(slog.DiscardHandler)})
+	api.Register(a, api.Deps{Store: f.store, Proven: f.auth, Now: clock})
 	f.srv = httptest.NewServer(a.Handler())
 	t.Cleanup(f.srv.Close)
 	return f

@@ -136,40 +136,42 @@ func (s *Store) Logout(ctx context.Context, secret string) error {
 }
 
 // Session implements access.Secrets.
-func (s *Store) Session(ctx context.Context, hash []byte) (access.Account, error) {
-	a, expires, ends, err := s.session(ctx, hash)
+func (s *Store) Session(ctx context.Context, hash []byte) (access.Session, error) {
+	found, ends, err := s.session(ctx, hash)
 	if err != nil {
-		return access.Account{}, err
+		return access.Session{}, err
 	}
 	slid := stamp(s.now()).Add(SessionFor)
 	if slid.After(ends) {
 		slid = ends
 	}
-	if slid.Sub(expires) >= slideEvery {
+	if slid.Sub(found.Expires) >= slideEvery {
 		// A session that cannot be made longer is still one.
-		_, _ = s.pool.Exec(ctx, `UPDATE access.session SET expires = $2 WHERE hash = $1`, hash, slid)
+		if _, err := s.pool.Exec(ctx, `UPDATE access.session SET expires = $2 WHERE hash = $1`, hash, slid); err == nil {
+			found.Expires = slid
+		}
 	}
-	return a, nil
+	return found, nil
 }
 
 // LookAtSession implements access.Secrets.
-func (s *Store) LookAtSession(ctx context.Context, hash []byte) (access.Account, error) {
-	a, _, _, err := s.session(ctx, hash)
-	return a, err
+func (s *Store) LookAtSession(ctx context.Context, hash []byte) (access.Session, error) {
+	found, _, err := s.session(ctx, hash)
+	return found, err
 }
 
-// session returns the account of a session that lives, and how long it may.
-func (s *Store) session(ctx context.Context, hash []byte) (a access.Account, expires, ends time.Time, err error) {
-	now := stamp(s.now())
+// session returns a session that lives, and how long it may at most.
+func (s *Store) session(ctx context.Context, hash []byte) (found access.Session, ends time.Time, err error) {
+	a := &found.Account
 	err = s.pool.QueryRow(ctx, `SELECT a.name, a.role, a.namespaces, a.created, s.expires, s.ends
-		FROM access.session s JOIN access.account a ON a.name = s.account WHERE s.hash = $1 AND s.expires > $2 AND NOT a.disabled`, hash, now).
-		Scan(&a.Name, &a.Role, &a.Namespaces, &a.Created, &expires, &ends)
+		FROM access.session s JOIN access.account a ON a.name = s.account WHERE s.hash = $1 AND s.expires > $2 AND NOT a.disabled`, hash, stamp(s.now())).
+		Scan(&a.Name, &a.Role, &a.Namespaces, &a.Created, &found.Expires, &ends)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return access.Account{}, expires, ends, &access.Error{Code: access.NotFound, Message: "there is no such session"}
+		return access.Session{}, ends, &access.Error{Code: access.NotFound, Message: "there is no such session"}
 	}
 	if err != nil {
-		return access.Account{}, expires, ends, fail(err, "look for the session")
+		return access.Session{}, ends, fail(err, "look for the session")
 	}
 	a.Created = a.Created.UTC()
-	return a, expires, ends, nil
+	return found, ends, nil
 }

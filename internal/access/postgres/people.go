@@ -40,14 +40,14 @@ func (s *Store) Accounts(ctx context.Context) ([]access.Account, error) {
 	if err != nil {
 		return nil, fail(err, "list accounts")
 	}
-	made, err := s.liveTokens(ctx)
+	owned, err := s.liveTokens(ctx)
 	for i := range out {
-		out[i].Tokens = made[out[i].Principal().String()]
+		out[i].Tokens = owned[out[i].Name]
 	}
 	return out, err
 }
 
-// liveTokens counts the tokens that are neither revoked nor expired, by who made them.
+// liveTokens counts the tokens that are neither revoked nor expired, by their owners.
 func (s *Store) liveTokens(ctx context.Context) (map[string]int, error) {
 	tokens, err := s.Tokens(ctx)
 	if err != nil {
@@ -56,7 +56,7 @@ func (s *Store) liveTokens(ctx context.Context) (map[string]int, error) {
 	now, out := s.now(), map[string]int{}
 	for i := range tokens {
 		if t := &tokens[i]; t.Expires.IsZero() || t.Expires.After(now) {
-			out[t.CreatedBy]++
+			out[t.Owner]++
 		}
 	}
 	return out, nil
@@ -83,7 +83,7 @@ func (s *Store) CreateAccount(ctx context.Context, a access.Account, password st
 		SELECT $1, $2, $3, $4, $5 WHERE (SELECT count(*) FROM access.account) < $6`,
 		a.Name, a.Role, a.Namespaces, hash, a.Created, maxAccounts)
 	switch {
-	case isUnique(err):
+	case is(err, uniqueViolation):
 		err = &access.Error{Code: access.Conflict, Message: "there is an account " + a.Name + " already", Fix: "choose another name"}
 	case err == nil && tag.RowsAffected() == 0:
 		err = &access.Error{Code: access.Invalid, Message: "there are too many accounts", Fix: "delete those that nobody uses"}
@@ -95,7 +95,7 @@ func (s *Store) CreateAccount(ctx context.Context, a access.Account, password st
 }
 
 // ChangeAccount changes what an account may do. If that makes a difference, all
-// its sessions end. Errors: NotFound, Invalid; Conflict when nobody would be left
+// its sessions end; tokens that it owns do not count while it is disabled. Errors: NotFound, Invalid; Conflict when nobody would be left
 // who may manage people.
 func (s *Store) ChangeAccount(ctx context.Context, name string, c access.AccountChange) (access.Account, error) {
 	var changed access.Account
@@ -125,7 +125,8 @@ func (s *Store) ChangeAccount(ctx context.Context, name string, c access.Account
 	return changed, nil
 }
 
-// DeleteAccount deletes an account, and with it its sessions. Errors: NotFound;
+// DeleteAccount deletes an account with its sessions, and revokes the tokens that it
+// owns. Errors: NotFound;
 // Conflict when nobody would be left who may manage people.
 func (s *Store) DeleteAccount(ctx context.Context, name string) error {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -135,6 +136,11 @@ func (s *Store) DeleteAccount(ctx context.Context, name string) error {
 		}
 		if was.Manages() && others == 0 {
 			return lastAdmin(name)
+		}
+		// Their rows stay, since audits name them. The account's is locked, so that no
+		// other is made for it meanwhile.
+		if _, err := tx.Exec(ctx, `UPDATE access.token SET revoked = coalesce(revoked, $2), owner = NULL WHERE owner = $1`, name, stamp(s.now())); err != nil {
+			return err
 		}
 		_, err = tx.Exec(ctx, `DELETE FROM access.account WHERE name = $1`, name)
 		return err

@@ -2,13 +2,19 @@ package postgres_test
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/weirmesh/weir/internal/access"
 	"github.com/weirmesh/weir/internal/access/postgres"
+	"github.com/weirmesh/weir/internal/pg"
+	"github.com/weirmesh/weir/internal/testdb"
 )
 
 // people makes accounts, all with the same password.
@@ -229,7 +235,7 @@ func TestTheLastAdminStaysUnderConcurrency(t *testing.T) {
 	}
 }
 
-func TestAccountsTellOfTheTokensThatTheyMade(t *testing.T) {
+func TestAccountsTellOfTheTokensThatTheyOwn(t *testing.T) {
 	s, c, _ := setup(t)
 	ctx := t.Context()
 	people(t, s, access.Account{Name: "mei", Role: access.Admin}, access.Account{Name: "wang", Role: access.Admin})
@@ -245,5 +251,118 @@ func TestAccountsTellOfTheTokensThatTheyMade(t *testing.T) {
 	list, err := s.Accounts(ctx)
 	if err != nil || len(list) != 2 || list[0].Tokens != 2 || list[1].Tokens != 0 {
 		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// What a person made counts no longer than they do, however they made it.
+func TestTokensCountWhileTheirOwnerDoes(t *testing.T) {
+	s, _, _ := setup(t)
+	ctx := t.Context()
+	people(t, s, access.Account{Name: "mei", Role: access.Admin}, access.Account{Name: "wang", Role: access.Admin})
+	secrets := map[string]string{}
+	for _, made := range []struct{ name, by string }{{"own", "user:mei"}, {"second", "token:own"}, {"third", "token:second"}, {"other", "user:wang"}, {"cli", "weir up"}} {
+		secret, token, err := s.CreateToken(ctx, access.Token{Name: made.name, Role: access.Admin, CreatedBy: made.by})
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets[made.name] = secret
+		if want := map[string]string{"other": "wang", "cli": ""}; token.Owner != "mei" && token.Owner != want[made.name] {
+			t.Errorf("%s is owned by %q", made.name, token.Owner)
+		}
+	}
+	counts := func(when string, want map[string]bool) {
+		t.Helper()
+		for name, secret := range secrets {
+			_, err := s.TokenOf(ctx, access.HashSecret(secret))
+			if err != nil && access.CodeOf(err) != access.NotFound {
+				t.Fatal(err)
+			}
+			if (err == nil) != want[name] {
+				t.Errorf("%s, %s counts: %t", when, name, err == nil)
+			}
+		}
+	}
+	all := map[string]bool{"own": true, "second": true, "third": true, "other": true, "cli": true}
+	rest := map[string]bool{"other": true, "cli": true}
+	counts("at first", all)
+	for _, disabled := range []bool{true, false, true} {
+		if _, err := s.ChangeAccount(ctx, "mei", access.AccountChange{Disabled: &disabled}); err != nil {
+			t.Fatal(err)
+		}
+		want := all
+		if disabled {
+			want = rest
+		}
+		counts(fmt.Sprintf("disabled: %t", disabled), want)
+		list, err := s.Tokens(ctx)
+		if err != nil || len(list) != len(all) {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		for _, token := range list {
+			if token.Suspended == want[token.Name] {
+				t.Errorf("disabled: %t, and the list says of %s that it is suspended: %t", disabled, token.Name, token.Suspended)
+			}
+		}
+	}
+	// Who comes after them by the same name owns nothing of it.
+	if err := s.DeleteAccount(ctx, "mei"); err != nil {
+		t.Fatal(err)
+	}
+	counts("deleted", rest)
+	people(t, s, access.Account{Name: "mei", Role: access.Admin})
+	counts("made again", rest)
+	list, err := s.Tokens(ctx)
+	if err != nil || len(list) != len(rest) {
+		t.Errorf("%+v, %v", list, err)
+	}
+	// Nobody makes a token that is gone by then.
+	for _, by := range []string{"user:gone", "token:own"} {
+		_, _, err := s.CreateToken(ctx, access.Token{Name: "late", Role: access.Viewer, CreatedBy: by})
+		wantCode(t, err, access.Conflict)
+	}
+}
+
+// Tokens of before belong to who made them, directly or by another token.
+func TestOwnersOfTokensAreFound(t *testing.T) {
+	t.Parallel()
+	before := fstest.MapFS{}
+	for _, name := range []string{"0001_access.sql", "0002_accounts.sql"} {
+		raw, err := fs.ReadFile(postgres.Migrations(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before[name] = &fstest.MapFile{Data: raw}
+	}
+	pool := testdb.New(t, testdb.Migrated(postgres.Schema, before)).Pool()
+	ctx := t.Context()
+	if _, err := pool.Exec(ctx, `INSERT INTO access.account (name, role, password, created) SELECT n, 'admin', '$argon2id$x', now() FROM unnest('{mei,wang}'::text[]) n`); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name, by string
+		revoked  bool
+	}{
+		{"ci", "user:mei", true}, {"old", "token:ci", false}, {"ci", "user:wang", false}, {"new", "token:ci", false}, {"newer", "token:new", false},
+		{"cli", "weir up", false}, {"cli2", "token:cli", false}, {"left", "user:gone", false},
+	} {
+		if _, err := pool.Exec(ctx, `INSERT INTO access.token (name, hash, kind, role, created, created_by, revoked)
+			VALUES ($1, sha256(random()::text::bytea), 'token', 'viewer', now(), $2, CASE WHEN $3 THEN now() END)`, row.name, row.by, row.revoked); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := pg.Migrate(ctx, pool, postgres.Schema, postgres.Migrations(), nil); err != nil {
+		t.Fatal(err)
+	}
+	list, err := postgres.NewStore(pool).Tokens(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, token := range list {
+		got[token.Name] = token.Owner
+	}
+	want := map[string]string{"old": "mei", "ci": "wang", "new": "wang", "newer": "wang", "cli": "", "cli2": "", "left": ""}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

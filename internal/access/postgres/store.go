@@ -87,9 +87,16 @@ func away(code string) bool {
 	return code == "25006"
 }
 
-func isUnique(err error) bool {
+// SQLSTATEs of constraints.
+const (
+	uniqueViolation     = "23505"
+	foreignKeyViolation = "23503"
+)
+
+// is reports whether the database refused something for a reason.
+func is(err error, sqlstate string) bool {
 	var server *pgconn.PgError
-	return errors.As(err, &server) && server.Code == "23505"
+	return errors.As(err, &server) && server.Code == sqlstate
 }
 
 // stamp is a time as the database keeps it.

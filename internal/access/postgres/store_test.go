@@ -122,7 +122,7 @@ func TestSessionsSlideAndEnd(t *testing.T) {
 	}
 	alive := func() error {
 		a, err := s.Session(ctx, access.HashSecret(secret))
-		if err == nil && a.Name != "admin" {
+		if err == nil && a.Account.Name != "admin" {
 			t.Errorf("it is %+v", a)
 		}
 		return err
@@ -180,6 +180,7 @@ func TestSessionsSlideAndEnd(t *testing.T) {
 func TestTokens(t *testing.T) {
 	s, c, db := setup(t)
 	ctx := t.Context()
+	people(t, s, access.Account{Name: "admin", Role: access.Admin})
 	ask := access.Token{Name: "deploy", Role: access.Operator, Namespaces: []string{"shop"}, CreatedBy: "user:admin", Expires: c.now().Add(time.Hour)}
 	secret, made, err := s.CreateToken(ctx, ask)
 	if err != nil || !strings.HasPrefix(secret, "weir_") || len(secret) != 48 {

@@ -74,6 +74,9 @@ func databaseText(d console.SystemDatabase) string {
 		return fmt.Sprintf("PostgreSQL %s, %s, %d of %d connections", d.Version, view.Bytes(d.Bytes), d.Connections, d.MaxConnections)
 	}
 	text := "AWAY: " + d.Error
+	if !d.Since.IsZero() {
+		text += "; it last answered at " + d.Since.Local().Format(time.TimeOnly)
+	}
 	if !d.AsOf.IsZero() {
 		text += "; what it holds is told as of " + d.AsOf.Local().Format(time.TimeOnly)
 	}

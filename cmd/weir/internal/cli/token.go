@@ -57,7 +57,11 @@ func (m *Main) tokenList() *cobra.Command {
 			if t.Kind == access.KindInstance {
 				what = "instances"
 			}
-			rows = append(rows, view.Row{t.Name, what, or(strings.Join(t.Namespaces, ", "), "all"), t.CreatedBy, moment(t.LastUsed, "never"), moment(t.Expires, "never")})
+			expires := moment(t.Expires, "never")
+			if t.Suspended {
+				expires = "SUSPENDED: " + t.Owner + " is disabled"
+			}
+			rows = append(rows, view.Row{t.Name, what, or(strings.Join(t.Namespaces, ", "), "all"), t.CreatedBy, moment(t.LastUsed, "never"), expires})
 		}
 		return show(m, *format, list, view.Row{"NAME", "ROLE", "NAMESPACES", "MADE BY", "LAST USED", "EXPIRES"}, rows)
 	})

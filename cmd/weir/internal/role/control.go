@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 
 	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
@@ -39,11 +40,14 @@ type ControlConfig struct {
 	Node string
 	// History says how long what instances reported is kept.
 	History governancepg.Retention
+	// Grace is how long sessions and tokens count on for reading while the database
+	// does not answer.
+	Grace time.Duration
 }
 
 // ControlDefaults returns the settings that hold when nothing is said.
 func ControlDefaults() *ControlConfig {
-	return &ControlConfig{Base: baseDefaults(":9001"), Cluster: clusterDefaults(), Listen: fmt.Sprintf(":%d", ControlPort), History: governancepg.Retention{}.WithDefaults()}
+	return &ControlConfig{Base: baseDefaults(":9001"), Cluster: clusterDefaults(), Listen: fmt.Sprintf(":%d", ControlPort), History: governancepg.Retention{}.WithDefaults(), Grace: access.DefaultGrace}
 }
 
 // Flags binds the settings to flags.
@@ -54,6 +58,7 @@ func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.History.Apps10s, "history-10s", c.History.Apps10s, "how long metrics of applications are kept by 10 s")
 	fs.DurationVar(&c.History.Apps1m, "history-minutes", c.History.Apps1m, "how long metrics of applications are kept by the minute")
 	fs.DurationVar(&c.History.Events, "history-events", c.History.Events, "how long events of circuits, policies and instances are kept")
+	fs.DurationVar(&c.Grace, GraceFlag, c.Grace, "how long sessions and API tokens that were proven go on counting for reading while the database does not answer, 0 to 24h")
 	c.Database.flags(fs)
 	c.Cluster.flags(fs)
 	c.Base.flags(fs)
@@ -61,7 +66,7 @@ func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
 
 // Validate reports everything that is wrong with the settings by themselves.
 func (c *ControlConfig) Validate() error {
-	return errors.Join(CheckListen(ControlListen, c.Listen), checkHistory(c.History), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
+	return errors.Join(CheckListen(ControlListen, c.Listen), checkHistory(c.History), CheckGrace(c.Grace), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
 }
 
 // checkHistory wants each kind kept for an hour at least: less is a mistyped unit.
@@ -77,6 +82,34 @@ func checkHistory(r governancepg.Retention) error {
 	return nil
 }
 
+// GraceFlag sets how long what was proven counts on without the database.
+const GraceFlag = "login-grace"
+
+// CheckGrace checks a setting that is a grace.
+func CheckGrace(d time.Duration) error {
+	if d < 0 || d > access.MaxGrace {
+		return fmt.Errorf("--%s %s is not from 0 to %s: give a time such as 15m, or 0 for not at all", GraceFlag, d, access.MaxGrace)
+	}
+	return nil
+}
+
+// measureGrace counts who is let in while the database does not answer.
+func measureGrace(metrics prometheus.Registerer, auth *access.Auth) {
+	metrics.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "weir_control_grace_requests_total", Help: "Requests that were let in by what was proven before, since the database of accounts did not answer.",
+		}, func() float64 { return float64(auth.Admitted()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "weir_control_accounts_away", Help: "1 while the database of accounts does not answer, as far as the last request that asked it knows.",
+		}, func() float64 {
+			if auth.AwaySince().IsZero() {
+				return 0
+			}
+			return 1
+		}),
+	)
+}
+
 // Host returns what runs the role alone.
 func (c *ControlConfig) Host(lookup func(string) (string, bool)) *Host {
 	return &Host{Name: ControlName, Base: c.Base, Listen: c.Listen, Flag: ControlListen, Make: func(ctx context.Context, env Env) (Service, error) {
@@ -84,7 +117,7 @@ func (c *ControlConfig) Host(lookup func(string) (string, bool)) *Host {
 		if err != nil {
 			return nil, err
 		}
-		deps := ControlDeps{Env: env, DatabaseURL: c.DatabaseURL, Node: c.Node, History: c.History, Password: func(password string) {
+		deps := ControlDeps{Env: env, DatabaseURL: c.DatabaseURL, Node: c.Node, History: c.History, Grace: c.Grace, Password: func(password string) {
 			env.Log.WarnContext(ctx, "made the first account: change its password", "account", AdminAccount, "password", password)
 		}}
 		if hub == nil {
@@ -115,6 +148,9 @@ type ControlDeps struct {
 	// History says how long what instances reported is kept; zero fields have the
 	// defaults.
 	History governancepg.Retention
+	// Grace is how long sessions and tokens count on for reading while the database
+	// does not answer; zero for not at all.
+	Grace time.Duration
 	// Registry tells the applications; nil where there is no cluster.
 	Registry Registry
 	// Reviewer tells whose the tokens of pods are; nil where there is no cluster.
@@ -131,6 +167,7 @@ type Control struct {
 	background
 	deps    ControlDeps
 	pool    *pgxpool.Pool
+	heard   pg.Heard
 	access  *accesspg.Store
 	handler http.Handler
 	closes  []func()
@@ -150,7 +187,9 @@ func NewControl(deps ControlDeps) *Control { return &Control{deps: deps} }
 // APIs together.
 func (c *Control) Open(ctx context.Context) error {
 	d := c.deps
-	pool, err := pg.Open(ctx, d.DatabaseURL, poolOptions(d.Env, ControlName, false))
+	options := poolOptions(d.Env, ControlName, false)
+	options.Heard = &c.heard
+	pool, err := pg.Open(ctx, d.DatabaseURL, options)
 	if err != nil {
 		return err
 	}
@@ -182,9 +221,10 @@ func (c *Control) assemble(pool *pgxpool.Pool) (*httpapi.API, error) {
 	c.pool = pool
 	d.Metrics.MustRegister(pg.NewPoolCollector(ControlName, pool))
 	c.access = accesspg.NewStore(c.pool)
-	auth := access.NewAuth(c.access, d.Reviewer, nil)
+	auth := access.NewAuth(access.AuthConfig{Secrets: c.access, Reviewer: d.Reviewer, Grace: d.Grace, Log: d.Log})
+	measureGrace(d.Metrics, auth)
 	api := httpapi.New(http.NewServeMux(), httpapi.Config{Title: "Weir", Version: d.Version, Auth: auth, Audit: c.access, Log: d.Log, Metrics: d.Metrics})
-	accessapi.Register(api, accessapi.Deps{Store: c.access, Revoked: auth.Forget})
+	accessapi.Register(api, accessapi.Deps{Store: c.access, Proven: auth})
 	c.serveRoutes(api)
 	c.serveGovernance(api)
 	c.serveRegistry(api)

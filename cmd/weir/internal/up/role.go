@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/cmd/weir/internal/role"
+	"github.com/weirmesh/weir/internal/access"
 	"github.com/weirmesh/weir/internal/run"
 	"github.com/weirmesh/weir/sdk"
 )
@@ -109,7 +110,7 @@ func (u *Up) hostConsole(db *database, late *role.Late) *hosted {
 		up: u, name: partConsole, listen: u.Config.ControlListen, flag: role.ControlListen, needs: []string{partPostgres},
 		make: func(env role.Env) role.Service {
 			return role.NewControl(role.ControlDeps{
-				Env: env, DatabaseURL: db.url, Node: nodeName, Registry: late, Reviewer: late,
+				Env: env, DatabaseURL: db.url, Node: nodeName, Grace: access.DefaultGrace, Registry: late, Reviewer: late,
 				Password: func(p string) { password = p },
 			})
 		},

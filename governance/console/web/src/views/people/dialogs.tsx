@@ -70,15 +70,15 @@ export function AccountDialog({ account, onClose, save }: { account?: Account; o
           {w('disable')}
         </label>
       )}
-      {account && disabled && !account.disabled && <TokensStay account={account} />}
+      {account && disabled && !account.disabled && <TokensOf account={account} fate="tokensSuspended" />}
     </ReasonDialog>
   )
 }
 
-/** TokensStay warns that what an account made outlives it. */
-export function TokensStay({ account }: { account: Account }) {
+/** TokensOf warns of what becomes of the tokens of an account. */
+export function TokensOf({ account, fate }: { account: Account; fate: 'tokensSuspended' | 'tokensEnd' }) {
   if (!account.tokens) return null
-  return <Notice tone="warn">{w('tokensStay', { n: account.tokens })}</Notice>
+  return <Notice tone="warn">{w(fate, { n: account.tokens })}</Notice>
 }
 
 const lifetimes = [30, 90, 365, 0]

@@ -12,7 +12,7 @@ import { Empty, Loaded } from '~/ui/state'
 import { Table } from '~/ui/table'
 import { Ago, Time } from '~/ui/time'
 import { toast } from '~/ui/toast'
-import { AccountDialog, TokenDialog, TokensStay } from '~/views/people/dialogs'
+import { AccountDialog, TokenDialog, TokensOf } from '~/views/people/dialogs'
 import { words as w } from '~/views/people/words'
 
 type Account = Schemas['AccessAccount']
@@ -160,7 +160,7 @@ function Accounts({ show }: { show: (s: Secret) => void }) {
           }}
         >
           <p>{w('removeHint')}</p>
-          <TokensStay account={asked.account} />
+          <TokensOf account={asked.account} fate="tokensEnd" />
         </ReasonDialog>
       )}
     </Card>
@@ -197,7 +197,7 @@ function Tokens({ show }: { show: (s: Secret) => void }) {
               { key: 'role', label: w('role'), cell: (t) => (t.role ? roleWord(t.role) : <span class="muted">–</span>), sort: (t) => t.role },
               { key: 'namespaces', label: w('namespaces'), cell: (t) => <Namespaces of={t.namespaces} />, class: 'name' },
               { key: 'used', label: w('lastUsed'), cell: (t) => (t.lastUsed ? <Ago at={t.lastUsed} /> : <span class="muted">{w('never')}</span>), sort: (t) => t.lastUsed },
-              { key: 'expires', label: w('expires'), cell: (t) => <Expires token={t} />, sort: (t) => t.expires },
+              { key: 'expires', label: w('expires'), cell: (t) => (t.suspended ? <Badge tone="idle" title={w('suspendedHint', { name: t.owner ?? '' })}>{w('suspended')}</Badge> : <Expires token={t} />), sort: (t) => t.expires },
               { key: 'by', label: w('createdBy'), cell: (t) => <span title={t.created}>{t.createdBy}</span>, sort: (t) => t.createdBy, class: 'name' },
               { key: 'do', label: '', cell: (t) => <Button small kind="danger" onClick={() => setRevoking(t)}>{w('revoke')}</Button> },
             ]}

@@ -43,6 +43,7 @@ function Problems({ system: s }: { system: System }) {
     <>
       {!s.database.ok && (
         <Notice tone="bad" live>
+          {s.database.since && <>{w('dbSince', { time: format.time(s.database.since) })} </>}
           {s.database.asOf ? w('dbDown', { why: s.database.error ?? '', time: format.time(s.database.asOf) }) : w('dbDownNever', { why: s.database.error ?? '' })}
         </Notice>
       )}

@@ -1,0 +1,4 @@
+package access
+
+// MostProven is mostProven.
+const MostProven = mostProven
