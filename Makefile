@@ -69,7 +69,7 @@ e2e: ## Run the end-to-end tests against real pods
 	@tools/dev/test.sh e2e
 
 .PHONY: screenshots
-screenshots: ## Take pictures of every view of the console into dist/screenshots (WEIR_SERVER and WEIR_TOKEN: of a running weir up)
+screenshots: ## Take pictures of every view of the console into dist/screenshots (STATES="empty shop fleet gone", SCENES=trace, WAYS=en-dark-390; WEIR_SERVER and WEIR_TOKEN: of a running weir up)
 	@tools/dev/deps.sh screenshots
 	@tools/dev/screenshots.sh
 

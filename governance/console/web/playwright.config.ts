@@ -23,9 +23,11 @@ function chromium(): string {
   throw new Error('there is no Chromium here: install it (Debian: chromium), or name one with CHROMIUM')
 }
 
+const results = fileURLToPath(new URL('../../../bin/console/playwright', import.meta.url))
+
 export default defineConfig({
   testDir: 'e2e',
-  outputDir: fileURLToPath(new URL('../../../bin/console/playwright', import.meta.url)),
+  outputDir: results,
   workers: 1,
   retries: 0,
   timeout: 60_000,
@@ -34,7 +36,8 @@ export default defineConfig({
   reporter: [['list']],
   projects: [
     { name: 'tests', testMatch: '*.spec.ts' },
-    { name: 'pictures', testMatch: 'pictures.ts' },
+    // To record each step of these takes longer than the steps, and a picture may be of much.
+    { name: 'pictures', testMatch: 'pictures.ts', outputDir: join(results, process.env.WEIR_STATE ?? ''), use: { trace: 'off', screenshot: 'off' }, expect: { timeout: 60_000 } },
   ],
   use: {
     locale: 'en-US',

@@ -36,14 +36,21 @@ export const fixed: Place[] = [
 export async function ofObjects(api: APIRequestContext): Promise<Place[]> {
   const places: Place[] = []
   const app = `/apps/${failing.app}`
-  for (const tab of ['commands', 'instances', 'policies', 'events']) places.push({ name: `app-${tab}`, path: `${app}?tab=${tab}` })
+  for (const tab of ['commands', 'instances', 'policies', 'events', 'explain']) places.push({ name: `app-${tab}`, path: `${app}?tab=${tab}` })
   places.push({ name: 'app-command', path: `${app}?tab=commands&command=${failing.command}&at=provider` })
   places.push({ name: 'registry-one', path: `/registry/${failing.app}` })
   const policy = (await json<Listed>(api, '/api/v1/policies')).items[0]?.policy
-  if (policy) places.push({ name: 'policy', path: `/policies/${policy.namespace}/${policy.name}` })
+  if (policy) {
+    const path = `/policies/${policy.namespace}/${policy.name}`
+    places.push({ name: 'policy', path }, { name: 'policy-edit', path: `${path}/edit` })
+  }
   const route = (await json<Listed>(api, '/api/v1/routes')).items[0]?.route
-  if (route) places.push({ name: 'route', path: `/routes/${route.namespace}/${route.name}` })
+  if (route) {
+    const path = `/routes/${route.namespace}/${route.name}`
+    for (const tab of ['now', 'document', 'history']) places.push({ name: tab === 'now' ? 'route' : `route-${tab}`, path: `${path}?tab=${tab}` })
+    places.push({ name: 'route-edit', path: `${path}/edit` })
+  }
   const trace = (await json<Listed>(api, '/api/v1/traces?limit=1')).items[0]
-  if (trace?.traceId) places.push({ name: 'trace', path: `/traces/${trace.traceId}` })
+  if (trace?.traceId) places.push({ name: 'trace', path: `/traces/${trace.traceId}` }, { name: 'trace-statistics', path: `/traces/${trace.traceId}?tab=statistics` })
   return places
 }

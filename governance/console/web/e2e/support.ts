@@ -62,7 +62,11 @@ interface Fixtures {
 
 interface WorkerFixtures {
   session: string
+  /** The API for what is prepared before a test and put away after it. */
+  staging: APIRequestContext
 }
+
+const asUser = (session: string) => ({ baseURL: mesh.console, extraHTTPHeaders: { Cookie: `weir_session=${session}`, Origin: mesh.console, 'Weir-Reason': 'browser%20test' } })
 
 /** test has a page that is logged in, and fails on errors in the console and on requests to others. */
 export const test = base.extend<Fixtures, WorkerFixtures>({
@@ -79,6 +83,14 @@ export const test = base.extend<Fixtures, WorkerFixtures>({
     },
     { scope: 'worker' },
   ],
+  staging: [
+    async ({ playwright, session }, use) => {
+      const api = await playwright.request.newContext(asUser(session))
+      await use(api)
+      await api.dispose()
+    },
+    { scope: 'worker' },
+  ],
   origin: mesh.console,
   baseURL: async ({ origin }, use) => use(origin),
   watch: async ({ origin }, use) => {
@@ -92,10 +104,7 @@ export const test = base.extend<Fixtures, WorkerFixtures>({
     await use(page)
   },
   api: async ({ playwright, session }, use) => {
-    const api = await playwright.request.newContext({
-      baseURL: mesh.console,
-      extraHTTPHeaders: { Cookie: `weir_session=${session}`, Origin: mesh.console, 'Weir-Reason': 'browser%20test' },
-    })
+    const api = await playwright.request.newContext(asUser(session))
     await use(api)
     await api.dispose()
   },

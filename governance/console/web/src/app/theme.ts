@@ -20,6 +20,11 @@ system.addEventListener?.('change', (e) => {
   systemDark.value = e.matches
 })
 
+// What is chosen in one tab holds in the others.
+addEventListener('storage', (e) => {
+  if (e.key === stored) theme.value = chosen()
+})
+
 /** Whether the page is dark. Charts draw on canvas and have to know. */
 export const dark = computed(() => theme.value === 'dark' || (theme.value === 'system' && systemDark.value))
 

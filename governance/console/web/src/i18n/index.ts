@@ -24,6 +24,11 @@ function read(key: string): string | null {
 /** The language of the page. Whatever renders by it renders again when it changes. */
 export const lang = signal<Lang>(preferred())
 
+// What is chosen in one tab holds in the others.
+addEventListener('storage', (e) => {
+  if (e.key === stored) lang.value = preferred()
+})
+
 export function setLang(l: Lang) {
   lang.value = l
   try {
