@@ -64,6 +64,32 @@ export function useAddress(): Address {
   }, [path, search, set, navigate])
 }
 
+/** turned is a parameter that says what is open, with one name put in or taken out. */
+export function turned(said: string | undefined, name: string): string | undefined {
+  const names = openOf(said)
+  if (!names.delete(name)) names.add(name)
+  return names.size === 0 ? undefined : [...names].join(' ')
+}
+
+/** openOf are the names of what an address has open; none of them holds a space. */
+export function openOf(said: string | undefined): Set<string> {
+  return new Set((said ?? '').split(' ').filter((n) => n !== ''))
+}
+
+/** useOpened reads and turns whether a part is open; several may share a parameter. */
+export function useOpened(param: string, name: string): [open: boolean, turn: () => void] {
+  const { get, set } = useAddress()
+  const open = openOf(get(param)).has(name)
+  return [open, useCallback(() => set({ [param]: turned(get(param), name) }, { replace: true }), [get, set, param, name])]
+}
+
+/** tagOf is a short name for a long one, for an address. */
+export function tagOf(text: string): string {
+  let h = 2166136261
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 16777619)
+  return (h >>> 0).toString(36)
+}
+
 /** The ranges that end now. */
 export const ranges = { '15m': 900, '1h': 3600, '6h': 21_600, '24h': 86_400, '7d': 604_800 } as const
 export type RangeName = keyof typeof ranges

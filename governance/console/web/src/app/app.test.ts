@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { link, parseRange, patched, appPath } from '~/app/address'
+import { appPath, link, openOf, parseRange, patched, tagOf, turned } from '~/app/address'
 import { inside } from '~/app/frame'
 import { traceOf } from '~/app/palette'
 import { backoff } from '~/live/backoff'
@@ -49,4 +49,18 @@ test('the patience of the live stream grows, and ends', () => {
   expect(backoff(3, () => 1)).toBe(4250)
   expect(backoff(50, () => 1)).toBe(15_250)
   expect(backoff(50, () => 0)).toBe(250)
+})
+
+describe('what is folded out', () => {
+  test('stands in the address by its name, and goes from there', () => {
+    expect(turned(undefined, 'changes')).toBe('changes')
+    expect(turned('changes', 'needed')).toBe('changes needed')
+    expect(turned('changes needed', 'changes')).toBe('needed')
+    expect(turned('needed', 'needed')).toBeUndefined()
+    expect([...openOf(' a  b ')]).toEqual(['a', 'b'])
+  })
+  test('has a short name where its own is long', () => {
+    expect(tagOf('circuit.open shop/inventory a b')).toMatch(/^[0-9a-z]{1,7}$/)
+    expect(tagOf('a')).not.toBe(tagOf('b'))
+  })
 })

@@ -1,8 +1,8 @@
-// Tables: sorted by the address, so that an order can be shared, and stacked into
+// Tables: sorted and as long as the address says, so that both can be shared, and stacked into
 // small cards on a phone.
 import type { ComponentChildren, VNode } from 'preact'
 import { memo } from 'preact/compat'
-import { useMemo, useState } from 'preact/hooks'
+import { useMemo } from 'preact/hooks'
 import { useAddress } from '~/app/address'
 import { words as w } from '~/app/words'
 import { lang, type Lang } from '~/i18n'
@@ -55,10 +55,16 @@ export function sorted<T>(rows: readonly T[], columns: Column<T>[], order: strin
     .map((x) => x.row)
 }
 
+/** rowsParam is the parameter that keeps how many rows of a table are shown, by the one that keeps its order. */
+export function rowsParam(param: string): string {
+  return param === 'sort' ? 'rows' : `${param}-rows`
+}
+
 export function Table<T>({ label, columns, rows, rowKey, order, param = 'sort', selected, limit = 200, empty }: TableProps<T>) {
   const address = useAddress()
   const by = address.get(param) ?? order
-  const [shown, setShown] = useState(limit)
+  const rowsIn = rowsParam(param)
+  const shown = Math.max(limit, Math.floor(Number(address.get(rowsIn))) || 0)
   const all = useMemo(() => sorted(rows, columns, by), [rows, columns, by])
   if (rows.length === 0 && empty !== undefined) return <>{empty}</>
   return (
@@ -79,7 +85,7 @@ export function Table<T>({ label, columns, rows, rowKey, order, param = 'sort', 
       </table>
       {all.length > shown && (
         <div class="state">
-          <Button onClick={() => setShown(shown + limit)}>{w('more', { n: Math.min(limit, all.length - shown) })}</Button>
+          <Button onClick={() => address.set({ [rowsIn]: shown + limit }, { replace: true })}>{w('more', { n: Math.min(limit, all.length - shown) })}</Button>
         </div>
       )}
     </div>

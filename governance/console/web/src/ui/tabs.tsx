@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact'
 import { Link } from 'wouter-preact'
 import { useAddress } from '~/app/address'
+import { rowsParam } from '~/ui/table'
 
 export interface Tab {
   key: string
@@ -11,7 +12,7 @@ export interface Tab {
 export function Tabs({ tabs, label, param = 'tab', drop = [] }: { tabs: Tab[]; label: string; param?: string; drop?: string[] }) {
   const address = useAddress()
   const now = currentTab(tabs, address.get(param))
-  const cleared = Object.fromEntries(drop.map((d) => [d, undefined]))
+  const cleared = Object.fromEntries(drop.flatMap((d) => [d, rowsParam(d)]).map((d) => [d, undefined]))
   return (
     <nav class="tabs" aria-label={label}>
       {tabs.map((t, i) => (

@@ -1,5 +1,5 @@
 // Events: what happened to circuits, policies and instances, live on top.
-import { useMemo, useState } from 'preact/hooks'
+import { useMemo } from 'preact/hooks'
 import { useGet } from '~/api/query'
 import { since, useAddress } from '~/app/address'
 import { useRange } from '~/app/range'
@@ -27,8 +27,9 @@ export default function Events() {
   const query = useGet('/api/v1/events', { query: { ...since(range), app, instance, command, kind: chosen.length > 0 ? [chosen.join()] : undefined, limit: most } })
   const apps = useGet('/api/v1/apps', undefined, { staleTime: 60_000 })
   // Highest id at the moment of the pause: what is newer waits.
-  const [pausedAt, setPausedAt] = useState<number>()
-  const [shown, setShown] = useState(page)
+  const pausedAt = Number(address.get('until')) || undefined
+  const setPausedAt = (id: number | undefined) => address.set({ until: id }, { replace: true })
+  const shown = Math.max(page, Math.floor(Number(address.get('rows'))) || 0)
 
   const endsNow = range.name !== undefined
   const live = liveEvents.value
@@ -111,7 +112,7 @@ export default function Events() {
               </ol>
               {groups.length > shown ? (
                 <div class="state">
-                  <Button onClick={() => setShown(shown + page)}>{common('more', { n: Math.min(page, groups.length - shown) })}</Button>
+                  <Button onClick={() => address.set({ rows: shown + page }, { replace: true })}>{common('more', { n: Math.min(page, groups.length - shown) })}</Button>
                 </div>
               ) : (
                 (query.data?.items?.length ?? 0) >= most && <Cut from={range.from} oldest={seen[seen.length - 1]?.time} />

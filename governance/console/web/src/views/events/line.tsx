@@ -1,9 +1,8 @@
 // One line of the list: equal events of one moment, in words.
 import type { ComponentChildren } from 'preact'
 import { memo } from 'preact/compat'
-import { useState } from 'preact/hooks'
 import { Link } from 'wouter-preact'
-import { appPath, around, link } from '~/app/address'
+import { appPath, around, link, useOpened } from '~/app/address'
 import type { LiveEvent } from '~/live/store'
 import { Badge, Button, type Tone } from '~/ui/basic'
 import { StateBadge, stateWord } from '~/ui/circuit'
@@ -108,7 +107,7 @@ const names = {
 } as const
 
 export const Line = memo(function Line({ group }: { group: Group }) {
-  const [open, setOpen] = useState(false)
+  const [open, turn] = useOpened('open', String(group.key))
   const e = group.newest
   const n = group.events.length
   const chart = chartOf(e)
@@ -141,7 +140,7 @@ export const Line = memo(function Line({ group }: { group: Group }) {
           {n === 1 ? (
             <Instance e={e} />
           ) : (
-            <Button small kind="plain" icon={open ? 'up' : 'down'} aria-expanded={open} onClick={() => setOpen(!open)}>
+            <Button small kind="plain" icon={open ? 'up' : 'down'} aria-expanded={open} onClick={turn}>
               {w('each')}
             </Button>
           )}

@@ -1,9 +1,8 @@
 // Overview: what an operator opens at three in the morning. What needs a person
 // comes first, what was changed beside it, and how everything is below, in sight.
-import { useState } from 'preact/hooks'
 import { Link } from 'wouter-preact'
 import { useGet } from '~/api/query'
-import { link } from '~/app/address'
+import { link, useOpened } from '~/app/address'
 import { words as common } from '~/app/words'
 import * as format from '~/i18n/format'
 import { Button, Card } from '~/ui/basic'
@@ -58,7 +57,8 @@ interface Change {
 }
 
 function Changes({ items, now }: { items: readonly Change[]; now: string }) {
-  const [shown, setShown] = useState(firstChanges)
+  const [all, turn] = useOpened('open', 'changes')
+  const shown = all ? Infinity : firstChanges
   const since = Date.parse(now) - 3_600_000
   const recent = items.filter((c) => Date.parse(c.time) >= since)
   if (recent.length === 0) return <p class="calm muted">{w('changesNone')}</p>
@@ -81,7 +81,7 @@ function Changes({ items, now }: { items: readonly Change[]; now: string }) {
       </ul>
       {recent.length > shown && (
         <div class="rest">
-          <Button small onClick={() => setShown(recent.length)}>
+          <Button small onClick={turn}>
             {common('more', { n: recent.length - shown })}
           </Button>
         </div>

@@ -1,6 +1,6 @@
 // What needs a person, as a list of few rows: alike things are one of them.
-import { useState } from 'preact/hooks'
 import { Link } from 'wouter-preact'
+import { tagOf, useOpened } from '~/app/address'
 import { words as common } from '~/app/words'
 import { Badge, Button } from '~/ui/basic'
 import { Icon } from '~/ui/icons'
@@ -13,7 +13,7 @@ const first = 5
 const firstNames = 3
 
 export function Needed({ items, more }: { items: readonly Attention[]; more: number }) {
-  const [whole, setWhole] = useState(false)
+  const [whole, turn] = useOpened('open', 'needed')
   if (items.length === 0) {
     return (
       <div class="calm">
@@ -50,7 +50,7 @@ export function Needed({ items, more }: { items: readonly Attention[]; more: num
       {(hidden > 0 || more > 0) && (
         <div class="rest">
           {hidden > 0 ? (
-            <Button small aria-expanded={whole} onClick={() => setWhole(!whole)}>
+            <Button small aria-expanded={whole} onClick={turn}>
               {whole ? w('fewer') : common('more', { n: hidden })}
             </Button>
           ) : (
@@ -65,7 +65,7 @@ export function Needed({ items, more }: { items: readonly Attention[]; more: num
 
 /** Together is a group: how many, which, and why. */
 function Together({ group: g }: { group: Group }) {
-  const [whole, setWhole] = useState(false)
+  const [whole, turn] = useOpened('open', tagOf(g.key))
   // One more takes no more room than to say so.
   const hidden = g.items.length > firstNames + 1 ? g.items.length - firstNames : 0
   const shown = whole || hidden === 0 ? g.items : g.items.slice(0, firstNames)
@@ -83,7 +83,7 @@ function Together({ group: g }: { group: Group }) {
         ))}
         {(hidden > 0 || g.mixed) && (
           <li>
-            <Button small kind="plain" aria-expanded={whole} onClick={() => setWhole(!whole)}>
+            <Button small kind="plain" aria-expanded={whole} onClick={turn}>
               {whole ? w('fewer') : hidden > 0 ? w('andMore', { n: hidden }) : w('eachCause')}
             </Button>
           </li>

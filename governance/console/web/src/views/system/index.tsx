@@ -1,6 +1,6 @@
-import { useState } from 'preact/hooks'
 import type { Schemas } from '~/api/client'
 import { useGet } from '~/api/query'
+import { useAddress } from '~/app/address'
 import { clock } from '~/app/clock'
 import { words as shared } from '~/app/words'
 import * as format from '~/i18n/format'
@@ -185,7 +185,8 @@ function Sdk({ system: s }: { system: System }) {
 }
 
 function Storage({ partitions }: { partitions: System['partitions'] }) {
-  const [open, setOpen] = useState<string>()
+  const address = useAddress()
+  const open = address.get('parts')
   const tables = byTable(partitions)
   const shown = tables.find((t) => t.name === open)
   return (
@@ -204,7 +205,7 @@ function Storage({ partitions }: { partitions: System['partitions'] }) {
           {
             key: 'parts',
             label: w('parts'),
-            cell: (t) => <Parts table={t} open={t.name === open} toggle={() => setOpen(t.name === open ? undefined : t.name)} />,
+            cell: (t) => <Parts table={t} open={t.name === open} toggle={() => address.set({ parts: t.name === open ? undefined : t.name, psort: undefined }, { replace: true })} />,
             sort: (t) => t.parts.length,
           },
         ]}

@@ -1,9 +1,8 @@
 // What is known of the chosen application, or of the calls from one to another,
 // and the ways on from there.
 import type { ComponentChildren } from 'preact'
-import { useState } from 'preact/hooks'
 import { Link } from 'wouter-preact'
-import { appPath, link, rangeQuery, useAddress, type Patch, type Range } from '~/app/address'
+import { appPath, link, rangeQuery, useAddress, useOpened, type Patch, type Range } from '~/app/address'
 import { words as common } from '~/app/words'
 import * as format from '~/i18n/format'
 import { Button, Card, Facts } from '~/ui/basic'
@@ -151,7 +150,7 @@ const firstParts = 12
 /** PartsPanel is what stands behind one edge of a namespace, the worst first. */
 export function PartsPanel({ edge, close }: { edge: Edge; close: () => void }) {
   const address = useAddress()
-  const [whole, setWhole] = useState(false)
+  const [whole, turn] = useOpened('open', 'parts')
   const f = edge.figures
   const parts = worstFirst(edge.parts ?? [])
   const named = (id: string) => id.replace(/\/<?$/, '')
@@ -186,7 +185,7 @@ export function PartsPanel({ edge, close }: { edge: Edge; close: () => void }) {
           ))}
         </ul>
         {parts.length > firstParts && !whole && (
-          <Button small onClick={() => setWhole(true)}>
+          <Button small onClick={turn}>
             {common('more', { n: parts.length - firstParts })}
           </Button>
         )}

@@ -4,18 +4,18 @@ import { Detail } from './detail'
 import { find, textsOf } from './find'
 import { Help } from './help'
 import { Minimap } from './minimap'
-import { nextOf, revealed, rowOf, toggled, toLevel, visible, type Trace, type Tree } from './rows'
+import { foldedOf, foldsOf, levelsOf } from './folds'
+import { nextOf, revealed, rowOf, toggled, visible, type Trace, type Tree } from './rows'
 import { formatPart, panned, parsePart, zoomed, type Part } from './time'
 import { Toolbar } from './toolbar'
 import { Waterfall } from './waterfall'
 
 const typing = (e: KeyboardEvent) => e.target instanceof HTMLElement && /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName)
 
-/** Explore is the waterfall with all that moves in it. What is chosen stands in the address: span, find, part and critical. */
+/** Explore is the waterfall with all that moves in it. What is chosen stands in the address: span, find, part, critical, levels and fold. */
 export function Explore({ trace, tree, colors }: { trace: Trace; tree: Tree; colors: ReadonlyMap<string, string> }) {
   const address = useAddress()
   const { spans, duration } = trace
-  const [collapsed, setCollapsed] = useState<ReadonlySet<number>>(new Set())
   const [dragged, setDragged] = useState<Part>()
   const [reveal, setReveal] = useState(0)
   const [focus, setFocus] = useState(0)
@@ -25,6 +25,19 @@ export function Explore({ trace, tree, colors }: { trace: Trace; tree: Tree; col
   const selected = said === undefined ? -1 : (tree.byKey.get(said) ?? tree.byKey.get(`${said}.server`) ?? -1)
   const [active, setActive] = useState(Math.max(0, selected))
   const query = address.get('find') ?? ''
+  const [levels, folds] = [address.get('levels'), address.get('fold')]
+  const collapsed = useMemo(() => foldedOf(tree, spans, { levels, fold: folds }), [tree, spans, levels, folds])
+  const closed = useRef(collapsed)
+  closed.current = collapsed
+  const { set } = address
+  const setCollapsed = useCallback(
+    (next: ReadonlySet<number>) => {
+      if (next === closed.current) return
+      closed.current = next // what is done before the next drawing stands on it
+      set({ ...foldsOf(tree, spans, next, levelsOf(levels)) }, { replace: true })
+    },
+    [set, tree, spans, levels],
+  )
   const critical = address.get('critical') !== 'off'
   const zoom = address.get('part')
   const part = useMemo(() => dragged ?? parsePart(zoom, duration), [dragged, zoom, duration])
@@ -43,11 +56,11 @@ export function Explore({ trace, tree, colors }: { trace: Trace; tree: Tree; col
   const to = useCallback(
     (span: number) => {
       if (span < 0) return
-      setCollapsed((c) => revealed(tree.parent, c, span))
+      setCollapsed(revealed(tree.parent, closed.current, span))
       setActive(span)
       setReveal((n) => n + 1)
     },
-    [tree],
+    [tree, setCollapsed],
   )
   const select = useCallback(
     (span: number, replace = selected >= 0) => {
@@ -83,7 +96,7 @@ export function Explore({ trace, tree, colors }: { trace: Trace; tree: Tree; col
   const zoomBy = (factor: number) => setPart(Number.isFinite(factor) ? zoomed(part, duration, factor) : { from: 0, to: duration }, true)
   const match = (step: 1 | -1) => go(nextOf(found, active, step))
   const fold = (span: number) => {
-    setCollapsed((c) => toggled(c, span))
+    setCollapsed(toggled(closed.current, span))
   }
   const setCritical = () => address.set({ critical: critical ? 'off' : undefined }, { replace: true })
 
@@ -180,7 +193,7 @@ export function Explore({ trace, tree, colors }: { trace: Trace; tree: Tree; col
         onQuery={(q) => address.set({ find: q }, { replace: true })}
         onMatch={match}
         onJump={(what) => go(nextOf(kinds[what], active, 1))}
-        onLevels={(n) => setCollapsed(n === undefined ? new Set() : toLevel(tree, spans, n))}
+        onLevels={(n) => address.set({ levels: n, fold: undefined }, { replace: true })}
         onCritical={setCritical}
         onZoom={zoomBy}
         onHelp={() => setHelp(true)}
