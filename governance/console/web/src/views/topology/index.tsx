@@ -136,7 +136,7 @@ function Shown({ answer, range }: { answer: Answer; range: ReturnType<typeof use
             <>
               <Plane graph={graph} chosen={selected} choose={choose} />
               <p class="legend">
-                {grouping === 'ns' ? `${w('shownParts', { a: graph.nodes.filter((n) => !n.apps).length, n: new Set(graph.nodes.filter((n) => n.apps).map((n) => n.namespace)).size, e: graph.edges.length })} · ${w('legendParts')}` : `${w('shown', { n: graph.nodes.length, e: graph.edges.length })} · ${w('legend')}`}
+                {legendOf(graph, grouping)}
               </p>
             </>
           )}
@@ -153,6 +153,15 @@ function Shown({ answer, range }: { answer: Answer; range: ReturnType<typeof use
       </div>
     </>
   )
+}
+
+/** legendOf says how much there is to see, and how to read it. */
+function legendOf(graph: Graph, grouping: Grouping): string {
+  const e = graph.edges.length
+  const a = graph.nodes.filter((n) => !n.apps).length
+  const n = new Set(graph.nodes.filter((x) => x.apps).map((x) => x.namespace)).size
+  const shown = grouping !== 'ns' ? w('shown', { n: a, e }) : a === 0 ? w('shownNamespaces', { n, e }) : w('shownParts', { a, n, e })
+  return e === 0 ? `${shown} · ${w('noCalls')} ${w('noneHint')}` : `${shown} · ${w(grouping === 'ns' ? 'legendParts' : 'legend')}`
 }
 
 /** GroupPicker chooses whether namespaces are drawn, or each application. */

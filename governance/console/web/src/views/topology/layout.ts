@@ -1,29 +1,10 @@
 // Where the nodes of the graph stand and how its edges run. It takes long for many
 // nodes, so it is done beside the page, in a worker.
 import { Graph, layout } from '@dagrejs/dagre'
+import { layered } from './layered'
+import { nodeSize, type Layout, type LayoutInput, type Point } from './places'
 
-export interface Point {
-  x: number
-  y: number
-}
-
-export interface LayoutInput {
-  nodes: string[]
-  edges: { id: string; from: string; to: string }[]
-}
-
-export interface Layout {
-  width: number
-  height: number
-  /** Middles. */
-  nodes: Record<string, Point>
-  edges: Record<string, { points: Point[]; label: Point }>
-  /** Nearly everything calls nearly everything: only what matters most has a label. */
-  dense?: boolean
-}
-
-/** Size of a node, and of the label of an edge. */
-export const nodeSize = { width: 176, height: 58 }
+/** Size of the label of an edge. */
 const labelSize = { width: 104, height: 30 }
 /** With more edges than this, labels get no place of their own: the graph would be four times as wide. */
 const labelled = 80
@@ -79,7 +60,7 @@ const screen = { width: 1000, height: 560 }
 
 /** arrangeJoined draws from left to right, unless from top to bottom the whole is much easier to read, as long chains are. */
 function arrangeJoined(nodes: string[], edges: LayoutInput['edges'], out: Layout) {
-  if (edges.length > labelled) return ranked(nodes, edges, 'LR', out)
+  if (edges.length > labelled) return foldRanks(layered(nodes, edges), edges, out)
   const [across, down] = (['LR', 'TB'] as const).map((rankdir) => {
     const drawn: Layout = { width: 0, height: 0, nodes: {}, edges: {} }
     ranked(nodes, edges, rankdir, drawn)
@@ -90,14 +71,12 @@ function arrangeJoined(nodes: string[], edges: LayoutInput['edges'], out: Layout
 }
 
 function ranked(nodes: string[], edges: LayoutInput['edges'], rankdir: 'LR' | 'TB', out: Layout) {
-  const roomy = edges.length <= labelled
   const g = new Graph({ directed: true, multigraph: false, compound: false })
-  g.setGraph({ rankdir, nodesep: roomy ? gap : 12, edgesep: 10, ranksep: roomy ? 40 : 90, marginx: 8, marginy: 8, ranker: roomy ? 'network-simplex' : 'longest-path' })
+  g.setGraph({ rankdir, nodesep: gap, edgesep: 10, ranksep: 40, marginx: 8, marginy: 8, ranker: 'network-simplex' })
   g.setDefaultEdgeLabel(() => ({}))
   for (const n of nodes) g.setNode(n, { ...nodeSize })
-  for (const e of [...edges].sort((a, b) => (a.id < b.id ? -1 : 1))) g.setEdge(e.from, e.to, roomy ? { ...labelSize, labelpos: 'c' } : {})
+  for (const e of [...edges].sort((a, b) => (a.id < b.id ? -1 : 1))) g.setEdge(e.from, e.to, { ...labelSize, labelpos: 'c' })
   layout(g)
-  if (!roomy) return foldRanks(nodes, edges, (n) => g.node(n) as Point, out)
   for (const n of nodes) {
     const { x, y } = g.node(n) as Point
     out.nodes[n] = { x, y }
@@ -120,19 +99,14 @@ const aspect = 1.8
 
 /**
  * foldRanks lays each rank of a large graph into as many columns as it takes for
- * the whole to have a screen's form: dagre keeps a rank in one, however long.
+ * the whole to have a screen's form.
  */
-function foldRanks(nodes: string[], edges: LayoutInput['edges'], found: (n: string) => Point, out: Layout) {
-  const ranks = new Map<number, string[]>()
-  for (const n of nodes) {
-    const x = Math.round(found(n).x)
-    ranks.set(x, [...(ranks.get(x) ?? []), n])
-  }
-  const columns = (rows: number) => [...ranks.values()].reduce((sum, r) => sum + Math.ceil(r.length / rows), 0)
+function foldRanks(ranks: string[][], edges: LayoutInput['edges'], out: Layout) {
+  const columns = (rows: number) => ranks.reduce((sum, r) => sum + Math.ceil(r.length / rows), 0)
   const [w, h] = [nodeSize.width + 64, nodeSize.height + 14]
   let rows = 1
   const off = (r: number) => Math.abs(Math.log((columns(r) * w) / (r * h) / aspect))
-  const longest = Math.max(...[...ranks.values()].map((r) => r.length))
+  const longest = Math.max(...ranks.map((r) => r.length))
   for (let r = 2; r <= longest; r++) if (off(r) < off(rows)) rows = r
   // A chain that is still too long goes on below itself, as lines of a text do.
   const total = columns(rows)
@@ -140,8 +114,7 @@ function foldRanks(nodes: string[], edges: LayoutInput['edges'], found: (n: stri
   const bands = Math.max(1, Math.round(Math.sqrt((total * w) / bandHeight / aspect)))
   const perBand = Math.ceil(total / bands)
   let column = 0
-  for (const x of [...ranks.keys()].sort((a, b) => a - b)) {
-    const rank = ranks.get(x)!.sort((a, b) => found(a).y - found(b).y)
+  for (const rank of ranks) {
     const parts = Math.ceil(rank.length / rows)
     const each = Math.ceil(rank.length / parts)
     rank.forEach((n, i) => {
@@ -171,7 +144,7 @@ function foldRanks(nodes: string[], edges: LayoutInput['edges'], found: (n: stri
 function arrangeAlone(nodes: string[], out: Layout) {
   if (nodes.length === 0) return
   const [w, h] = [nodeSize.width + gap, nodeSize.height + gap]
-  const columns = Math.max(1, Math.floor(out.width / w), Math.ceil(Math.sqrt((nodes.length * h * 1.6) / w)))
+  const columns = Math.max(1, Math.floor(out.width / w), Math.ceil(Math.sqrt((nodes.length * h * aspect) / w)))
   const top = out.height > 0 ? out.height + gap : 8
   nodes.forEach((n, i) => {
     const p = { x: 8 + (i % columns) * w + nodeSize.width / 2, y: top + Math.floor(i / columns) * h + nodeSize.height / 2 }

@@ -1,4 +1,5 @@
-import { arrange, type LayoutInput } from './layout'
+import { arrange } from './layout'
+import type { LayoutInput } from './places'
 
 const scope = self as unknown as { onmessage: (e: MessageEvent<{ key: string; input: LayoutInput }>) => void; postMessage: (m: unknown) => void }
 

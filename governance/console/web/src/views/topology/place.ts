@@ -1,7 +1,7 @@
 // The layout of a graph, found in a worker, anew only when its nodes and edges change.
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { backoff } from '~/live/backoff'
-import type { Layout, LayoutInput } from './layout'
+import type { Layout, LayoutInput } from './places'
 import { shapeOf, type Graph } from './model'
 
 export interface Placed {
@@ -9,15 +9,32 @@ export interface Placed {
   layout: Layout
 }
 
+/** Graphs that were seen of late: who comes back to one finds it at once. */
+const known = new Map<string, Layout>()
+const mostKnown = 8
+
+function keep({ key, layout }: Placed) {
+  known.delete(key)
+  known.set(key, layout)
+  for (const oldest of known.keys()) if (known.size > mostKnown) known.delete(oldest)
+}
+
 /** usePlaces returns the places of a graph's parts; those of the graph before while they are being found. */
 export function usePlaces(g: Graph): Placed | undefined {
-  const [placed, setPlaced] = useState<Placed>()
   const worker = useRef<Worker>()
-  const key = shapeOf(g)
+  const key = useMemo(() => shapeOf(g), [g])
+  const [found, setPlaced] = useState<Placed>()
+  const before = known.get(key)
+  const placed = before ? { key, layout: before } : found
   const wanted = useRef(key)
   wanted.current = key
   useEffect(() => {
+    if (known.has(key)) {
+      setPlaced({ key, layout: known.get(key)! })
+      return
+    }
     const take = (p: Placed) => {
+      keep(p)
       if (p.key === wanted.current) setPlaced(p)
     }
     const input: LayoutInput = { nodes: g.nodes.map((n) => n.id), edges: g.edges.map(({ id, from, to }) => ({ id, from, to })) }

@@ -1,13 +1,13 @@
 // The plane on which the graph lies: moved by dragging, scaled by the wheel or two
 // fingers, and all of it by keys and buttons.
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
+import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { Button } from '~/ui/basic'
 import { Loading } from '~/ui/state'
-import type { Point } from './layout'
+import type { Point } from './places'
 import { mattering, type Graph } from './model'
 import { usePlaces } from './place'
-import { Arrows, Scene, type Chosen } from './scene'
-import { fitted, moved, revealed, started, zoomed, type Size, type View } from './viewport'
+import { Arrows, sayEdge, Scene, type Chosen } from './scene'
+import { fitted, moved, revealed, seen, started, zoomed, type Size, type View } from './viewport'
 import { words as w } from './words'
 
 /** Scale from which any text can be made out, from which labels of edges can be read, and how many of those are not yet a thicket. */
@@ -28,9 +28,12 @@ export function Plane({ graph, chosen, choose }: { graph: Graph; chosen: Chosen;
   const fit = useCallback(() => {
     if (plane) setView(fitted(plane, frame))
   }, [plane, frame])
+  /** The graph that the view is of; until there is one, nothing is drawn: all of it would be, and most for nothing. */
+  const begun = useRef<string>()
   // Another graph, or another frame around it, is first seen whole, or where that is worst or chosen.
   useEffect(() => {
-    if (!plane) return
+    if (!plane || frame.width === 0) return
+    begun.current = placed?.key
     const matter = mattering(graph, chosen).flatMap((id) => plane.nodes[id] ?? [])
     setView(started(plane, frame, matter))
   }, [placed?.key, frame])
@@ -38,8 +41,8 @@ export function Plane({ graph, chosen, choose }: { graph: Graph; chosen: Chosen;
   useEffect(() => {
     const svg = ref.current
     if (!svg) return
-    const seen = new ResizeObserver(() => setFrame({ width: svg.clientWidth, height: svg.clientHeight }))
-    seen.observe(svg)
+    const sized = new ResizeObserver(() => setFrame({ width: svg.clientWidth, height: svg.clientHeight }))
+    sized.observe(svg)
     const wheel = (e: WheelEvent) => {
       e.preventDefault() // which a listener of the framework's, being passive, could not
       const box = svg.getBoundingClientRect()
@@ -48,10 +51,13 @@ export function Plane({ graph, chosen, choose }: { graph: Graph; chosen: Chosen;
     }
     svg.addEventListener('wheel', wheel, { passive: false })
     return () => {
-      seen.disconnect()
+      sized.disconnect()
       svg.removeEventListener('wheel', wheel)
     }
   }, [placed !== undefined])
+
+  const { left, top, right, bottom } = seen(view, frame)
+  const box = useMemo(() => ({ left, top, right, bottom }), [left, top, right, bottom])
 
   const pointers = useRef(new Map<number, Point>())
   const travelled = useRef(0)
@@ -72,7 +78,10 @@ export function Plane({ graph, chosen, choose }: { graph: Graph; chosen: Chosen;
     pointers.current.set(e.pointerId, now)
     travelled.current += Math.hypot(now.x - before.x, now.y - before.y)
     // Only what has become a drag holds the pointer: a click has to reach what lies below.
-    if (travelled.current > still && !ref.current!.hasPointerCapture(e.pointerId)) ref.current!.setPointerCapture(e.pointerId)
+    if (travelled.current > still && !ref.current!.hasPointerCapture(e.pointerId)) {
+      ref.current!.setPointerCapture(e.pointerId)
+      ref.current!.classList.add('moving')
+    }
     if (other) {
       const length = (p: Point) => Math.max(1, Math.hypot(p.x - other.x, p.y - other.y))
       setView((v) => zoomed(v, { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 }, length(now) / length(before)))
@@ -80,7 +89,17 @@ export function Plane({ graph, chosen, choose }: { graph: Graph; chosen: Chosen;
       setView((v) => moved(v, now.x - before.x, now.y - before.y))
     }
   }
-  const up = (e: PointerEvent) => pointers.current.delete(e.pointerId)
+  const up = (e: PointerEvent) => {
+    pointers.current.delete(e.pointerId)
+    if (pointers.current.size === 0) ref.current?.classList.remove('moving')
+  }
+  /** What an edge says is written once somebody points at it. */
+  function tell(e: PointerEvent) {
+    const line = (e.target as Element).closest<SVGElement>('[data-edge]')
+    const edge = line && graph.edges.find((x) => x.id === line.dataset.edge)
+    const title = line?.querySelector('title')
+    if (edge && title) title.textContent = sayEdge(edge)
+  }
   const scale = (factor: number) => setView((v) => zoomed(v, { x: frame.width / 2, y: frame.height / 2 }, factor))
   function key(e: KeyboardEvent) {
     if (e.ctrlKey || e.metaKey || e.altKey) return
@@ -137,8 +156,8 @@ export function Plane({ graph, chosen, choose }: { graph: Graph; chosen: Chosen;
         }}
       >
         <Arrows />
-        <g class={plane.dense ? 'dense' : undefined} style={{ '--zoom': lineScale(view.k) }} transform={`translate(${view.x.toFixed(1)} ${view.y.toFixed(1)}) scale(${view.k.toFixed(4)})`}>
-          <Scene graph={graph} layout={plane} chosen={chosen} labels={view.k < legible ? 'none' : view.k >= readable && graph.edges.length <= mostLabels ? 'all' : 'alarming'} choose={chosenHere} focused={focused} />
+        <g class={plane.dense ? 'all dense' : 'all'} style={{ '--zoom': lineScale(view.k), transform: `translate(${view.x.toFixed(1)}px, ${view.y.toFixed(1)}px) scale(${view.k.toFixed(4)})` }} onPointerOver={tell}>
+          {begun.current === placed.key && <Scene graph={graph} layout={plane} seen={box} near={view.k >= legible} chosen={chosen} labels={view.k < legible ? 'none' : view.k >= readable && graph.edges.length <= mostLabels ? 'all' : 'alarming'} choose={chosenHere} focused={focused} />}
         </g>
       </svg>
       <div class="zoom">

@@ -5,10 +5,10 @@ import * as format from '~/i18n/format'
 import { calm, conditionLook } from '~/ui/condition'
 import { conditionWord } from '~/ui/conditionbadge'
 import { Icon } from '~/ui/icons'
-import { nodeSize, type Layout, type Point } from './layout'
+import { nodeSize, type Layout, type Point } from './places'
 import { alarmingOf, holds, worstFirst } from './namespaces'
 import { dashOf, widthOf, type Edge, type Graph, type Node } from './model'
-import { pathOf } from './viewport'
+import { apart, pathOf, within, type Box } from './viewport'
 import { words as w } from './words'
 
 export interface Chosen {
@@ -22,6 +22,8 @@ const { width, height } = nodeSize
 /** cut shortens what does not fit a node; its title has the whole. */
 const cut = (text: string, most: number) => (text.length > most ? `${text.slice(0, most - 1)}…` : text)
 
+/** Room that a label takes. */
+const labelSize = { width: 92, height: 26 }
 /** Labels in a graph whose lines cross everywhere. */
 const mostOfDense = 12
 
@@ -44,34 +46,40 @@ interface SceneProps {
   graph: Graph
   layout: Layout
   chosen: Chosen
+  /** What of the plane is to be drawn. */
+  seen: Box
+  /** Whether it is near enough for small text. */
+  near: boolean
   /** Whose labels are shown where nothing is chosen. */
   labels: 'all' | 'alarming' | 'none'
   choose: (c: Chosen) => void
   focused: (at: Point) => void
 }
 
-export const Scene = memo(function Scene({ graph, layout, chosen, labels, choose, focused }: SceneProps) {
+export const Scene = memo(function Scene({ graph, layout, chosen, seen, near, labels, choose, focused }: SceneProps) {
   const highest = graph.edges.reduce((max, e) => Math.max(max, e.figures.rate), 0)
   const some = chosen.app !== undefined || chosen.edge !== undefined
-  const near = (e: Edge) => holds(e, chosen.edge) || e.from === chosen.app || e.to === chosen.app
+  const touched = (e: Edge) => holds(e, chosen.edge) || e.from === chosen.app || e.to === chosen.app
   const lit = new Set<string>(chosen.app === undefined ? [] : [chosen.app])
-  if (some) for (const e of graph.edges) if (near(e)) lit.add(e.from).add(e.to)
-  const told = new Set(some ? graph.edges.filter(near) : labels === 'none' ? [] : labels === 'all' && !layout.dense ? graph.edges : worstFirst(graph.edges.filter((e) => !calm(e.condition))).slice(0, layout.dense ? mostOfDense : undefined))
+  if (some) for (const e of graph.edges) if (touched(e)) lit.add(e.from).add(e.to)
+  const wanted = some ? graph.edges.filter(touched) : labels === 'none' ? [] : labels === 'all' && !layout.dense ? graph.edges : graph.edges.filter((e) => !calm(e.condition))
+  const told = new Set(apart(worstFirst(wanted), (e) => layout.edges[e.id]?.label, labelSize).slice(0, layout.dense && !some ? mostOfDense : undefined))
   return (
     <>
       {/* What is wrong lies above what is not. */}
       {worstFirst(graph.edges).reverse().map((e) => {
         const place = layout.edges[e.id]
-        if (!place) return null
-        return <EdgeLine key={e.id} edge={e} points={place.points} width={widthOf(e.figures.rate, highest) * (layout.dense ? 0.6 : 1)} dim={some && !near(e)} chosen={holds(e, chosen.edge)} choose={choose} />
+        if (!place || !within(seen, place.points)) return null
+        return <EdgeLine key={e.id} edge={e} points={place.points} width={widthOf(e.figures.rate, highest) * (layout.dense ? 0.6 : 1)} dim={some && !touched(e)} chosen={holds(e, chosen.edge)} choose={choose} />
       })}
       {graph.nodes.map((n) => {
         const at = layout.nodes[n.id]
-        return at && <NodeBox key={n.id} node={n} at={at} dim={some && !lit.has(n.id)} chosen={n.id === chosen.app} choose={choose} focused={focused} />
+        // What is out of sight can still be reached by keys.
+        return at && <NodeBox key={n.id} node={n} at={at} text={!within(seen, [at], width, height) ? 'none' : near ? 'all' : 'name'} dim={some && !lit.has(n.id)} chosen={n.id === chosen.app} choose={choose} focused={focused} />
       })}
       {graph.edges.map((e) => {
         const place = layout.edges[e.id]
-        if (!place || !told.has(e)) return null
+        if (!place || !told.has(e) || !within(seen, [place.label], width, height)) return null
         return <EdgeLabel key={e.id} edge={e} at={place.label} />
       })}
     </>
@@ -87,17 +95,22 @@ interface EdgeLineProps {
   choose: (c: Chosen) => void
 }
 
+/** alike reports whether two edges are drawn alike; what they say is written when somebody asks. */
+function alike(a: EdgeLineProps, b: EdgeLineProps): boolean {
+  return a.edge.id === b.edge.id && a.edge.condition === b.edge.condition && a.points === b.points && Math.abs(a.width - b.width) < 0.1 && a.dim === b.dim && a.chosen === b.chosen && a.choose === b.choose
+}
+
 const EdgeLine = memo(function EdgeLine({ edge: e, points, width, dim, chosen, choose }: EdgeLineProps) {
   const { tone } = conditionLook[e.condition]
   const d = pathOf(points)
   return (
-    <g class={`edge ${tone} ${dim ? 'dim' : ''} ${chosen ? 'chosen' : ''}`} onClick={() => choose({ edge: e.id })}>
-      <title>{sayEdge(e)}</title>
+    <g class={`edge ${tone} ${dim ? 'dim' : ''} ${chosen ? 'chosen' : ''}`} data-edge={e.id} onClick={() => choose({ edge: e.id })}>
+      <title />
       <path class="reach" d={d} />
       <path class="line" d={d} style={{ '--width': `${width.toFixed(1)}px` }} stroke-dasharray={dashOf(e.condition)} marker-end={`url(#head-${tone})`} />
     </g>
   )
-})
+}, alike)
 
 function EdgeLabel({ edge: e, at }: { edge: Edge; at: Point }) {
   const { tone, icon } = conditionLook[e.condition]
@@ -122,13 +135,14 @@ function EdgeLabel({ edge: e, at }: { edge: Edge; at: Point }) {
 interface NodeBoxProps {
   node: Node
   at: Point
+  text: 'all' | 'name' | 'none'
   dim: boolean
   chosen: boolean
   choose: (c: Chosen) => void
   focused: (at: Point) => void
 }
 
-const NodeBox = memo(function NodeBox({ node: n, at, dim, chosen, choose, focused }: NodeBoxProps) {
+const NodeBox = memo(function NodeBox({ node: n, at, text, dim, chosen, choose, focused }: NodeBoxProps) {
   const { tone, icon } = conditionLook[n.condition]
   const h = n.health
   const alarming = alarmingOf(n)
@@ -154,23 +168,32 @@ const NodeBox = memo(function NodeBox({ node: n, at, dim, chosen, choose, focuse
         <title>{sayNode(n)}</title>
       </rect>
       <rect class="tone" width="5" height={height} rx="2.500" />
-      <text class="ns" x="14" y="15">
-        {n.apps ? w('appsOf', { n: n.apps.length }) : cut(n.namespace, 16)}
-      </text>
-      <text class="word" x={width - 10} y="15" text-anchor="end">
-        {conditionWord(n.condition)}
-      </text>
-      <g class="icon" transform="translate(13 21)">
-        <Icon name={icon} size={12} />
-      </g>
-      <text class="name" x="29" y="32">
-        {cut(n.name, 20)}
-      </text>
-      <text class="figures" x="14" y="49">{`${format.rate(h.rate)} · ${format.percent(h.errorPercent)}${n.apps ? '' : ` · ${format.ms(h.p99Ms)}`}`}</text>
-      {alarming > 0 && (
-        <text class="word" x={width - 10} y="49" text-anchor="end">
-          {w('alarming', { n: alarming })}
+      {text === 'name' && (
+        <text class="name far" x="14" y={height / 2 + 9}>
+          {cut(n.name, 12)}
         </text>
+      )}
+      {text === 'all' && (
+        <>
+          <text class="ns" x="14" y="15">
+            {n.apps ? w('appsOf', { n: n.apps.length }) : cut(n.namespace, 16)}
+          </text>
+          <text class="word" x={width - 10} y="15" text-anchor="end">
+            {conditionWord(n.condition)}
+          </text>
+          <g class="icon" transform="translate(13 21)">
+            <Icon name={icon} size={12} />
+          </g>
+          <text class="name" x="29" y="32">
+            {cut(n.name, 20)}
+          </text>
+          <text class="figures" x="14" y="49">{`${format.rate(h.rate)} · ${format.percent(h.errorPercent)}${n.apps ? '' : ` · ${format.ms(h.p99Ms)}`}`}</text>
+          {alarming > 0 && (
+            <text class="word" x={width - 10} y="49" text-anchor="end">
+              {w('alarming', { n: alarming })}
+            </text>
+          )}
+        </>
       )}
     </g>
   )

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { arrange, middle, nodeSize } from './layout'
+import { arrange, middle } from './layout'
+import { nodeSize } from './places'
 import { chosen, dashOf, graphOf, mattering, neighbourhood, shapeOf, touching, widthOf, type Graph, type Topology } from './model'
-import { fitted, moved, pathOf, revealed, started, zoomed } from './viewport'
+import { apart, fitted, moved, pathOf, revealed, seen, started, within, zoomed } from './viewport'
 
 const node = (app: string, more = {}) => ({
   app, side: 'provider' as const, live: 1, behind: 0, refusing: 0, rate: 5, errorPercent: 0, refusedPercent: 0, slowPercent: 0, inFlight: 0, commands: 1, open: 0, forced: 0, ...more,
@@ -154,5 +155,26 @@ describe('what is seen', () => {
     expect(pathOf([])).toBe('')
     expect(pathOf([{ x: 0, y: 0 }, { x: 10, y: 0 }])).toBe('M0.0 0.0L10.0 0.0')
     expect(pathOf([{ x: 0, y: 0 }, { x: 10, y: 0 }, { x: 10, y: 10 }])).toBe('M0.0 0.0Q10.0 0.0 10.0 10.0')
+  })
+})
+
+describe('what is drawn of the plane', () => {
+  const frame = { width: 1000, height: 600 }
+  test('is what is in the frame, and some around it', () => {
+    const box = seen({ x: 0, y: 0, k: 0.5 }, frame)
+    expect(box).toEqual({ left: -200, top: -200, right: 2200, bottom: 1400 })
+    expect(within(box, [{ x: 100, y: 100 }])).toBe(true)
+    expect(within(box, [{ x: 2300, y: 100 }])).toBe(false)
+    expect(within(box, [{ x: 2300, y: 100 }], 176, 58)).toBe(true)
+    // A line may pass through though both its ends are elsewhere.
+    expect(within(box, [{ x: -900, y: 500 }, { x: 5000, y: 600 }])).toBe(true)
+  })
+  test('has no label on another: the one that matters more stays', () => {
+    const at: Record<string, { x: number; y: number }> = { worst: { x: 0, y: 0 }, covered: { x: 50, y: 10 }, below: { x: 50, y: 40 } }
+    expect(apart(['worst', 'covered', 'below', 'nowhere'], (id) => at[id], { width: 92, height: 26 })).toEqual(['worst', 'below'])
+  })
+  test('stays the same while the plane is moved a little', () => {
+    expect(seen({ x: -430, y: -80, k: 1 }, frame)).toEqual(seen({ x: -460, y: -90, k: 1 }, frame))
+    expect(seen({ x: -430, y: -80, k: 1 }, frame)).not.toEqual(seen({ x: -830, y: -80, k: 1 }, frame))
   })
 })

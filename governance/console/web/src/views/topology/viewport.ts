@@ -1,5 +1,5 @@
 // What of the plane is seen: moved and scaled by mouse, fingers and keys.
-import type { Point } from './layout'
+import type { Point } from './places'
 
 /** A point p of the plane is shown at p·k + (x, y). */
 export interface View {
@@ -62,6 +62,47 @@ export function revealed(v: View, p: Point, frame: Size, margin: number): View {
   const dx = shift(p.x * v.k + v.x, frame.width)
   const dy = shift(p.y * v.k + v.y, frame.height)
   return dx === 0 && dy === 0 ? v : moved(v, dx, dy)
+}
+
+/** A part of the plane. */
+export interface Box {
+  left: number
+  top: number
+  right: number
+  bottom: number
+}
+
+/** What is seen is told in steps of so much of the plane, so that moving it draws nothing anew between two of them. */
+const cell = 400
+
+/** seen is the part of the plane that is in the frame, and some around it. */
+export function seen(v: View, frame: Size): Box {
+  const from = (at: number) => (Math.floor(-at / v.k / cell) - 0.5) * cell
+  const to = (at: number, size: number) => (Math.ceil((size - at) / v.k / cell) + 0.5) * cell
+  return { left: from(v.x), top: from(v.y), right: to(v.x, frame.width), bottom: to(v.y, frame.height) }
+}
+
+/** within reports whether any of what lies around some points, so far from each, is in a part of the plane. */
+export function within(box: Box, points: readonly Point[], dx = 0, dy = 0): boolean {
+  let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity]
+  for (const p of points) {
+    left = Math.min(left, p.x)
+    right = Math.max(right, p.x)
+    top = Math.min(top, p.y)
+    bottom = Math.max(bottom, p.y)
+  }
+  return left - dx <= box.right && right + dx >= box.left && top - dy <= box.bottom && bottom + dy >= box.top
+}
+
+/** apart leaves out of some places, the first of which matter most, those that would cover one before them. */
+export function apart<T>(of: readonly T[], at: (t: T) => Point | undefined, size: Size): T[] {
+  const taken: Point[] = []
+  return of.filter((t) => {
+    const p = at(t)
+    if (!p || taken.some((q) => Math.abs(p.x - q.x) < size.width && Math.abs(p.y - q.y) < size.height)) return false
+    taken.push(p)
+    return true
+  })
 }
 
 /** pathOf draws a line through points, rounded at its corners. */
