@@ -2,6 +2,7 @@
 // renders the result with ui/Loaded, which knows of loading, errors and staleness.
 import { QueryClient, keepPreviousData, useQuery, type UseQueryResult } from '@tanstack/preact-query'
 import type { paths } from '#api'
+import { useRef } from 'preact/hooks'
 import { answer, api, Problem } from '~/api/client'
 
 export const queries = new QueryClient({
@@ -57,14 +58,23 @@ export function getQuery<P extends GetPath>(path: P, params?: GetParams<P>) {
 
 /** useGet reads a path and keeps it up to date. */
 export function useGet<P extends GetPath>(path: P, params?: GetParams<P>, options: GetOptions = {}): UseQueryResult<GetAnswer<P>, Problem> {
-  return useQuery<GetAnswer<P>, Problem>({
-    ...getQuery(path, params),
+  const asked = getQuery(path, params)
+  const key = JSON.stringify(asked.queryKey)
+  const failed = useRef<{ key: string; error: Problem }>()
+  const query = useQuery<GetAnswer<P>, Problem>({
+    ...asked,
     refetchInterval: options.every ?? false,
     enabled: options.enabled ?? true,
     ...(options.staleTime === undefined ? {} : { staleTime: options.staleTime }),
     ...(options.keep === false ? { placeholderData: undefined } : {}),
     ...(options.retry === false ? { retry: false } : {}),
   }) as UseQueryResult<GetAnswer<P>, Problem>
+  if (query.error) failed.current = { key, error: query.error }
+  else if (query.data !== undefined) failed.current = undefined
+  // While it is asked again, a question forgets that it was answered by an error, and a
+  // view that asks every few seconds would turn from that to a skeleton and back.
+  const held = query.data === undefined && !query.error && failed.current?.key === key ? failed.current.error : undefined
+  return held ? (Object.create(query, { error: { value: held } }) as typeof query) : query
 }
 
 let writes = 0
