@@ -5,6 +5,7 @@ import { useLocation } from 'wouter-preact'
 import { getQuery } from '~/api/query'
 import { appPath } from '~/app/address'
 import { navigation } from '~/app/views'
+import { lang } from '~/i18n'
 import { words as w } from '~/app/words'
 import { health } from '~/live/store'
 import { Dialog } from '~/ui/dialog'
@@ -44,7 +45,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
     const trace = traceOf(text)
     if (trace) found.unshift({ to: `/traces/${trace}`, text: w('findTrace', { id: trace }), kind: w('traces'), icon: 'traces' })
     return found
-  }, [text, routes.data, policies.data])
+  }, [text, routes.data, policies.data, lang.value])
   const go = (h: Hit | undefined) => {
     if (!h) return
     onClose()

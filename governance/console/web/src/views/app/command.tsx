@@ -6,6 +6,7 @@ import { can } from '~/app/session'
 import { words as shared } from '~/app/words'
 import { TimeChart } from '~/charts/TimeChart'
 import type { ChartSeries } from '~/charts/types'
+import { lang } from '~/i18n'
 import * as format from '~/i18n/format'
 import { Badge, Button, Card, Notice } from '~/ui/basic'
 import { States } from '~/ui/circuit'
@@ -101,7 +102,7 @@ type Data = ReturnType<typeof useCommand>
 function Charts({ app, series, data }: { app: string; series: Chosen; data: Data; range: Place['range'] }) {
   const address = useAddress()
   const { points, from, to, step } = data
-  const lines = useMemo(() => linesOf(points), [points])
+  const lines = useMemo(() => linesOf(points), [points, lang.value])
   const zoom = (a: number, b: number) => address.set({ range: undefined, from: a * 1000, to: b * 1000 })
   const near = (time: number) => points.findLast((p) => p.time <= time + p.step / 2) ?? points[0]
   const pick = (more: (p: Point) => Parameters<typeof momentOf>[4]) => (time: number) => {

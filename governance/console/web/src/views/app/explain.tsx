@@ -9,7 +9,7 @@ import { Card, Notice } from '~/ui/basic'
 import { Field } from '~/ui/field'
 import { Empty, Loaded } from '~/ui/state'
 import { Table, type Column } from '~/ui/table'
-import { chosenOf, found, type Chosen, type Place } from './commands'
+import { chosenOf, found, type Chosen, type CommandTotal, type Place } from './commands'
 import { fields, sourceOf, type Field as Rule } from './fields'
 import { policyPath } from './marks'
 import { words as w } from './words'
@@ -21,7 +21,8 @@ export function Explain({ app, namespace, name, range }: Place) {
   const address = useAddress()
   const commands = useGet('/api/v1/apps/{namespace}/{name}/commands', { path: { namespace, name }, query: since(range) })
   const items = commands.data?.items ?? []
-  const chosen = found(chosenOf(address.get), items, address.get('at') !== undefined)
+  // Where nobody chose, the first is told: it does not change with figures.
+  const chosen = found(chosenOf(address.get), items, address.get('at') !== undefined) ?? firstOf(items)
   const choose = (key: string) => {
     const c = items.find((x) => seriesKey(x) === key)
     if (c) address.set({ command: c.command, at: c.at, peer: c.peer })
@@ -34,7 +35,6 @@ export function Explain({ app, namespace, name, range }: Place) {
           <Field label={w('chooseCommand')}>
             {(f) => (
               <select {...f} class="select" value={chosen ? seriesKey(chosen) : ''} onChange={(e) => choose(e.currentTarget.value)}>
-                {!chosen && <option value="">–</option>}
                 {chosen && !known && <option value={seriesKey(chosen)}>{chosen.command}</option>}
                 {items.map((c) => (
                   <option key={seriesKey(c)} value={seriesKey(c)}>
@@ -49,6 +49,11 @@ export function Explain({ app, namespace, name, range }: Place) {
       {chosen && <Answer key={seriesKey(chosen)} app={app} chosen={chosen} />}
     </>
   )
+}
+
+function firstOf(items: readonly CommandTotal[]): Chosen | undefined {
+  const first = [...items].sort((a, b) => Number(a.at === 'caller') - Number(b.at === 'caller') || a.command.localeCompare(b.command))[0]
+  return first && found({ command: first.command, at: 'provider' }, [first], false)
 }
 
 function Answer({ app, chosen }: { app: string; chosen: Chosen }) {

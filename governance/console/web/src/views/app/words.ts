@@ -178,7 +178,8 @@ export const words = dictionary({
     // The list of all.
     lead: 'How every application is, over the last minute; what is wrong comes first.',
     noApps: 'No application reports yet',
-    noAppsHint: 'An application shows up here with its first stream or its first call.',
+    noneYet: 'None of your applications was seen yet',
+    noAppsHint: 'Start a service with the SDK (sdk.Start), or let Weir govern one in Java: kubectl annotate service/NAME weirmesh.io/govern=true. It shows here as soon as an instance reports, or a gateway calls it.',
     noMatch: 'No application meets these conditions',
     onlyTroubled: 'Only with something wrong',
     countApps: '{n} {n|application|applications}',
@@ -353,7 +354,8 @@ export const words = dictionary({
 
     lead: '每个应用最近一分钟的状况，有问题的排在最前。',
     noApps: '还没有应用上报',
-    noAppsHint: '应用建立连接或首次调用后会出现在这里。',
+    noneYet: '还没有发现你的应用',
+    noAppsHint: '用 SDK（sdk.Start）启动一个服务，或让 Weir 接管一个 Java 服务：kubectl annotate service/NAME weirmesh.io/govern=true。任一实例上报，或网关调用该应用后，它就会出现在这里。',
     noMatch: '没有符合条件的应用',
     onlyTroubled: '只看有问题的',
     countApps: '{n} 个应用',

@@ -61,6 +61,11 @@ export default function Apps() {
           }
         >
           <Table label={shared('apps')} columns={columns} rows={shown} rowKey={(h) => h.app} order="-state" empty={<Empty title={w('noMatch')} />} />
+          {items.every((h) => h.app.startsWith('weir-system/')) && (
+            <Empty title={w('noneYet')} icon="apps">
+              {w('noAppsHint')}
+            </Empty>
+          )}
         </Card>
       )}
     </Page>

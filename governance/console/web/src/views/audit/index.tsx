@@ -69,7 +69,7 @@ export default function Audit() {
     { key: 'what', label: w('what'), cell: (e) => <span title={e.action}>{actionWord(e.action)}</span> },
     { key: 'object', label: w('object'), cell: (e) => <Thing entry={e} />, class: 'name' },
     { key: 'outcome', label: w('outcome'), cell: (e) => <Outcome outcome={e.outcome} />, class: 'name' },
-    { key: 'reason', label: w('reason'), cell: (e) => e.reason || '–', class: 'name' },
+    { key: 'reason', label: w('reason'), cell: (e) => e.reason || '–', class: 'name reason' },
     { key: 'remote', label: w('remote'), cell: (e) => <span class="mono">{e.remote || '–'}</span> },
     { key: 'revision', label: w('revision'), cell: (e) => (e.revision ? String(e.revision) : '–'), end: true },
   ]
@@ -111,7 +111,11 @@ export default function Audit() {
             </Empty>
           }
         >
-          {(d) => <Table label={w('table')} columns={columns} rows={d.items} rowKey={(e) => String(e.id)} />}
+          {(d) => (
+            <div class="audit">
+              <Table label={w('table')} columns={columns} rows={d.items} rowKey={(e) => String(e.id)} />
+            </div>
+          )}
         </Loaded>
         {(before !== undefined || (query.data?.next ?? 0) > 0) && (
           <nav class="pager" aria-label={w('table')}>

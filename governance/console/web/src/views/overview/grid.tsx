@@ -15,8 +15,11 @@ import { FilterInput } from '~/ui/field'
 import { Icon } from '~/ui/icons'
 import { Empty, ErrorBox, Loading } from '~/ui/state'
 import { sayTile } from './attention'
-import { blocksOf, countsOf, dense, figuresOf, tilesOf, type Tile } from './tiles'
+import { blocksOf, countsOf, figuresOf, sizesOf, tilesOf, type Tile } from './tiles'
 import { words as w } from './words'
+
+/** Where Weir's own parts are, which are there before any application. */
+const ownNamespace = 'weir-system'
 
 const TileLink = memo(
   function TileLink({ tile, short, small }: { tile: Tile; short: boolean; small: boolean }) {
@@ -25,19 +28,28 @@ const TileLink = memo(
     const f = small ? figuresOf(h) : { ...h, thousands: false }
     return (
       <Link href={appPath(h.app)} class={`tile ${tone}`} title={sayTile(h.app, condition, h)}>
-        <span class="name">
-          <Icon name={icon} size={11} />
-          <span class="cut">
+        {small ? (
+          <span class="name">
+            <Icon name={icon} size={11} />
             {!short && <span class="ns">{tile.namespace}/</span>}
-            {tile.name}
+            <span class="cut">{tile.name}</span>
           </span>
-        </span>
+        ) : (
+          <>
+            <span class="head">
+              <Icon name={icon} size={11} />
+              <span class="how">{conditionWord(condition)}</span>
+              {!short && <span class="ns cut">{tile.namespace}</span>}
+            </span>
+            <span class="name cut">{tile.name}</span>
+          </>
+        )}
         <span class="figures">
           <span>{format.rate(f.rate).replace('/s', f.thousands ? 'k/s' : '/s')}</span>
           <span class={h.errorPercent > 0 ? 'some' : ''}>{format.percent(f.errorPercent)}</span>
           <span>{format.ms(f.p99Ms)}</span>
         </span>
-        <span class="state">{conditionWord(condition)}</span>
+        {small && <span class="how">{conditionWord(condition)}</span>}
       </Link>
     )
   },
@@ -115,6 +127,11 @@ export function HealthGrid() {
           {shown === 0 && (
             <Empty title={w('noMatch')} action={<Button onClick={() => address.set({ q: undefined, state: undefined })}>{w('clear')}</Button>} />
           )}
+          {tiles.every((t) => t.namespace === ownNamespace) && (
+            <Empty title={w('noneYet')} icon="apps">
+              {w('noAppsHint')}
+            </Empty>
+          )}
           {blocks.map((b) => (
             <section key={b.namespace} class={stale ? 'old' : undefined}>
               {grouped && (
@@ -122,13 +139,15 @@ export function HealthGrid() {
                   {b.namespace} <span class="muted">{b.alarming > 0 ? w('alarming', { n: b.alarming, of: b.tiles.length }) : b.tiles.length}</span>
                 </h3>
               )}
-              <ul class={`tiles ${dense(shown) ? 'dense' : ''}`} aria-label={b.namespace || w('health')}>
-                {b.tiles.map((t) => (
-                  <li key={t.health.app}>
-                    <TileLink tile={t} short={short} small={dense(shown)} />
-                  </li>
-                ))}
-              </ul>
+              {sizesOf(b.tiles, shown, order).map(({ small, tiles: some }) => (
+                <ul key={String(small)} class={`tiles ${small ? 'dense' : ''}`} aria-label={b.namespace || w('health')}>
+                  {some.map((t) => (
+                    <li key={t.health.app}>
+                      <TileLink tile={t} short={short} small={small} />
+                    </li>
+                  ))}
+                </ul>
+              ))}
             </section>
           ))}
         </div>

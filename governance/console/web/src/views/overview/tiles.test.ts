@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { AppHealth } from '~/live/store'
-import { blocksOf, countsOf, dense, figuresOf, tilesOf } from './tiles'
+import { blocksOf, countsOf, figuresOf, sizesOf, tilesOf } from './tiles'
 
 const app = (name: string, more: Partial<AppHealth> = {}): AppHealth => ({
   app: name, side: 'provider', live: 2, behind: 0, refusing: 0, rate: 10, errorPercent: 0, refusedPercent: 0, slowPercent: 0,
@@ -38,5 +38,14 @@ describe('the health grid', () => {
     expect(figuresOf(app('a/b', { rate: 1451.2, errorPercent: 31.4, p99Ms: 267.4 }))).toEqual({ rate: 1.5, thousands: true, errorPercent: 31, p99Ms: 267 })
     expect(figuresOf(app('a/b', { rate: 0.137, errorPercent: 0.042 }))).toEqual({ rate: 0.14, thousands: false, errorPercent: 0.04, p99Ms: undefined })
   })
-  test('many are small', () => expect([dense(60), dense(200)]).toEqual([false, true]))
+  test('many are small, and what is wrong among them is not', () => {
+    const some = tilesOf(Array.from({ length: 70 }, (_, i) => app(`a/${i}`, i < 3 ? { open: 1 } : {})))
+    const sizes = (all: number, order: 'worst' | 'name') => sizesOf(some, all, order).map((s) => [s.small, s.tiles.length])
+    expect(sizes(60, 'worst')).toEqual([[false, 70]])
+    expect(sizes(70, 'worst')).toEqual([[false, 3], [true, 67]])
+    expect(sizes(70, 'name')).toEqual([[true, 70]])
+    // Of very much that is wrong the worst is large.
+    const bad = tilesOf(Array.from({ length: 70 }, (_, i) => app(`a/${i}`, { open: 1 })))
+    expect(sizesOf(bad, 70, 'worst').map((s) => s.tiles.length)).toEqual([30, 40])
+  })
 })

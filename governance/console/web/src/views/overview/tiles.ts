@@ -77,7 +77,18 @@ export function figuresOf(h: AppHealth): { rate: number; errorPercent: number; p
   return { rate: two(thousands ? h.rate / 1000 : h.rate), thousands, errorPercent: h.errorPercent >= 10 ? Math.round(h.errorPercent) : Number(h.errorPercent.toPrecision(1)), p99Ms: h.p99Ms === undefined ? undefined : two(h.p99Ms) }
 }
 
-/** dense says whether tiles have to be small for all to be seen at once. */
-export function dense(tiles: number): boolean {
-  return tiles > 60
+/** With more tiles than these they have to be small for all to be seen at once, */
+const most = 60
+/** but not those of what is wrong, unless that is very much: those have to be read. */
+const mostLarge = 30
+
+/** sizesOf parts the tiles of a block, of so many in all, into large and small ones. By name they stay in one line, of one size. */
+export function sizesOf(tiles: readonly Tile[], all: number, order: Wish['order']): { small: boolean; tiles: readonly Tile[] }[] {
+  if (all <= most) return [{ small: false, tiles }]
+  const large = order === 'name' ? [] : tiles.filter((t) => !calm(t.condition)).slice(0, mostLarge)
+  const is = new Set(large)
+  return [
+    { small: false, tiles: large },
+    { small: true, tiles: tiles.filter((t) => !is.has(t)) },
+  ].filter((s) => s.tiles.length > 0)
 }

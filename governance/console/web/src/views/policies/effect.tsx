@@ -6,6 +6,7 @@ import { appPath, useAddress } from '~/app/address'
 import { useMemo } from 'preact/hooks'
 import { TimeChart } from '~/charts/TimeChart'
 import type { Mark } from '~/charts/types'
+import { lang } from '~/i18n'
 import * as format from '~/i18n/format'
 import { keyOf, parts, policyPath, shortCommand, type Confirmation, type Version } from '~/policy/model'
 import { serverNow } from '~/policy/parts'
@@ -40,7 +41,7 @@ export function Effect({ version, versions, confirmation }: { version: Version; 
     { enabled: source !== undefined && command !== undefined },
   )
   const step = series.data ? format.goDuration(series.data.step) / 1000 : 10
-  const drawn = useMemo(() => lines(series.data?.points ?? [], step, format.goDuration), [series.data, step])
+  const drawn = useMemo(() => lines(series.data?.points ?? [], step, format.goDuration), [series.data, step, lang.value])
   const marks: Mark[] = versions
     .filter((v) => Date.parse(v.created) >= m.whole.from && Date.parse(v.created) <= m.whole.to)
     .map((v) => ({

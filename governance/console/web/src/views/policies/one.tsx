@@ -39,7 +39,7 @@ export default function PolicyOf({ params }: ViewProps) {
         newest &&
         target && (
           <>
-            <Link class="btn plain" title={w('explainHint')} href={appPath(target.app, { tab: 'explain', command: target.command, at: target.at === 'caller' ? 'caller' : undefined })}>
+            <Link class="btn" title={w('explainHint')} href={appPath(target.app, { tab: 'explain', command: target.command, at: target.at === 'caller' ? 'caller' : undefined })}>
               {shared('explain')}
             </Link>
             {write && !newest.deleted && (

@@ -91,7 +91,7 @@ function Pulled({ item }: { item: PolicyAnswer }) {
         </h2>
         <Coverage of={c} />
         <div class="row tight push">
-          <Link class="btn plain" href={policyPath(key)}>
+          <Link class="btn" href={policyPath(key)}>
             {w('document')}
           </Link>
           {mayWrite(p.namespace) && (
