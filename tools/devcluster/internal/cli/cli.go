@@ -98,7 +98,7 @@ own. A cluster lives in one directory and keeps its data there.`,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetOut(out)
-	root.AddCommand(newUp(), newDown(), newStatus(), newLoadImage(), newFault(), newKubeconfig(), kubectlCommand(), newVersion())
+	root.AddCommand(newUp(), newDown(), newStatus(), newLoadImage(), newMakeImage(), newFault(), newKubeconfig(), kubectlCommand(), newVersion())
 	return root
 }
 

@@ -1,5 +1,5 @@
-// Package image makes container images of static binaries, without Docker, and
-// brings images into a cluster's containerd.
+// Package image makes container images of static binaries and of directory
+// trees, without Docker, and brings images into a cluster's containerd.
 package image
 
 import (
@@ -119,26 +119,37 @@ func New(name string, b Build) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Archive{Name: full, blobs: map[string][]byte{}}
-	layerDesc := a.add(mediaLayer, layer)
+	return assemble(full, entrypoint, layer)
+}
+
+// assemble makes the archive of layers, the lowest first.
+func assemble(name string, entrypoint []string, layers ...[]byte) (*Archive, error) {
+	a := &Archive{Name: name, blobs: map[string][]byte{}}
+	m := manifest{SchemaVersion: 2, MediaType: mediaManifest}
+	root := rootFS{Type: "layers"}
+	for _, l := range layers {
+		desc := a.add(mediaLayer, l)
+		m.Layers, root.DiffIDs = append(m.Layers, desc), append(root.DiffIDs, desc.Digest)
+	}
 	config, err := json.Marshal(imageConfig{
 		Architecture: runtime.GOARCH, OS: "linux",
 		Config: runtimeConfig{
 			User: fmt.Sprintf("%d:%d", nonroot, nonroot), Entrypoint: entrypoint, WorkingDir: "/",
 			Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/home/nonroot"},
 		},
-		RootFS: rootFS{Type: "layers", DiffIDs: []string{layerDesc.Digest}},
+		RootFS: root,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", name, err)
 	}
-	m, err := json.Marshal(manifest{SchemaVersion: 2, MediaType: mediaManifest, Config: a.add(mediaConfig, config), Layers: []descriptor{layerDesc}})
+	m.Config = a.add(mediaConfig, config)
+	b, err := json.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", name, err)
 	}
-	desc := a.add(mediaManifest, m)
+	desc := a.add(mediaManifest, b)
 	a.Digest = desc.Digest
-	desc.Annotations = map[string]string{"io.containerd.image.name": full}
+	desc.Annotations = map[string]string{"io.containerd.image.name": name}
 	a.index, err = json.Marshal(index{SchemaVersion: 2, MediaType: mediaIndex, Manifests: []descriptor{desc}})
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", name, err)
