@@ -36,6 +36,9 @@ type TotalsQuery struct {
 	App        App      // zero for all
 	Namespaces []string // of the applications; empty for any
 	From, To   time.Time
+	// Until leaves out seconds from then on which are not rolled up yet, though the
+	// range is rounded outwards: what is newer has not all come. Zero for none.
+	Until      time.Time
 	ByInstance bool
 }
 
@@ -88,6 +91,11 @@ func (q TotalsQuery) Rounded(step time.Duration) TotalsQuery {
 	}
 	q.To = to
 	return q
+}
+
+// Holds reports whether a second, in Unix time, is one that is asked for.
+func (q TotalsQuery) Holds(second int64) bool {
+	return second >= q.From.Unix() && second < q.To.Unix() && (q.Until.IsZero() || second < q.Until.Unix())
 }
 
 // Current reports whether the range reaches up to now, so that the states that

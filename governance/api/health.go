@@ -85,7 +85,7 @@ func (a *API) health(ctx context.Context, in *healthIn) (*healthOut, error) {
 		return &healthOut{Body: Health{Now: n.at.UTC(), Window: governance.Duration(window), Items: items}}, nil
 	}
 	to := a.cfg.Now().Truncate(time.Second).Add(-reportLag)
-	q := governance.TotalsQuery{From: to.Add(-window).Truncate(10 * time.Second), To: a.cfg.Now(), Namespaces: namespaces(ctx)}
+	q := governance.TotalsQuery{From: to.Add(-window).Truncate(10 * time.Second), To: a.cfg.Now(), Until: to, Namespaces: namespaces(ctx)}
 	all, err := a.store.Totals(ctx, q)
 	if err != nil {
 		return nil, err

@@ -108,11 +108,11 @@ func (a *API) totals(ctx context.Context, r httpapi.Range, q governance.TotalsQu
 	if q, err = q.WithDefaults(now); err != nil {
 		return nil, q, 0, err
 	}
-	all, err = a.store.Totals(ctx, q)
 	end := q.To
-	if lag := now.Add(-reportLag); end.After(lag) && lag.After(q.From) {
-		end = lag
+	if lag := now.Truncate(time.Second).Add(-reportLag); end.After(lag) && lag.After(q.From) {
+		end, q.Until = lag, lag
 	}
+	all, err = a.store.Totals(ctx, q)
 	return all, q, end.Sub(q.From), err
 }
 

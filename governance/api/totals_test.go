@@ -7,6 +7,7 @@ import (
 
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/governance/api"
+	"github.com/weirmesh/weir/governance/memory"
 )
 
 var ledger = governance.App{Namespace: "bank", Name: "ledger"}
@@ -126,5 +127,33 @@ func TestCommandsEdgesAndTopologyOfARange(t *testing.T) {
 	k.want(200, k.do(http.MethodGet, "/api/v1/edges?from=-5m", "viewer", nil)).into(t, &edges)
 	if len(edges.Items) != 3 || edges.Items[0].From != ledger {
 		t.Fatalf("%+v", edges)
+	}
+}
+
+// What came in of the last seconds is part neither of the counts nor of the time.
+func TestRatesAreOfTheTimeThatTheyAreDividedBy(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Second)
+	clock := func() time.Time { return now }
+	store := memory.New(memory.Options{Now: clock})
+	k := start(t, api.Config{Store: store, Now: clock})
+	report := governance.Report{App: inventory, Instance: "a", Boot: "b", Seq: 1}
+	for ago := range 100 {
+		s := sample(0)
+		s.Second = now.Unix() - int64(ago)
+		report.Samples = append(report.Samples, s) // 5 calls in each second
+	}
+	if err := store.Append(t.Context(), report); err != nil {
+		t.Fatal(err)
+	}
+	var health api.Health
+	k.want(200, k.do(http.MethodGet, "/api/v1/health?window=30s", "viewer", nil)).into(t, &health)
+	if len(health.Items) != 1 || health.Items[0].Rate != 5 {
+		t.Errorf("health: %+v, want 5 calls per second", health.Items)
+	}
+	var topology struct{ Nodes []api.AppHealth }
+	k.want(200, k.do(http.MethodGet, "/api/v1/topology?from="+now.Add(-time.Minute).UTC().Format(time.RFC3339), "viewer", nil)).into(t, &topology)
+	if len(topology.Nodes) != 1 || topology.Nodes[0].Rate != 5 {
+		t.Errorf("topology: %+v, want 5 calls per second", topology.Nodes)
 	}
 }

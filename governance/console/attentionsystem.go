@@ -28,12 +28,16 @@ func (f *facts) databaseAway() []Attention {
 	if d.OK {
 		return nil
 	}
-	a := systemAttention(KindDatabase, Critical, "The database does not answer, and what is shown of it is as it was last known: "+d.Error, map[string]string{"why": d.Error})
+	a := databaseAttention(d.Error)
 	a.Since = d.Since
 	if a.Since.IsZero() {
 		a.Since = d.AsOf
 	}
 	return []Attention{a}
+}
+
+func databaseAttention(why string) Attention {
+	return systemAttention(KindDatabase, Critical, "The database does not answer, and what is shown of it is as it was last known: "+why, map[string]string{"why": why})
 }
 
 // registryAway tells of a registry that is not in touch. Where there is no cluster

@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"sync"
 	"time"
@@ -130,9 +129,14 @@ func (o *observer) find(ctx context.Context, last *facts) *facts {
 	f.time = o.deps.Now().UTC()
 	var known bool
 	if f.behind, known = o.deps.Behind(f.instances); !known {
-		a.say("what instances should enforce", errors.New("the policies have not been read yet"))
+		a.say("what instances should enforce", "the policies have not been read yet")
 	}
 	f.unknown = a.unknown
+	var before []SystemUnknown
+	if last != nil {
+		before = last.unknown
+	}
+	a.log(ctx, o.system.deps.Log, before)
 	f.ailments = f.attention()
 	return f
 }
@@ -210,7 +214,7 @@ func (o *observer) count(ctx context.Context, window time.Duration) (*numbers, e
 		to := now.Truncate(time.Second).Add(-reportLag)
 		from := to.Add(-window).Truncate(keptFine)
 		n := &numbers{over: to.Sub(from)}
-		n.totals, n.err = o.deps.Governance.Totals(ctx, governance.TotalsQuery{From: from, To: now})
+		n.totals, n.err = o.deps.Governance.Totals(ctx, governance.TotalsQuery{From: from, To: now, Until: to})
 		return n
 	})
 	if err == nil {

@@ -65,6 +65,11 @@ func (o *observer) registerOverview(a *httpapi.API) {
 func (f *facts) tell(ctx context.Context) Overview {
 	out := Overview{Now: f.time, Attention: []Attention{}, Changes: f.changes(ctx), Totals: f.totals(ctx)}
 	for _, a := range f.ailments {
+		if a.Kind == KindDatabase {
+			since := a.Since
+			a = databaseAttention(f.system.database.errorFor(ctx))
+			a.Since = since
+		}
 		switch {
 		case a.namespace != "" && !httpapi.Sees(ctx, a.namespace), a.of != "" && !httpapi.Sees(ctx, a.of):
 		case len(out.Attention) < mostAttention:

@@ -99,7 +99,7 @@ func (o *observer) routeStatus(ctx context.Context, in *routeStatusIn) (*routeSt
 	n := f.numbers
 	if window != overviewWindow {
 		if n, err = o.count(ctx, window); err != nil {
-			out.Body.Unknown = append(out.Body.Unknown, SystemUnknown{What: "numbers of calls of the window", Why: err.Error()})
+			out.Body.Unknown = append(out.Body.Unknown, SystemUnknown{What: "numbers of calls of the window", Why: httpapi.Text(err)})
 		}
 	}
 	loads := f.routeLoads(n)

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -61,6 +62,8 @@ type SystemDeps struct {
 	// Registry is nil where there is no cluster.
 	Registry SystemRegistry
 
+	// Log takes what clients are not told.
+	Log *slog.Logger
 	// Patience bounds each question, 2 s when zero.
 	Patience time.Duration
 	// Fresh is how long an answer serves all who ask, 1 s when zero.
@@ -160,6 +163,9 @@ func newSystem(d SystemDeps) *system {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
 	return &system{deps: d, known: newShared[found](d.Fresh, d.Now)}
 }
 
@@ -187,6 +193,7 @@ func (f *found) tell(ctx context.Context) System {
 		Version: f.self.Version, Time: f.time, Started: f.self.Started, Database: f.database,
 		Nodes: []SystemNode{}, Partitions: []SystemPartition{}, Queues: []SystemQueue{}, SDK: []SystemSDK{}, Unknown: slices.Clone(f.unknown),
 	}
+	out.Database.Error = out.Database.errorFor(ctx)
 	for _, n := range slices.Concat([]node.Node{f.self}, f.others(), f.collectors) {
 		out.Nodes = append(out.Nodes, SystemNode{Role: n.Role, Name: n.Name, Version: n.Version, Seen: n.Seen, Started: n.Started, Notes: n.Facts.Notes})
 		for _, q := range n.Facts.Queues {
@@ -230,6 +237,15 @@ func (f *found) tell(ctx context.Context) System {
 		return cmp.Or(cmp.Compare(b.Instances, a.Instances), strings.Compare(b.Version, a.Version))
 	})
 	return out
+}
+
+// errorFor is what the one who asks is told of a database that is away: where it is,
+// and how it is spoken to, is nothing for those who are bound to namespaces.
+func (d *SystemDatabase) errorFor(ctx context.Context) string {
+	if d.Error != "" && access.Require(ctx, access.Viewer, "") != nil {
+		return "it is out of reach; who may see all namespaces is told more"
+	}
+	return d.Error
 }
 
 // Roles of nodes.

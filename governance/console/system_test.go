@@ -315,6 +315,21 @@ func TestTheDatabaseIsGone(t *testing.T) {
 		t.Errorf("registry %+v", r)
 	}
 	i.wantDatabaseAway(t)
+	// Who is bound to a namespace is not told where the database is, nor is anybody
+	// told a driver's words.
+	for _, path := range []string{"/api/v1/system", "/api/v1/overview", "/api/v1/route-status"} {
+		for who, words := range map[string][]string{"shop": {"127.0.0.1", "postgres:", "dial ", "user="}, "all": {"dial ", "user="}} {
+			w := httptest.NewRecorder()
+			req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody)
+			req.Header.Set("Authorization", "Bearer "+who)
+			i.handler.ServeHTTP(w, req)
+			for _, word := range words {
+				if body := w.Body.String(); w.Code != http.StatusOK || strings.Contains(body, word) {
+					t.Errorf("%s tells %s of %q: %d %s", path, who, word, w.Code, body)
+				}
+			}
+		}
+	}
 	if n := s.Nodes[0]; n.Name != "one" || !n.Seen.Equal(s.Time) || !s.Nodes[1].Seen.Before(s.Time) {
 		t.Errorf("nodes %+v", s.Nodes)
 	}

@@ -2,11 +2,14 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/weirmesh/weir/gateway"
+	"github.com/weirmesh/weir/internal/httpapi"
 	"github.com/weirmesh/weir/internal/node"
 	"github.com/weirmesh/weir/registry"
 )
@@ -55,7 +58,7 @@ func (s *system) find(ctx context.Context, last *found) *found {
 	}
 	var all sync.WaitGroup
 	all.Go(func() { f.registry = s.askRegistry(ctx) })
-	all.Go(func() { s.askDatabase(ctx, f) })
+	all.Go(func() { s.askDatabase(ctx, f, last) })
 	all.Wait()
 	f.time, f.self = s.deps.Now().UTC(), s.deps.Self()
 	f.self.Role, f.self.Seen = roleControl, f.time
@@ -89,7 +92,7 @@ func (s *system) askRegistry(ctx context.Context) (r foundRegistry) {
 // askDatabase asks the database whether it is there, and then its parts, side by
 // side, for what they hold: one question after the other each, so that no more
 // connections are taken from others than there are parts.
-func (s *system) askDatabase(ctx context.Context, f *found) {
+func (s *system) askDatabase(ctx context.Context, f, last *found) {
 	first, cancel := context.WithTimeout(ctx, s.deps.Patience)
 	about, err := s.deps.Database(first)
 	cancel()
@@ -129,6 +132,11 @@ func (s *system) askDatabase(ctx context.Context, f *found) {
 	})
 	all.Wait()
 	f.unknown = a.unknown
+	var before []SystemUnknown
+	if last != nil {
+		before = last.unknown
+	}
+	a.log(ctx, s.deps.Log, before)
 }
 
 // asking gathers what could not be found out.
@@ -137,6 +145,7 @@ type asking struct {
 
 	mu      sync.Mutex
 	unknown []SystemUnknown
+	errs    []error // behind them
 }
 
 // ask puts an answer in its place, or leaves what is there.
@@ -146,16 +155,27 @@ func ask[T any](ctx context.Context, a *asking, what string, question func(conte
 		*into = answer
 		return true
 	}
+	why := httpapi.Text(err)
 	if ctx.Err() != nil {
-		err = fmt.Errorf("no answer within %s", a.patience)
+		why = fmt.Sprintf("no answer within %s", a.patience)
 	}
-	a.say(what, err)
+	a.say(what, why)
+	a.mu.Lock()
+	a.errs = append(a.errs, fmt.Errorf("%s: %w", what, err))
+	a.mu.Unlock()
 	return false
 }
 
+// log writes what clients are not told, once for as long as something is not known.
+func (a *asking) log(ctx context.Context, log *slog.Logger, before []SystemUnknown) {
+	if len(before) == 0 && len(a.errs) > 0 {
+		log.WarnContext(ctx, "the console cannot find out everything", "error", errors.Join(a.errs...))
+	}
+}
+
 // say notes that something could not be found out.
-func (a *asking) say(what string, err error) {
+func (a *asking) say(what, why string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.unknown = append(a.unknown, SystemUnknown{What: what, Why: err.Error()})
+	a.unknown = append(a.unknown, SystemUnknown{What: what, Why: why})
 }

@@ -129,7 +129,7 @@ func (s *Store) Totals(_ context.Context, q governance.TotalsQuery) ([]governanc
 		}
 		for sr, list := range all {
 			for _, st := range list {
-				if st.Second >= q.From.Unix() && st.Second < q.To.Unix() {
+				if q.Holds(st.Second) {
 					sums.Sum(app, st.Instance, sr).Add(st.Instance, st.Sample)
 				}
 			}

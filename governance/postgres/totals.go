@@ -48,7 +48,7 @@ func (s *Store) Totals(ctx context.Context, q governance.TotalsQuery) ([]governa
 		}
 		if err := s.eachReport(ctx, tx, q.App, q.Namespaces, q.From, q.To, func(r governance.Staged) {
 			for _, sample := range r.Samples {
-				if sample.Second >= q.From.Unix() && sample.Second < q.To.Unix() {
+				if q.Holds(sample.Second) {
 					sums.Sum(r.App, r.Instance, sample.Series).Add(r.Instance, sample)
 				}
 			}

@@ -88,7 +88,7 @@ func (c *Control) serveConsole(h *httpapi.API) {
 		System: console.SystemDeps{
 			Self: self, Registry: d.Registry, Governance: c.policies, Tracing: c.traces, Gateways: c.routes, Fleet: c.policies,
 			Database: func(ctx context.Context) (node.Database, error) { return pg.About(ctx, c.pool) },
-			Heard:    c.heard.Last,
+			Heard:    c.heard.Last, Log: d.Log,
 		},
 		Governance: c.policies, Routes: c.routes, Behind: c.control.Behind,
 		Gateway: governance.App{Namespace: SystemNamespace, Name: GatewayName},
