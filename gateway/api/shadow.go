@@ -122,11 +122,11 @@ func (a *analysis) shadowed(alternatives []gateway.Alternative) (Finding, bool) 
 	for i, k := range f.By {
 		names[i] = k.String()
 	}
-	what := "shadowed by"
+	says := "shadowed by %s for %s: it will never match"
 	if f.Kind == Duplicate {
-		what = "the same match as"
+		says = "the same match as %s for %s: it will never match"
 	}
-	f.Message = fmt.Sprintf("%s %s for %s: it will never match", what, strings.Join(names, ", "), requests(r))
+	f.Message = fmt.Sprintf(says, strings.Join(names, ", "), requests(r))
 	return f, true
 }
 

@@ -100,11 +100,10 @@ func Require(ctx context.Context, r Role, namespace string) error {
 	if p.Can(r, namespace) {
 		return nil
 	}
-	where := ""
 	if namespace != "" {
-		where = " in namespace " + namespace
+		return &DeniedError{Message: fmt.Sprintf("%s may not do this: it needs the role %s in namespace %s; ask an admin for it", p, r, namespace)}
 	}
-	return &DeniedError{Message: fmt.Sprintf("%s may not do this: it needs the role %s%s; ask an admin for it", p, r, where)}
+	return &DeniedError{Message: fmt.Sprintf("%s may not do this: it needs the role %s; ask an admin for it", p, r)}
 }
 
 // DeniedError says that somebody may not do something, or, with Unknown, that

@@ -192,17 +192,19 @@ func (c *Circuit) whyMode(p *policySet, old, r *rules, now int64) string {
 		if !ok {
 			return "by the service's own settings"
 		}
-		kind, why := governance.KindPolicy, ""
-		if v := p.find(source); v != nil {
-			kind = v.Policy.Kind
-			if v.Reason != "" {
-				why = ": " + v.Reason
-			}
-			if v.Actor != "" {
-				why = " of " + v.Actor + why
-			}
+		// Whole sentences: the console knows each by its words, to say it in others.
+		switch v := p.find(source); {
+		case v == nil:
+			return fmt.Sprintf("by %s %s, version %d", governance.KindPolicy, source.Policy, source.Version)
+		case v.Actor != "" && v.Reason != "":
+			return fmt.Sprintf("by %s %s, version %d of %s: %s", v.Policy.Kind, source.Policy, source.Version, v.Actor, v.Reason)
+		case v.Actor != "":
+			return fmt.Sprintf("by %s %s, version %d of %s", v.Policy.Kind, source.Policy, source.Version, v.Actor)
+		case v.Reason != "":
+			return fmt.Sprintf("by %s %s, version %d: %s", v.Policy.Kind, source.Policy, source.Version, v.Reason)
+		default:
+			return fmt.Sprintf("by %s %s, version %d", v.Policy.Kind, source.Policy, source.Version)
 		}
-		return fmt.Sprintf("by %s %s, version %d%s", kind, source.Policy, source.Version, why)
 	}
 	if _, ours := r.effective.Sources["breaker.mode"]; ours || old == nil {
 		return describe(r.effective)

@@ -3,6 +3,7 @@
 import createClient from 'openapi-fetch'
 import type { components, paths } from '#api'
 import { words } from '~/app/words'
+import { say } from '~/said'
 
 export type Schemas = components['schemas']
 
@@ -27,11 +28,11 @@ export class Problem extends Error {
     return this.status === 504 || (this.status === 503 && /longer than|ended before/.test(this.said ?? ''))
   }
 
-  /** Why, in the language of the page: what a server says is English, and has the kind of problem before it elsewhere. */
+  /** Why, in the language of the page, with the kind of problem before it where sentences would not say it. */
   get detail(): string {
     if (this.said === undefined) return this.status === 0 ? words('unreachable') : words('answered', { status: this.status })
     const key = `status${this.status}`
-    return words.has(key) ? words(key, { said: this.said }) : this.said
+    return words.has(key) ? words(key, { said: say(this.said) }) : say(this.said)
   }
 }
 

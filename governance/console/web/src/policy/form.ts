@@ -3,6 +3,7 @@
 // document, as the server says it.
 import * as format from '~/i18n/format'
 import { duration, type Breaker, type Fallback, type Policy } from '~/policy/model'
+import { say } from '~/said'
 
 export type FallbackKind = '' | 'value' | 'empty' | 'error' | 'cached'
 
@@ -204,7 +205,7 @@ export function placeErrors(errors: readonly { location?: string; message?: stri
     const full = (e.location ?? '').replace(/^body\.?/, '')
     let at = full
     while (at !== '' && !places.has(at)) at = at.includes('.') ? at.slice(0, at.lastIndexOf('.')) : ''
-    const said = at === '' && full !== '' ? `${full}: ${e.message ?? ''}` : (e.message ?? '')
+    const said = at === '' && full !== '' ? `${full}: ${say(e.message ?? '')}` : say(e.message ?? '')
     out[at] = out[at] === undefined ? said : `${out[at]}; ${said}`
   }
   return out

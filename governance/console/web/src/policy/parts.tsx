@@ -9,6 +9,7 @@ import { useGet } from '~/api/query'
 import { can, me } from '~/app/session'
 import * as format from '~/i18n/format'
 import { skew } from '~/live/store'
+import { Said } from '~/said'
 import { Badge, Notice, type Tone } from '~/ui/basic'
 import type { IconName } from '~/ui/icons'
 import { Table, type Column } from '~/ui/table'
@@ -87,7 +88,7 @@ function columns(nameOf: (i: InstanceStatus) => string): Column<InstanceStatus>[
     { key: 'state', label: w('state'), cell: (i) => <WordBadge state={i.state} />, sort: (i) => i.state },
     { key: 'set', label: w('set'), cell: (i) => (i.applied === i.wanted ? i.applied : w('setBehind', { applied: i.applied, wanted: i.wanted })), end: true },
     { key: 'since', label: w('since'), cell: (i) => <Ago at={i.at} />, sort: (i) => i.at, end: true },
-    { key: 'reason', label: w('reason'), cell: (i) => (i.reason ? <span class="bad-text">{i.reason}</span> : <span class="muted">–</span>), class: 'name' },
+    { key: 'reason', label: w('reason'), cell: (i) => (i.reason ? <span class="bad-text"><Said text={i.reason} /></span> : <span class="muted">–</span>), class: 'name' },
   ]
 }
 

@@ -5,6 +5,7 @@ import { Problem } from '~/api/client'
 import { LoadError } from '~/app/load'
 import { words as w } from '~/app/words'
 import * as format from '~/i18n/format'
+import { Said } from '~/said'
 import { Button, Notice } from '~/ui/basic'
 import { Icon, type IconName } from '~/ui/icons'
 
@@ -36,7 +37,7 @@ export function Places({ problem }: { problem: Problem }) {
     <ul>
       {problem.errors.map((e, i) => (
         <li key={i}>
-          {e.location && <code>{e.location}</code>} {e.message}
+          {e.location && <code>{e.location}</code>} <Said text={e.message} />
         </li>
       ))}
     </ul>

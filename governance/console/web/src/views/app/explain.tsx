@@ -5,6 +5,7 @@ import { useGet } from '~/api/query'
 import { since, useAddress } from '~/app/address'
 import * as format from '~/i18n/format'
 import { seriesKey } from '~/live/store'
+import { Said } from '~/said'
 import { Card, Notice } from '~/ui/basic'
 import { Field } from '~/ui/field'
 import { Empty, Loaded } from '~/ui/state'
@@ -100,6 +101,6 @@ function ruleColumns(e: Explanation): Column<Rule>[] {
 function consideredColumns(): Column<Considered>[] {
   return [
     { key: 'policy', label: w('policy'), sort: (c) => c.policy, cell: (c) => <Source of={c} /> },
-    { key: 'verdict', label: w('verdict'), cell: (c) => c.verdict },
+    { key: 'verdict', label: w('verdict'), cell: (c) => <Said text={c.verdict} /> },
   ]
 }

@@ -8,6 +8,7 @@ import { useGet } from '~/api/query'
 import { appPath, link, since, useAddress } from '~/app/address'
 import * as format from '~/i18n/format'
 import { seriesKey } from '~/live/store'
+import { Said, say } from '~/said'
 import { Badge, Card } from '~/ui/basic'
 import { States } from '~/ui/circuit'
 import { Copy } from '~/ui/copy'
@@ -64,7 +65,7 @@ function Applied({ of: i }: { of: Instance }) {
       <span class="stack tight">
         <Badge tone="bad">{w('refusingOf', { n: 1 })}</Badge>
         <span class="why">
-          {r.policy ? <Link href={policyPath(r.policy)}>{w('refusedWhy', { policy: r.policy, reason: r.reason })}</Link> : r.reason}
+          {r.policy ? <Link href={policyPath(r.policy)}>{w('refusedWhy', { policy: r.policy, reason: say(r.reason) })}</Link> : <Said text={r.reason} />}
         </span>
       </span>
     )

@@ -3,6 +3,7 @@ import { appPath, link } from '~/app/address'
 import type { Mark } from '~/charts/types'
 import * as format from '~/i18n/format'
 import type { LiveEvent } from '~/live/store'
+import { say } from '~/said'
 import { words as w } from './words'
 
 /** shortCommand is a command as policies name it: without the packages before its interface. */
@@ -67,7 +68,7 @@ function ended(policy: string, version: number | undefined, time: number, switch
 
 function policyMark(e: LiveEvent, policy: string, switched: boolean): Mark | undefined {
   const time = Date.parse(e.time) / 1000
-  const params = { policy, version: String(e.version ?? ''), actor: e.actor ?? '', reason: e.reason ?? '' }
+  const params = { policy, version: String(e.version ?? ''), actor: e.actor ?? '', reason: e.kind === 'policy.refused' ? say(e.reason ?? '') : (e.reason ?? '') }
   const to = policyPath(policy, e.version)
   switch (e.kind) {
     case 'policy.published':

@@ -4,6 +4,7 @@ import type { Schemas } from '~/api/client'
 import { useGet } from '~/api/query'
 import { rangeQuery, useAddress } from '~/app/address'
 import { useRange } from '~/app/range'
+import { Said, say } from '~/said'
 import { Badge, Button, Card, type Tone } from '~/ui/basic'
 import { Field, ParamInput } from '~/ui/field'
 import { Page } from '~/ui/page'
@@ -26,7 +27,7 @@ function Outcome({ outcome }: { outcome: string }) {
       <Badge tone={tones[ending]} title={ending === 'open' ? w('openHint') : undefined}>
         {w(ending)}
       </Badge>
-      {text && <span class="text">{text}</span>}
+      {text && <span class="text"><Said text={text} /></span>}
     </span>
   )
 }
@@ -36,7 +37,7 @@ function Thing({ entry }: { entry: Entry }) {
   return (
     <span class="row tight">
       {t.rehearsed && <Badge icon={false}>{w('rehearsed')}</Badge>}
-      {t.to ? <Link href={t.to}>{t.text}</Link> : <span>{t.text}</span>}
+      {t.to ? <Link href={t.to}>{say(t.text)}</Link> : <span>{say(t.text)}</span>}
     </span>
   )
 }

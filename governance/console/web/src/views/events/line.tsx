@@ -4,6 +4,7 @@ import { memo } from 'preact/compat'
 import { Link } from 'wouter-preact'
 import { appPath, around, link, useOpened } from '~/app/address'
 import type { LiveEvent } from '~/live/store'
+import { Said, sayReason } from '~/said'
 import { Badge, Button, type Tone } from '~/ui/basic'
 import { StateBadge, stateWord } from '~/ui/circuit'
 import type { IconName } from '~/ui/icons'
@@ -82,8 +83,8 @@ function Why({ e }: { e: LiveEvent }) {
   const t = e.transition
   const counts = counted(e)
   const parts: ComponentChildren[] = []
-  if (t?.cause) parts.push(<span>{t.cause}</span>)
-  else if (e.reason && !e.kind.startsWith('instance.')) parts.push(<span>{e.reason}</span>)
+  if (t?.cause) parts.push(<Said text={t.cause} />)
+  else if (e.reason && !e.kind.startsWith('instance.')) parts.push(<span>{e.kind === 'policy.refused' ? <Said text={e.reason} /> : sayReason(e.reason)}</span>)
   if (e.actor) parts.push(<span>{w('by', { actor: e.actor })}</span>)
   if (counts.length > 0) {
     parts.push(
@@ -151,7 +152,7 @@ export const Line = memo(function Line({ group }: { group: Group }) {
             {group.events.map((x) => (
               <li key={x.id}>
                 <Time at={x.time} /> <Instance e={x} />
-                {x.transition?.cause && <span class="muted">{x.transition.cause}</span>}
+                {x.transition?.cause && <span class="muted"><Said text={x.transition.cause} /></span>}
               </li>
             ))}
           </ul>

@@ -1,6 +1,7 @@
 // What needs a person, in the page's words. The server says it in English as well,
 // which stands in for kinds that this page does not know.
 import * as format from '~/i18n/format'
+import { say } from '~/said'
 import { conditionWord } from '~/ui/conditionbadge'
 import type { Tone } from '~/ui/basic'
 import { words as w } from './words'
@@ -37,11 +38,12 @@ const instant = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
 /** sayAttention is the sentence of a kind, or the server's where there is none or its parameters are not there. */
 export function sayAttention(a: Attention): string {
   const p = { ...a.params }
+  for (const name of ['why', 'what', 'note']) if (p[name]) p[name] = say(p[name])
   for (const [name, v] of Object.entries(p)) if (instant.test(v)) p[name] = format.time(v)
   const key = sentenceOf(a)
-  if (!key || !w.has(key)) return a.text
+  if (!key || !w.has(key)) return say(a.text)
   const said = w(key, p)
-  return /\{\w+[|}]/.test(said) ? a.text : said
+  return /\{\w+[|}]/.test(said) ? say(a.text) : said
 }
 
 // A kind has another sentence where it speaks of something more.

@@ -1,5 +1,6 @@
 // What needs a person, alike things together: ten routes that one gateway cannot
 // serve for one cause are one thing to read, not ten.
+import { say } from '~/said'
 import { words as w } from './words'
 import { bySeverity, type Attention } from './attention'
 
@@ -56,7 +57,7 @@ function kindOf({ kind, params }: Attention): string {
 export function sayGroup(g: Group): string {
   const first = g.items[0]!
   const key = `g.${kindOf(first)}`
-  if (!w.has(key)) return first.text
+  if (!w.has(key)) return say(first.text)
   return w(key, { n: g.items.length, apps: new Set(g.items.map((a) => a.params.app)).size })
 }
 
@@ -66,8 +67,8 @@ export function nameOf({ kind, params: p, text }: Attention): string {
   if (kind === 'instance.refusing' && p.policy) return `${p.app} (${p.policy})`
   if (kind === 'system.queue') return `${p.queue} ${p.node ?? ''}`.trim()
   if (kind === 'system.node') return `${p.role} ${p.node}`
-  const name = p.route ?? p.switch ?? p.app ?? p.gateway ?? p.table ?? p.what
-  if (name === undefined) return text
+  const name = p.route ?? p.switch ?? p.app ?? p.gateway ?? p.table ?? (p.what && say(p.what))
+  if (!name) return say(text)
   return p.percent ? `${name} ${p.percent} %` : name
 }
 

@@ -5,6 +5,7 @@ import { useGet } from '~/api/query'
 import { link, useOpened } from '~/app/address'
 import { words as common } from '~/app/words'
 import * as format from '~/i18n/format'
+import { say } from '~/said'
 import { Button, Card } from '~/ui/basic'
 import { errorsBad, errorsWarn } from '~/ui/condition'
 import { Page } from '~/ui/page'
@@ -71,7 +72,7 @@ function Changes({ items, now }: { items: readonly Change[]; now: string }) {
             <li key={`${c.time} ${i}`}>
               <span class="said">
                 {said && <span>{said}</span>}
-                <Link href={c.link}>{said ? c.object.replace(/^(policy|switch|route) /, '') : c.text}</Link>
+                <Link href={c.link}>{said ? say(c.object.replace(/^(policy|switch|route) /, '')) : say(c.text)}</Link>
               </span>
               <Ago at={c.time} />
               <span class="muted why">{w('changesBy', { actor: c.actor ?? '–', reason: c.reason || w('noReason') })}</span>

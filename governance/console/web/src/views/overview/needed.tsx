@@ -2,6 +2,7 @@
 import { Link } from 'wouter-preact'
 import { tagOf, useOpened } from '~/app/address'
 import { words as common } from '~/app/words'
+import { Said, say } from '~/said'
 import { Badge, Button } from '~/ui/basic'
 import { Icon } from '~/ui/icons'
 import { Ago } from '~/ui/time'
@@ -90,8 +91,8 @@ function Together({ group: g }: { group: Group }) {
         )}
       </ul>
       {g.why && (
-        <span class="muted why" title={g.why}>
-          {g.why}
+        <span class="muted why" title={say(g.why)}>
+          <Said text={g.why} />
         </span>
       )}
     </div>

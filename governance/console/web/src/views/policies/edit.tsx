@@ -13,6 +13,7 @@ import { parts, policyPath, type Policy, type PolicyAnswer } from '~/policy/mode
 import { MayWrite, mayWrite, TargetText } from '~/policy/parts'
 import { sentence } from '~/policy/sentence'
 import { words as pw } from '~/policy/words'
+import { Said, say } from '~/said'
 import { Button, Card, Notice } from '~/ui/basic'
 import { ReasonDialog } from '~/ui/dialog'
 import { Page } from '~/ui/page'
@@ -225,7 +226,7 @@ function Will({ would, answer: a }: { would: Policy; answer: PolicyAnswer }) {
       )}
       {(a.warnings ?? []).map((text) => (
         <p key={text} class="warn-text">
-          {text}
+          <Said text={text} />
         </p>
       ))}
     </>
@@ -240,11 +241,11 @@ interface ReadText {
 /** Errors of the document by their line: what cannot be read, and what the server refuses. */
 function lineErrors(r: ReadText | undefined, problem: Problem | undefined): string[] {
   if (!r) return []
-  if (r.wrong.length > 0) return r.wrong.map((e) => w('yamlLine', { line: String(e.line), message: e.message }))
+  if (r.wrong.length > 0) return r.wrong.map((e) => w('yamlLine', { line: String(e.line), message: say(e.message) }))
   return (problem?.errors ?? []).flatMap((e) => {
     const place = (e.location ?? '').replace(/^body\.?/, '')
     const line = place === '' ? undefined : r.lineOf(place)
-    return line === undefined ? [] : [w('yamlLine', { line: String(line), message: `${place} ${e.message ?? ''}` })]
+    return line === undefined ? [] : [w('yamlLine', { line: String(line), message: `${place} ${say(e.message ?? '')}` })]
   })
 }
 

@@ -11,6 +11,7 @@ import { expired, parts, policyPath, type Version } from '~/policy/model'
 import { Coverage, Grid, MayWrite, mayWrite, serverNow, TargetText, Until, useConfirmation } from '~/policy/parts'
 import { sentence } from '~/policy/sentence'
 import { words as pw } from '~/policy/words'
+import { sayReason } from '~/said'
 import { Badge, Button, Card, Facts, Notice } from '~/ui/basic'
 import { ReasonDialog } from '~/ui/dialog'
 import { Page } from '~/ui/page'
@@ -121,7 +122,7 @@ function Shown({ policy: key, versions, write, ending, stopEnding }: { policy: s
               </p>
               <Facts
                 items={[
-                  [w('why'), shown.reason],
+                  [w('why'), sayReason(shown.reason)],
                   [w('by'), shown.actor],
                   [w('when'), <><Ago at={shown.created} /> <span class="muted">{format.time(shown.created)}</span></>],
                   [w('version'), <>{shown.version} {shown.deleted && <Badge>{w('deleted')}</Badge>}</>],
@@ -150,7 +151,7 @@ function Shown({ policy: key, versions, write, ending, stopEnding }: { policy: s
             { key: 'version', label: w('version'), cell: (v) => <Link href={address.with({ version: v === newest ? undefined : v.version, with: undefined })}>{v.version}</Link>, sort: (v) => v.version },
             { key: 'when', label: w('when'), cell: (v) => <Ago at={v.created} />, sort: (v) => v.created },
             { key: 'by', label: w('by'), cell: (v) => v.actor, sort: (v) => v.actor },
-            { key: 'why', label: w('why'), cell: (v) => v.reason, class: 'name' },
+            { key: 'why', label: w('why'), cell: (v) => sayReason(v.reason), class: 'name' },
             { key: 'does', label: w('does'), cell: (v) => (v.deleted ? <Badge>{w('deleted')}</Badge> : sentence(v.policy)), class: 'name' },
             {
               key: 'do',

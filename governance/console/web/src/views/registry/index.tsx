@@ -4,6 +4,7 @@ import type { Schemas } from '~/api/client'
 import { useAddress } from '~/app/address'
 import { words as shared } from '~/app/words'
 import * as format from '~/i18n/format'
+import { say } from '~/said'
 import { Badge, Card, Notice } from '~/ui/basic'
 import { FilterInput, matches } from '~/ui/field'
 import { Page } from '~/ui/page'
@@ -21,7 +22,7 @@ const columns = (): Column<App>[] => [
   {
     key: 'mode',
     label: w('mode'),
-    cell: (a) => <span title={a.modeFrom && w('modeFrom', { from: a.modeFrom })}>{modeWord(a.mode)}</span>,
+    cell: (a) => <span title={a.modeFrom && w('modeFrom', { from: say(a.modeFrom) })}>{modeWord(a.mode)}</span>,
     sort: (a) => a.mode,
   },
   { key: 'protocols', label: w('protocols'), cell: (a) => a.protocols.join(', ') || <span class="muted">–</span>, sort: (a) => a.protocols.join() },
@@ -43,7 +44,7 @@ export default function Registry() {
           return (
             <>
               {list.stale && <Notice tone="warn">{w('stale', { time: format.time(list.stale) })}</Notice>}
-              {list.unknown && <Notice tone="warn">{w('unknown', { why: list.unknown })}</Notice>}
+              {list.unknown && <Notice tone="warn">{w('unknown', { why: say(list.unknown) })}</Notice>}
               <Card
                 flush
                 title={shared('apps')}

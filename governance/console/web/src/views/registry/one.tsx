@@ -5,6 +5,7 @@ import { appPath, link, useAddress } from '~/app/address'
 import type { ViewProps } from '~/app/views'
 import { words as shared } from '~/app/words'
 import * as format from '~/i18n/format'
+import { Said, say } from '~/said'
 import { Badge, Card, Facts, Notice } from '~/ui/basic'
 import { Copy } from '~/ui/copy'
 import { Page } from '~/ui/page'
@@ -49,7 +50,7 @@ export default function RegistryApp({ params }: ViewProps) {
                   items={[
                     [w('instances'), <Callable key="c" callable={d.counts.callable} instances={d.counts.instances} />],
                     d.counts.held > 0 && [w('held'), <Held key="h" held={d.counts.heldBack} />],
-                    [w('mode'), <>{modeWord(d.mode)} {d.modeFrom && <span class="muted">({w('modeFrom', { from: d.modeFrom })})</span>}</>],
+                    [w('mode'), <>{modeWord(d.mode)} {d.modeFrom && <span class="muted">({w('modeFrom', { from: say(d.modeFrom) })})</span>}</>],
                     [w('service'), d.service.headless ? w('headless') : d.service.host ? <><code>{d.service.host}</code> <Copy text={d.service.host} /></> : w('noService')],
                     d.service.ports.length > 0 && [w('ports'), d.service.ports.map((p) => `${p.name ? `${p.name} ` : ''}${p.port}→${p.target}`).join(', ')],
                     [w('observed'), <><Ago at={d.observed} /> <span class="muted">({w('generation', { n: d.generation })})</span></>],
@@ -64,7 +65,7 @@ export default function RegistryApp({ params }: ViewProps) {
               <Card flush title={w('interfaces')}>
                 {d.undescribed?.map((u) => (
                   <Notice key={u.revision} tone="warn">
-                    {w('undescribed', { revision: u.revision, n: u.instances, why: u.why })}
+                    {w('undescribed', { revision: u.revision, n: u.instances, why: say(u.why) })}
                   </Notice>
                 ))}
                 <Table label={w('interfaces')} param="isort" columns={interfaceColumns()} rows={d.interfaces} rowKey={(i) => `${i.group ?? ''}/${i.name}:${i.version ?? ''}`} empty={<Empty title={shared('none')}>{w('noInterfaces')}</Empty>} />
@@ -81,7 +82,7 @@ function instanceColumns(): Column<Instance>[] {
   return [
     { key: 'name', label: w('name'), cell: (i) => <Pick instance={i} />, sort: (i) => i.name, class: 'name' },
     { key: 'state', label: w('state'), cell: (i) => <InstanceState instance={i} />, sort: (i) => (i.callable ? 1 : 0) },
-    { key: 'why', label: w('why'), cell: (i) => i.problem ?? i.why ?? i.warning ?? <span class="muted">–</span>, class: 'name' },
+    { key: 'why', label: w('why'), cell: (i) => ((i.problem ?? i.why ?? i.warning) ? <Said text={i.problem ?? i.why ?? i.warning} /> : <span class="muted">–</span>), class: 'name' },
     { key: 'address', label: w('address'), cell: (i) => <code>{i.host || '–'}</code>, sort: (i) => i.host },
     { key: 'endpoints', label: w('endpoints'), cell: (i) => i.endpoints.map((e) => `${e.protocol} ${e.port}`).join(', ') || '–' },
     { key: 'tag', label: w('tag'), cell: (i) => i.tag ?? <span class="muted">–</span>, sort: (i) => i.tag },
@@ -150,7 +151,7 @@ function Findings({ items }: { items: Schemas['RegistryApiFinding'][] }) {
       rowKey={(f) => f.check}
       columns={[
         { key: 'check', label: w('check'), cell: (f) => <CheckName finding={f} /> },
-        { key: 'found', label: w('found'), cell: (f) => f.detail },
+        { key: 'found', label: w('found'), cell: (f) => <Said text={f.detail} /> },
       ]}
     />
   )

@@ -1,5 +1,6 @@
 import type { Schemas } from '~/api/client'
 import { link, type Patch } from '~/app/address'
+import { say } from '~/said'
 import { Badge } from '~/ui/basic'
 import { words as w } from '~/views/registry/words'
 
@@ -23,7 +24,7 @@ export function Held({ held }: { held: Schemas['RegistryHeld'][] }) {
   return (
     <ul>
       {held.map((h) => (
-        <li key={h.why}>{w('heldBack', { n: h.instances, why: h.why })}</li>
+        <li key={h.why}>{w('heldBack', { n: h.instances, why: say(h.why) })}</li>
       ))}
     </ul>
   )

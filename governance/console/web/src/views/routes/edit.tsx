@@ -6,6 +6,7 @@ import { useAddress } from '~/app/address'
 import { can, canSomewhere } from '~/app/session'
 import type { ViewProps } from '~/app/views'
 import { MayWrite } from '~/policy/parts'
+import { say } from '~/said'
 import { Button, Card, Notice } from '~/ui/basic'
 import { ReasonDialog } from '~/ui/dialog'
 import { Diff } from '~/ui/diff'
@@ -205,7 +206,7 @@ function Editor({ id, yaml, first, base: read }: { id: string; yaml: Yaml; first
         </div>
         <section class="stack rt-form" aria-label={t('form')}>
           {route && draft ? (
-            <RouteForm named={base === undefined} value={route} edit={(path, value) => change(draft.edit(path, value))} fault={(field) => faults.find((f) => f.field === field)?.message} />
+            <RouteForm named={base === undefined} value={route} edit={(path, value) => change(draft.edit(path, value))} fault={(field) => say(faults.find((f) => f.field === field)?.message ?? '') || undefined} />
           ) : (
             <Notice>{t('formOff')}</Notice>
           )}

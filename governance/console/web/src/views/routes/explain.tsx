@@ -5,6 +5,7 @@ import { answer, api, type Problem, type Schemas } from '~/api/client'
 import { useGet } from '~/api/query'
 import { useAddress } from '~/app/address'
 import { can, canSomewhere } from '~/app/session'
+import { Said, say } from '~/said'
 import { Badge, Button, Card, Facts, Notice } from '~/ui/basic'
 import { Field } from '~/ui/field'
 import { Page } from '~/ui/page'
@@ -15,7 +16,6 @@ import { t } from '~/views/routes/explainwords'
 import { Goes } from '~/views/routes/parts'
 import { explainPath, headersOf, keyText, routePath, type Route } from '~/views/routes/route'
 import { filterWords } from '~/views/routes/say'
-import { whyWords } from '~/views/routes/why'
 import { t as r } from '~/views/routes/words'
 import '~/views/routes/routes.css'
 
@@ -140,7 +140,7 @@ function Shown({ e, sample, headers }: { e: Explanation; sample: Sample; headers
             rowKey={(c) => keyText(c.route)}
             columns={[
               { key: 'route', label: t('route'), cell: (c) => <Link href={routePath(keyText(c.route))}>{keyText(c.route)}</Link> },
-              { key: 'why', label: t('lost'), class: 'name', cell: (c) => whyWords(c.why) },
+              { key: 'why', label: t('lost'), class: 'name', cell: (c) => <Said text={c.why} /> },
               { key: 'to', label: t('upstream'), cell: (c) => <span class="muted">{c.upstream ?? '–'}</span> },
             ]}
           />
@@ -181,7 +181,7 @@ function Winner({ winner, sources }: { winner: Candidate; sources: Sources }) {
       {hidden && <Notice>{t('hidden')}</Notice>}
       <Facts
         items={[
-          [t('why'), `${whyWords(winner.why)} (${t('revision', { revision: String(winner.revision) })})`],
+          [t('why'), `${say(winner.why)} (${t('revision', { revision: String(winner.revision) })})`],
           vars.length > 0 && [t('vars'), <span key="v" class="row tight">{vars.map(([k, v]) => <code key={k} class="chip">{`${k} = ${v}`}</code>)}</span>],
           !hidden && [t('upstream'), route ? <Goes key="g" route={route} /> : winner.upstream],
           !hidden && route !== undefined && [t('endpoints'), <Chosen key="e" winner={winner} route={route} />],

@@ -4,6 +4,7 @@ import { useGet } from '~/api/query'
 import { appPath } from '~/app/address'
 import { words as w } from '~/app/words'
 import * as format from '~/i18n/format'
+import { Said, say } from '~/said'
 import { Badge, Card, Facts, Stat } from '~/ui/basic'
 import { Empty, Loaded } from '~/ui/state'
 import { Table } from '~/ui/table'
@@ -127,7 +128,7 @@ export function Endpoints({ route, status }: { route: Route; status: RouteStatus
                   <span class="rt-takes">
                     {u.held.length === 0 && <span class="muted">–</span>}
                     {u.held.map((h) => (
-                      <span key={h.why}>{r('heldWhy', { n: h.instances, why: h.why })}</span>
+                      <span key={h.why}>{r('heldWhy', { n: h.instances, why: say(h.why) })}</span>
                     ))}
                     {u.stale && <span class="warn-text">{r('staleHint', { time: format.time(u.stale) })}</span>}
                   </span>
@@ -164,7 +165,7 @@ export function Gateways({ name, revision }: { name: string; revision: number })
                   return (
                     <span class="rt-takes">
                       <Badge tone="bad">{r('quarantined')}</Badge>
-                      <span>{q.reason}</span>
+                      <span><Said text={q.reason} /></span>
                       <span class="muted">{q.serving ? t('servesOld', { revision: String(q.serving) }) : t('servesNone')}</span>
                     </span>
                   )

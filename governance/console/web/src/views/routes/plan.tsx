@@ -1,6 +1,7 @@
 // What a change would do, and what became of it at the gateways.
 import { Link } from 'wouter-preact'
 import { useGet } from '~/api/query'
+import { Said } from '~/said'
 import { Badge, Notice, type Tone } from '~/ui/basic'
 import { Ago } from '~/ui/time'
 import { keyText, routePath } from '~/views/routes/route'
@@ -65,12 +66,12 @@ export function Plan({ result, onField }: { result: Result; onField?: (field: st
             ) : undefined
           }
         >
-          {w.field && <code>{w.field}</code>} {w.message}
+          {w.field && <code>{w.field}</code>} <Said text={w.message} />
         </Notice>
       ))}
       {(result.findings ?? []).map((f, i) => (
         <Notice key={`f${i}`} tone="warn">
-          <Link href={routePath(keyText(f.route))}>{keyText(f.route)}</Link>: {f.message}
+          <Link href={routePath(keyText(f.route))}>{keyText(f.route)}</Link>: <Said text={f.message} />
         </Notice>
       ))}
       {result.unfinished && <p class="muted">{t('planUnfinished')}</p>}
@@ -104,7 +105,7 @@ export function Confirmation({ result }: { result: Result }) {
                     {q ? t('gwQuarantined') : n.revision >= result.revision ? t(gone ? 'gwFollows' : 'gwServes') : t('gwWaiting', { revision: String(n.revision) })}
                   </Badge>
                   {n.name} <span class="muted"><Ago at={n.seen} /></span>
-                  {q && <span class="bad-text">{q.reason}</span>}
+                  {q && <span class="bad-text"><Said text={q.reason} /></span>}
                 </li>
               )
             })}

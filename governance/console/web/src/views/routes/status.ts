@@ -1,6 +1,7 @@
 // How routes are: what their documents, their traffic, their endpoints, the
 // gateways and the check of the whole table say, joined by route.
 import type { Schemas } from '~/api/client'
+import { say } from '~/said'
 import { keyText, type Route, type Version } from '~/views/routes/route'
 import { t } from '~/views/routes/words'
 
@@ -63,8 +64,8 @@ function grouped<T extends { route: Schemas['GatewayKey'] }>(items: readonly T[]
 /** troublesOf lists what is not well, the worst first. */
 export function troublesOf(version: Version, s: RouteStatus | undefined, findings: Finding[] = [], warnings: Warning[] = []): Trouble[] {
   const out: Trouble[] = []
-  if (version.unreadable) out.push({ kind: 'unreadable', tone: 'bad', word: t('unreadable'), text: version.unreadable })
-  for (const q of s?.quarantined ?? []) out.push({ kind: 'quarantined', tone: 'bad', word: t('quarantined'), text: `${q.gateway}: ${q.reason}` })
+  if (version.unreadable) out.push({ kind: 'unreadable', tone: 'bad', word: t('unreadable'), text: say(version.unreadable) })
+  for (const q of s?.quarantined ?? []) out.push({ kind: 'quarantined', tone: 'bad', word: t('quarantined'), text: `${q.gateway}: ${say(q.reason)}` })
   if (!version.route.disabled) {
     for (const u of s?.upstreams ?? []) {
       if (u.known === undefined || (u.known && u.hidden)) continue
@@ -74,11 +75,11 @@ export function troublesOf(version: Version, s: RouteStatus | undefined, finding
     }
     if (s && !(s.quarantined.length > 0) && s.serving < s.gateways) out.push({ kind: 'notServed', tone: 'warn', word: t('notServed'), text: t('ofGateways', { serving: s.serving, gateways: s.gateways }) })
   }
-  for (const f of findings) out.push({ kind: f.kind, tone: 'warn', word: t(f.kind), text: f.message })
+  for (const f of findings) out.push({ kind: f.kind, tone: 'warn', word: t(f.kind), text: say(f.message) })
   for (const w of warnings) {
     // The registry's own word on the same application is there already.
     if (w.unknown && out.some((x) => x.kind === 'unknownApp')) continue
-    out.push(w.unknown ? { kind: 'unknownApp', tone: 'bad', word: t('unknownApp'), text: w.message } : { kind: 'doubtful', tone: 'warn', word: t('doubtful'), text: w.message })
+    out.push(w.unknown ? { kind: 'unknownApp', tone: 'bad', word: t('unknownApp'), text: say(w.message) } : { kind: 'doubtful', tone: 'warn', word: t('doubtful'), text: say(w.message) })
   }
   const states = Object.entries(s?.states ?? {}).filter(([state, n]) => n > 0 && ['open', 'forcedOpen', 'halfOpen'].includes(state))
   if (states.length > 0) out.push({ kind: 'open', tone: states.some(([state]) => state === 'forcedOpen') ? 'forced' : 'bad', word: t('circuitOpen'), text: t('circuitOpenText') })
@@ -91,7 +92,7 @@ export function heldOf(u: UpstreamStatus): number {
 }
 
 export function heldWords(u: UpstreamStatus): string {
-  return u.held.map((h) => t('heldWhy', { n: h.instances, why: h.why })).join('; ')
+  return u.held.map((h) => t('heldWhy', { n: h.instances, why: say(h.why) })).join('; ')
 }
 
 /** callableShare is what a list is sorted by: the routes with the fewest callable endpoints first. */

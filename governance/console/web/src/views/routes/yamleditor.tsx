@@ -1,5 +1,6 @@
 // A text field with the numbers of its lines, and marks where something is wrong.
 import { useEffect, useRef } from 'preact/hooks'
+import { Said, say } from '~/said'
 import { Icon } from '~/ui/icons'
 import type { Fault } from '~/views/routes/yaml'
 import { t } from '~/views/routes/editwords'
@@ -44,7 +45,7 @@ export function YamlEditor({ text, faults, onInput, goTo, onGo }: Props) {
       <div class="rt-yaml">
         <div class="rt-gutter" ref={gutter} aria-hidden="true">
           {Array.from({ length: lines }, (_, i) => (
-            <div key={i} class={wrong.has(i + 1) ? 'rt-wrong' : undefined} title={wrong.get(i + 1)?.message}>
+            <div key={i} class={wrong.has(i + 1) ? 'rt-wrong' : undefined} title={say(wrong.get(i + 1)?.message ?? '') || undefined}>
               {wrong.has(i + 1) && '!'}
               {i + 1}
             </div>
@@ -80,7 +81,7 @@ export function YamlEditor({ text, faults, onInput, goTo, onGo }: Props) {
                   </button>
                 )}
                 <span>
-                  {f.field && <code>{f.field}</code>} {f.message}
+                  {f.field && <code>{f.field}</code>} <Said text={f.message} />
                 </span>
               </li>
             ))}

@@ -11,6 +11,7 @@ import { Arriving, serverNow } from '~/policy/parts'
 import { answers, where } from '~/policy/sentence'
 import { words as pw } from '~/policy/words'
 import { words as app } from '~/app/words'
+import { Said } from '~/said'
 import { Button, Notice } from '~/ui/basic'
 import { Dialog } from '~/ui/dialog'
 import { Field } from '~/ui/field'
@@ -132,7 +133,7 @@ function Will({ form: f, check, named, taken }: { form: PullForm; check: Checked
           {ms === undefined && <p class="warn-text">{w('pulledNever')}</p>}
           {(got?.warnings ?? []).map((text) => (
             <p key={text} class="warn-text">
-              {text}
+              <Said text={text} />
             </p>
           ))}
           {got && got.version > 0 && (
@@ -155,7 +156,7 @@ function Done({ item, onClose }: { item: PolicyAnswer; onClose: () => void }) {
       </Notice>
       {(item.warnings ?? []).map((text) => (
         <Notice key={text} tone="warn">
-          {text}
+          <Said text={text} />
         </Notice>
       ))}
       <Arriving policy={key} since={Date.parse(item.created)} />

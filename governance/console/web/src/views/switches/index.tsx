@@ -11,6 +11,7 @@ import { keyOf, parts, policyPath, type PolicyAnswer, type Version } from '~/pol
 import { Coverage, Grid, MayWrite, mayWrite, serverNow, TargetText, Until, WordBadge } from '~/policy/parts'
 import { answers } from '~/policy/sentence'
 import { words as pw } from '~/policy/words'
+import { sayReason } from '~/said'
 import { Button, Card, Facts } from '~/ui/basic'
 import { ReasonDialog } from '~/ui/dialog'
 import { Page } from '~/ui/page'
@@ -198,7 +199,7 @@ function Released() {
               { key: 'what', label: w('switch'), cell: (r) => <TargetText target={r.version.policy.target} />, sort: (r) => keyOf(r.version.policy) },
               { key: 'at', label: w('at'), cell: (r) => <Ago at={r.event.time} />, sort: (r) => r.event.time },
               { key: 'by', label: w('releasedBy'), cell: (r) => (r.event.actor === 'weir' ? w('byItself') : r.event.actor), sort: (r) => r.event.actor },
-              { key: 'why', label: w('why'), cell: (r) => r.event.reason, class: 'name' },
+              { key: 'why', label: w('why'), cell: (r) => sayReason(r.event.reason ?? ''), class: 'name' },
               { key: 'doc', label: <span class="sr">{pw('acts')}</span>, text: '', cell: (r) => <Link href={policyPath(keyOf(r.version.policy))}>{w('document')}</Link>, end: true },
             ]}
           />

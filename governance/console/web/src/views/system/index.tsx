@@ -4,6 +4,7 @@ import { useAddress } from '~/app/address'
 import { clock } from '~/app/clock'
 import { words as shared } from '~/app/words'
 import * as format from '~/i18n/format'
+import { Said, say } from '~/said'
 import { Badge, Button, Card, Facts, Notice } from '~/ui/basic'
 import { Page } from '~/ui/page'
 import { Empty, Loaded } from '~/ui/state'
@@ -44,12 +45,12 @@ function Problems({ system: s }: { system: System }) {
       {!s.database.ok && (
         <Notice tone="bad" live>
           {s.database.since && <>{w('dbSince', { time: format.time(s.database.since) })} </>}
-          {s.database.asOf ? w('dbDown', { why: s.database.error ?? '', time: format.time(s.database.asOf) }) : w('dbDownNever', { why: s.database.error ?? '' })}
+          {s.database.asOf ? w('dbDown', { why: say(s.database.error ?? ''), time: format.time(s.database.asOf) }) : w('dbDownNever', { why: say(s.database.error ?? '') })}
         </Notice>
       )}
       {s.unknown?.map((u) => (
         <Notice key={u.what} tone="warn">
-          {w('unknown', { what: u.what, why: u.why })}
+          {w('unknown', { what: say(u.what), why: say(u.why) })}
         </Notice>
       ))}
       {versions.length > 1 && <Notice tone="warn">{w('skew', { versions: versions.map(([v, n]) => `${v} (${n})`).join(', ') })}</Notice>}
@@ -82,7 +83,7 @@ function Nodes({ nodes }: { nodes: System['nodes'] }) {
             cell: (n) => (n.revision === undefined ? <span class="muted">–</span> : <span class="row tight">{n.revision} <Badge tone={n.current ? 'ok' : 'warn'}>{w(n.current ? 'newest' : 'older')}</Badge></span>),
             sort: (n) => n.revision,
           },
-          { key: 'notes', label: w('notes'), cell: (n) => (n.notes?.length ? <ul>{n.notes.map((t) => <li key={t}>{t}</li>)}</ul> : <span class="muted">–</span>), class: 'name' },
+          { key: 'notes', label: w('notes'), cell: (n) => (n.notes?.length ? <ul>{n.notes.map((t) => <li key={t}><Said text={t} /></li>)}</ul> : <span class="muted">–</span>), class: 'name' },
         ]}
       />
     </Card>
@@ -99,7 +100,7 @@ function Queues({ queues }: { queues: System['queues'] }) {
         rowKey={(q) => `${q.role}/${q.node ?? ''}/${q.name}`}
         empty={<Empty title={w('noQueues')} />}
         columns={[
-          { key: 'queue', label: w('queue'), cell: (q) => <span title={q.detail}>{queueWord(q.name)}</span>, sort: (q) => q.name, class: 'name' },
+          { key: 'queue', label: w('queue'), cell: (q) => <span title={q.detail && say(q.detail)}>{queueWord(q.name)}</span>, sort: (q) => q.name, class: 'name' },
           { key: 'role', label: w('role'), cell: (q) => roleWord(q.role), sort: (q) => q.role },
           { key: 'node', label: w('node'), cell: (q) => q.node ?? <span class="muted">{w('shared')}</span>, sort: (q) => q.node },
           { key: 'depth', label: w('depth'), cell: (q) => <Depth queue={q} />, sort: (q) => fullness(q) ?? q.depth / 1e12, end: true },
@@ -113,7 +114,7 @@ function Queues({ queues }: { queues: System['queues'] }) {
 /** queueWord and unitWord are the words for what waits; a newer part of Weir may have others. */
 function queueWord(name: string): string {
   const key = `queue.${name}`
-  return w.has(key) ? w(key) : name
+  return w.has(key) ? w(key) : say(name)
 }
 
 function unitWord(unit: string, n: number): string {
@@ -173,7 +174,7 @@ function Sdk({ system: s }: { system: System }) {
             [
               w('registry'),
               <span key="r" class="row tight">
-                {r.open ? w('registryOpen', { n: r.apps }) : w('registryClosed', { why: r.unknown ?? '' })}
+                {r.open ? w('registryOpen', { n: r.apps }) : w('registryClosed', { why: say(r.unknown ?? '') })}
                 {r.stale && <Badge tone="warn">{w('registryStale', { time: format.time(r.stale) })}</Badge>}
               </span>,
             ],

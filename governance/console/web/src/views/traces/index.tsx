@@ -3,6 +3,7 @@ import { Problem } from '~/api/client'
 import { useGet } from '~/api/query'
 import { parseRange, ranges, useAddress, type RangeName } from '~/app/address'
 import * as format from '~/i18n/format'
+import { say } from '~/said'
 import { Button, Notice } from '~/ui/basic'
 import { Page } from '~/ui/page'
 import { RangePicker } from '~/ui/range'
@@ -54,7 +55,7 @@ export default function Traces() {
         <Loading lines={8} />
       ) : (
         <div class={`stack ${found.isPlaceholderData ? 'trace-older' : ''}`} aria-busy={found.isFetching}>
-          {data.cut && <Notice tone="warn">{w('cut', { why: data.cut })}</Notice>}
+          {data.cut && <Notice tone="warn">{w('cut', { why: say(data.cut) })}</Notice>}
           {items.length === 0 ? (
             <Nothing from={range.from} to={range.to} name={range.name} app={wanted.app !== '' || wanted.command !== ''} />
           ) : (
