@@ -332,7 +332,7 @@ func joined(e ast.Expr) (string, bool) {
 var (
 	verb = regexp.MustCompile(`%(\[\d+\])?[-+# 0]*\d*(\.\d+)?[a-zA-Z%]`)
 	// Statements of SQL, patterns of addresses, headers, layouts of times.
-	technical = regexp.MustCompile(`^(\(?(SELECT|INSERT|UPDATE|DELETE|WITH|COPY|SET|WHERE|ORDER|AND|LOCK) |(GET|POST|PUT|DELETE) [/%]|[a-z]+/[a-z.+-]+; |[-0-9: Z]+$|[a-z_]+(, [a-z_]+)+$|v\.version|Bearer |attachment; |event: |id: |retry: |weir [a-z]+ listen$|\{)`)
+	technical = regexp.MustCompile(`^(\(?(SELECT|INSERT|UPDATE|DELETE|WITH|COPY|SET|WHERE|ORDER|AND|LOCK) |(GET|POST|PUT|DELETE) [/%]|[a-z]+/[a-z.+-]+; |[-0-9: Z]+$|[a-z_.]+(, [a-z_.]+)+$|.*(LEFT JOIN |coalesce\()|v\.version|Bearer |attachment; |event: |id: |retry: |weir [a-z]+ listen$|\{)`)
 	word      = regexp.MustCompile(`[a-zA-Z]{2,}`)
 )
 
