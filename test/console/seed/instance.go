@@ -122,7 +122,7 @@ func (i *instance) take(set governance.PolicySet) {
 	case i.first && i.app.story == refusing && again && set.Hash != i.set.Hash && len(set.Policies) > 0:
 		i.applied.Refused = &governance.Refusal{
 			Version: set.Version, Hash: set.Hash, Policy: set.Policies[0].Policy.Key().String(),
-			Reason: "breaker.window 10s is shorter than the 30s that this SDK (go/0.0.9) can count",
+			Reason: "breaker.window: hystrix-go has no such setting",
 		}
 	default:
 		i.set, i.applied = set, &governance.Applied{Version: set.Version, Hash: set.Hash}

@@ -171,16 +171,16 @@ func (i *instance) moved(list []governance.Transition, s *governance.Sample, by 
 	c.state = s.State
 	switch s.State {
 	case governance.StateForcedOpen, governance.StateForcedClosed, governance.StateDisabled:
-		t.Cause = "policy " + by.Policy + " says so"
+		t.Cause = fmt.Sprintf("by policy %s, version %d", by.Policy, by.Version)
 	case governance.StateOpen:
 		calls := 20 + i.rand.IntN(30)
 		failed := calls * (51 + i.rand.IntN(30)) / 100
 		t.Window = governance.Counts{Success: int64(calls - failed), Failure: int64(failed)}
-		t.Cause = fmt.Sprintf("%d %% of %d calls failed in 10 s, 50 %% allowed", failed*100/calls, calls)
+		t.Cause = fmt.Sprintf("%d %% of %d calls failed in 10s, less than 50 %% allowed", failed*100/calls, calls)
 	case governance.StateHalfOpen:
-		t.Cause = "it was open for 29 s: probes are let through"
+		t.Cause = "it was open for 29s and is tried again"
 	default:
-		t.Cause = "2 probes in a row succeeded"
+		t.Cause = "2 calls in a row that tried it succeeded"
 	}
 	return append(list, t)
 }
