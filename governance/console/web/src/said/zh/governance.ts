@@ -198,4 +198,6 @@ export const governance: Sentences = {
   'read totals': '读取汇总',
   'this range has more than %d %s': '此时间范围超过 {1} 个{2}',
   'The range is rounded outwards to what is kept: seconds, ten seconds or minutes.': null,
+  'it is out of reach; who may see all namespaces is told more': '无法连接；可查看全部命名空间的人员会看到更多信息',
+  'something went wrong here that is not your fault: the log has it': '服务器内部出错，与你的操作无关：日志中有记录',
 }
