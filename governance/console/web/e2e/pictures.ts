@@ -115,7 +115,7 @@ test.describe(() => {
   test.skip(state !== 'gone')
 
   test('scenes once the control plane is gone', async ({ page, api, watch }) => {
-    watch.expects(/ERR_|Failed to fetch|status of (404|502)/)
+    watch.expects(/ERR_|Failed to fetch|Unable to preload CSS|status of (404|502)/)
     const end = process.env.WEIR_END
     if (!end) throw new Error('WEIR_END is to be a command that ends the control plane, such as "kill 4711"')
     await stage(api)

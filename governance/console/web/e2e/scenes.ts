@@ -144,7 +144,7 @@ export async function ofShop(api: APIRequestContext): Promise<Scene[]> {
 /** conflicting has another write the document that an editor has open, changes it there too, and waits until the page says so. */
 async function conflicting(page: Page, other: () => Promise<void>, box: string) {
   await settled(page)
-  const text = page.locator('main textarea').first()
+  const text = page.locator('.editor-side textarea, .rt-left textarea').first()
   await expect(text).not.toHaveValue('')
   await other()
   await text.press('ControlOrMeta+End')

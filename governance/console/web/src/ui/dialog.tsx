@@ -29,7 +29,7 @@ export function Dialog({ title, onClose, children, wide }: { title: string; onCl
       }}
     >
       <div class="inner">
-        <div class="row">
+        <div class="row title">
           <h2 id={id}>{title}</h2>
           <span class="push" />
           <Button kind="plain" small icon="close" label={w('close')} onClick={onClose} />

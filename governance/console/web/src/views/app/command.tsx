@@ -89,7 +89,7 @@ export function Command(props: Place & { series: Chosen; total: CommandTotal | u
             {data.error.detail}
           </Notice>
         )}
-        {data.waits && <Notice tone="warn">{w('liveWaits')}</Notice>}
+        {data.waits && !data.error && <Notice tone="warn">{w('liveWaits')}</Notice>}
         {data.points.some((p) => p.lossy) && <Notice tone="info">{w('lossyTime')}</Notice>}
         <Charts app={app} series={series} data={data} range={range} />
       </Card>
@@ -110,14 +110,15 @@ function Charts({ app, series, data }: { app: string; series: Chosen; data: Data
     address.go(momentOf(app, series.command, p && Math.abs(p.time - time) <= 2 * step ? p.time : time, step, p ? more(p) : {}))
   }
   const common = { from, to, step: Math.max(step, 1), bands: data.bands, sync: 'command', onZoom: zoom }
-  const loading = data.loading ? shared('loading') : undefined
+  // What could not be read is not nothing.
+  const unread = data.loading ? shared('loading') : data.error && points.length === 0 ? w('unread') : undefined
   return (
     <div class="charts" aria-busy={data.loading}>
       <Peaks app={app} series={series} points={points} step={step} from={from} to={to} />
-      <TimeChart {...common} title={w('chartCalls')} times={lines.times} series={lines.calls} format={format.rate} height={170} marks={data.marks} onPick={pick(() => ({}))} empty={loading ?? w('noCalls')} />
-      <TimeChart {...common} title={w('chartLatency')} times={lines.times} series={lines.latency} format={format.ms} height={150} onPick={pick((p) => ({ minMs: p.p90 }))} empty={loading ?? w('noneRan')} />
-      <TimeChart {...common} title={w('chartErrors')} times={lines.times} series={lines.errors} format={format.percent} height={110} onPick={pick(() => ({ error: true }))} empty={loading ?? w('noCalls')} />
-      <TimeChart {...common} title={w('chartInFlight')} times={lines.times} series={lines.inFlight} format={format.count} height={90} onPick={pick(() => ({}))} empty={loading ?? w('noCalls')} />
+      <TimeChart {...common} title={w('chartCalls')} times={lines.times} series={lines.calls} format={format.rate} height={170} marks={data.marks} onPick={pick(() => ({}))} empty={unread ?? w('noCalls')} />
+      <TimeChart {...common} title={w('chartLatency')} times={lines.times} series={lines.latency} format={format.ms} height={150} onPick={pick((p) => ({ minMs: p.p90 }))} empty={unread ?? w('noneRan')} />
+      <TimeChart {...common} title={w('chartErrors')} times={lines.times} series={lines.errors} format={format.percent} height={110} onPick={pick(() => ({ error: true }))} empty={unread ?? w('noCalls')} />
+      <TimeChart {...common} title={w('chartInFlight')} times={lines.times} series={lines.inFlight} format={format.count} height={90} onPick={pick(() => ({}))} empty={unread ?? w('noCalls')} />
       <p class="muted note">
         {w('pickHint')} {w('gapsNote')}
       </p>

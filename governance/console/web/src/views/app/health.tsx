@@ -3,8 +3,9 @@ import { useGet } from '~/api/query'
 import * as format from '~/i18n/format'
 import { formatNumber } from '~/i18n'
 import { health, type AppHealth } from '~/live/store'
-import { liveState } from '~/live/stream'
-import { Badge } from '~/ui/basic'
+import { heard, liveState } from '~/live/stream'
+import { words as shared } from '~/app/words'
+import { Badge, Notice } from '~/ui/basic'
 import type { IconName } from '~/ui/icons'
 import { errorsBad, errorsWarn } from '~/ui/condition'
 import { reasons, troubled, type Reason } from './standing'
@@ -14,8 +15,25 @@ import { words as w } from './words'
 export function useHealth() {
   const live = liveState.value === 'live' && health.value.size > 0
   const query = useGet('/api/v1/health', undefined, { enabled: !live, every: live ? false : 10_000 })
-  const items: readonly AppHealth[] | undefined = live ? [...health.value.values()] : (query.data?.items ?? (health.value.size > 0 ? [...health.value.values()] : undefined))
-  return { items, live, query }
+  const told = health.value.size > 0 ? heard.value : 0
+  const { from, at } = live ? { from: 'stream' as const, at: told } : newer(told, query.data ? query.dataUpdatedAt : 0)
+  const items: readonly AppHealth[] | undefined = from === 'stream' ? [...health.value.values()] : from === 'answer' ? query.data?.items : undefined
+  return { items, live, query, from, at }
+}
+
+/** newer is which of what the stream told last and what was answered last is later; neither, if nothing came. */
+export function newer(told: number, answered: number): { from?: 'stream' | 'answer'; at: number } {
+  return told === 0 && answered === 0 ? { at: 0 } : told >= answered ? { from: 'stream', at: told } : { from: 'answer', at: answered }
+}
+
+/** Old says from when figures are that the stream does not keep up to date, and whether anything else does. */
+export function Old({ of: { live, from, at, query } }: { of: ReturnType<typeof useHealth> }) {
+  if (live || from === undefined || liveState.value !== 'stale') return null
+  return (
+    <Notice tone="warn" live>
+      {query.error ? shared('staleData', { time: format.time(at), why: query.error.detail }) : w('staleList', { time: format.time(at) })}
+    </Notice>
+  )
 }
 
 const icons: Partial<Record<Reason['key'], IconName>> = { open: 'bolt', forced: 'lock' }

@@ -15,7 +15,7 @@ import './app.css'
 import { Commands } from './commands'
 import { Events } from './events'
 import { Explain } from './explain'
-import { Standing, useHealth } from './health'
+import { Old, Standing, useHealth } from './health'
 import { Instances } from './instances'
 import { Policies } from './policies'
 import { errorsBad, errorsWarn } from '~/ui/condition'
@@ -27,7 +27,8 @@ export default function App({ params }: ViewProps) {
   const app = `${namespace}/${name}`
   const address = useAddress()
   const range = useRange('15m')
-  const { items } = useHealth()
+  const state = useHealth()
+  const { items } = state
   const h = items?.find((x) => x.app === app)
   const detail = useGet('/api/v1/apps/{namespace}/{name}', { path: { namespace, name }, query: since(range) }, { every: 5_000 })
   const tabs = [
@@ -69,6 +70,7 @@ export default function App({ params }: ViewProps) {
         </Empty>
       ) : (
         <>
+          {h && <Old of={state} />}
           {h && (
             <Card>
               <p class="muted window" aria-hidden="true">

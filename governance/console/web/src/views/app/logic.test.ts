@@ -6,6 +6,7 @@ import { bands, fromPoints, fromTransitions, ofSeries } from './bands'
 import { bundled, concerns, isSwitch, marksOf, momentOf, shortCommand } from './marks'
 import { odd } from './odd'
 import { errorPercent, joined, pastPoints, peak, presentOutcomes, quiet, refusedPercent, stepOf, wantedStep, type Point } from './series'
+import { newer } from './health'
 import { namesOf } from './names'
 import { badness, reasons, troubled } from './standing'
 
@@ -189,4 +190,11 @@ describe('standing', () => {
 test('instances of one name are told apart', () => {
   const names = namesOf([{ instance: '11111111-2222', name: 'vm' }, { instance: '33333333-4444', name: 'vm' }, { instance: 'x', name: 'pod-1' }, { instance: 'y' }])
   expect([...names.values()]).toEqual(['vm 11111111', 'vm 33333333', 'pod-1', 'y'])
+})
+
+test('of what the stream told and what was answered the later is shown, with its time', () => {
+  expect(newer(0, 0)).toEqual({ at: 0 })
+  expect(newer(1000, 0)).toEqual({ from: 'stream', at: 1000 })
+  expect(newer(1000, 900)).toEqual({ from: 'stream', at: 1000 })
+  expect(newer(1000, 2000)).toEqual({ from: 'answer', at: 2000 })
 })

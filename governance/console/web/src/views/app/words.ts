@@ -178,13 +178,14 @@ export const words = dictionary({
     // The list of all.
     lead: 'How every application is, over the last minute; what is wrong comes first.',
     noApps: 'No application reports yet',
+    unread: 'Not known: it could not be read',
     noneYet: 'None of your applications was seen yet',
     noAppsHint: 'Start a service with the SDK (sdk.Start), or let Weir govern one in Java: kubectl annotate service/NAME weirmesh.io/govern=true. It shows here as soon as an instance reports, or a gateway calls it.',
     noMatch: 'No application meets these conditions',
     onlyTroubled: 'Only with something wrong',
     countApps: '{n} {n|application|applications}',
     countTroubled: '{n} with something wrong',
-    staleList: 'The live stream is interrupted. What is shown is read anew every few seconds.',
+    staleList: 'The live stream is interrupted. This is from {time}, and is read anew every few seconds as far as that can be.',
   },
   zh: {
     ok: '健康',
@@ -354,12 +355,13 @@ export const words = dictionary({
 
     lead: '每个应用最近一分钟的状况，有问题的排在最前。',
     noApps: '还没有应用上报',
+    unread: '未知：无法读取',
     noneYet: '还没有发现你的应用',
     noAppsHint: '用 SDK（sdk.Start）启动一个服务，或让 Weir 接管一个 Java 服务：kubectl annotate service/NAME weirmesh.io/govern=true。任一实例上报，或网关调用该应用后，它就会出现在这里。',
     noMatch: '没有符合条件的应用',
     onlyTroubled: '只看有问题的',
     countApps: '{n} 个应用',
     countTroubled: '{n} 个有问题',
-    staleList: '实时流已中断，内容每隔几秒重新读取。',
+    staleList: '实时流已中断。这是 {time} 的内容，会尽可能每隔几秒重新读取。',
   },
 })

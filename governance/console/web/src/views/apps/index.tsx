@@ -6,20 +6,20 @@ import { words as shared } from '~/app/words'
 import * as format from '~/i18n/format'
 import { lang } from '~/i18n'
 import type { AppHealth } from '~/live/store'
-import { liveState } from '~/live/stream'
-import { Badge, Button, Card, Notice } from '~/ui/basic'
+import { Badge, Button, Card } from '~/ui/basic'
 import { FilterInput, matches } from '~/ui/field'
 import { Page } from '~/ui/page'
 import { Empty, ErrorBox, Loading } from '~/ui/state'
 import { Table, type Column } from '~/ui/table'
-import { Percent, Standing, useHealth } from '~/views/app/health'
+import { Old, Percent, Standing, useHealth } from '~/views/app/health'
 import { badness, troubled } from '~/views/app/standing'
 import { words as w } from '~/views/app/words'
 import './apps.css'
 
 export default function Apps() {
   const address = useAddress()
-  const { items, live, query } = useHealth()
+  const state = useHealth()
+  const { items, query } = state
   const q = address.get('q')
   const only = address.get('troubled') !== undefined
   const columns = useMemo(columnsOf, [lang.value])
@@ -31,7 +31,7 @@ export default function Apps() {
   const bad = useMemo(() => (items ?? []).filter(troubled).length, [items])
   return (
     <Page title={shared('apps')} lead={w('lead')}>
-      {!live && liveState.value === 'stale' && <Notice tone="warn">{w('staleList')}</Notice>}
+      <Old of={state} />
       {items === undefined ? (
         query.error ? (
           <ErrorBox error={query.error} retry={() => void query.refetch()} />

@@ -70,7 +70,7 @@ export default function Audit() {
     { key: 'what', label: w('what'), cell: (e) => <span title={e.action}>{actionWord(e.action)}</span> },
     { key: 'object', label: w('object'), cell: (e) => <Thing entry={e} />, class: 'name' },
     { key: 'outcome', label: w('outcome'), cell: (e) => <Outcome outcome={e.outcome} />, class: 'name' },
-    { key: 'reason', label: w('reason'), cell: (e) => e.reason || '–', class: 'name reason' },
+    { key: 'reason', label: w('reason'), cell: (e) => e.reason || '–', class: 'name' },
     { key: 'remote', label: w('remote'), cell: (e) => <span class="mono">{e.remote || '–'}</span> },
     { key: 'revision', label: w('revision'), cell: (e) => (e.revision ? String(e.revision) : '–'), end: true },
   ]

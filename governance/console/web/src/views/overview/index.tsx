@@ -23,7 +23,7 @@ export default function Overview() {
   const query = useGet('/api/v1/overview', undefined, { every: 5000 })
   return (
     <Page title={w('title')}>
-      {query.data ? <Totals t={query.data.totals} /> : query.error ? null : <p class="totals">{common('loading')}</p>}
+      {query.data ? <Totals t={query.data.totals} old={query.error !== null} /> : query.error ? null : <p class="totals">{common('loading')}</p>}
       <div class="topmost">
         <Card title={w('attention')} flush>
           <Loaded query={query} loading={<Waiting />}>
@@ -103,7 +103,7 @@ interface TotalsOf {
   gateways: number
 }
 
-function Totals({ t }: { t: TotalsOf }) {
+function Totals({ t, old }: { t: TotalsOf; old: boolean }) {
   const open = t.openCircuits
   const entries: [to: string, value: string, label: string, tone?: string][] = [
     ['/apps', format.count(t.apps), w('apps', { n: t.apps })],
@@ -117,7 +117,7 @@ function Totals({ t }: { t: TotalsOf }) {
     ['/system', format.count(t.gateways), w('gateways', { n: t.gateways })],
   ]
   return (
-    <ul class="totals" aria-label={w('totals')}>
+    <ul class={`totals ${old ? 'old' : ''}`} aria-label={w('totals')}>
       {entries.map(([to, value, label, tone]) => (
         <li key={label}>
           <Link href={to}>

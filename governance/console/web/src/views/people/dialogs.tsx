@@ -44,7 +44,7 @@ function NamespacesField({ text, set }: { text: string; set: (v: string) => void
 function NameField({ name, set }: { name: string; set: (v: string) => void }) {
   return (
     <Field label={w('name')} hint={w('nameHint')}>
-      {(f) => <input {...f} class="input" required maxLength={63} value={name} onInput={(e) => set(e.currentTarget.value)} autoComplete="off" />}
+      {(f) => <input {...f} class="input" required maxLength={63} value={name} onInput={(e) => set(e.currentTarget.value)} autoComplete="off" autoFocus />}
     </Field>
   )
 }

@@ -243,7 +243,7 @@ function End({ policy: key, newest, live, onClose }: { policy: string; newest: V
       <p>
         <TargetText target={newest.policy.target} />
       </p>
-      <p>{w('deleteHint', { n: live })}</p>
+      <p>{live === 0 ? w('deleteNobody') : w('deleteHint', { n: live })}</p>
     </ReasonDialog>
   )
 }

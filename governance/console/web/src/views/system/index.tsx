@@ -103,7 +103,7 @@ function Queues({ queues }: { queues: System['queues'] }) {
           { key: 'queue', label: w('queue'), cell: (q) => <span title={q.detail && say(q.detail)}>{queueWord(q.name)}</span>, sort: (q) => q.name, class: 'name' },
           { key: 'role', label: w('role'), cell: (q) => roleWord(q.role), sort: (q) => q.role },
           { key: 'node', label: w('node'), cell: (q) => q.node ?? <span class="muted">{w('shared')}</span>, sort: (q) => q.node },
-          { key: 'depth', label: w('depth'), cell: (q) => <Depth queue={q} />, sort: (q) => fullness(q) ?? q.depth / 1e12, end: true },
+          { key: 'depth', label: w('depth'), cell: (q) => <Depth queue={q} />, sort: (q) => fullness(q) ?? q.depth / 1e12, end: true, class: 'whole' },
           { key: 'oldest', label: w('oldest'), cell: (q) => <Ago at={q.oldest} />, sort: (q) => q.oldest },
         ]}
       />

@@ -102,6 +102,7 @@ const aspect = 1.8
  * the whole to have a screen's form.
  */
 function foldRanks(ranks: string[][], edges: LayoutInput['edges'], out: Layout) {
+  out.dense = true
   const columns = (rows: number) => ranks.reduce((sum, r) => sum + Math.ceil(r.length / rows), 0)
   const [w, h] = [nodeSize.width + 64, nodeSize.height + 14]
   let rows = 1

@@ -58,7 +58,8 @@ interface SceneProps {
 
 export const Scene = memo(function Scene({ graph, layout, chosen, seen, near, labels, choose, focused }: SceneProps) {
   const highest = graph.edges.reduce((max, e) => Math.max(max, e.figures.rate), 0)
-  const some = chosen.app !== undefined || chosen.edge !== undefined
+  // What is chosen and not here must not dim all that is.
+  const some = (chosen.app !== undefined && graph.nodes.some((n) => n.id === chosen.app)) || graph.edges.some((e) => holds(e, chosen.edge))
   const touched = (e: Edge) => holds(e, chosen.edge) || e.from === chosen.app || e.to === chosen.app
   const lit = new Set<string>(chosen.app === undefined ? [] : [chosen.app])
   if (some) for (const e of graph.edges) if (touched(e)) lit.add(e.from).add(e.to)
