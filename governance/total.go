@@ -17,6 +17,9 @@ type Total struct {
 	Latency []byte
 	// InFlight is the most calls under way in any second, over all instances.
 	InFlight int
+	// LastInFlight is those in the second of Last; where only roll-ups are left, the
+	// most in any second of the newest.
+	LastInFlight int
 	// Instances is how many had a sample, or have a circuit that changed its state;
 	// where only roll-ups are left, the most in one of them.
 	Instances int

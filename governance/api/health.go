@@ -26,7 +26,7 @@ type AppHealth struct {
 	Refusing int `json:"refusing"`
 	Rates
 	Latencies
-	InFlight int       `json:"inFlight" doc:"The most calls under way at once."`
+	InFlight int       `json:"inFlight" doc:"Calls under way in the newest second that is told of; of a range that is rolled up, the most in any second of its last span."`
 	Commands int       `json:"commands"`
 	Open     int       `json:"open" doc:"Circuits of its instances that are open or half open, on either side."`
 	Forced   int       `json:"forced" doc:"Circuits of its instances that are held open."`
@@ -95,7 +95,7 @@ func (a *API) health(ctx context.Context, in *healthIn) (*healthOut, error) {
 		return nil, err
 	}
 	over := to.Sub(q.From)
-	out := &healthOut{Body: Health{Now: a.cfg.Now().UTC(), Window: governance.Duration(over), Items: seen(ctx, healthOf(all, fleet, over))}}
+	out := &healthOut{Body: Health{Now: a.cfg.Now().UTC(), Window: governance.Duration(over), Items: seen(ctx, healthOf(all, fleet, over, newestOf(all, q)))}}
 	return out, nil
 }
 
@@ -144,8 +144,25 @@ func (a *API) standings(all []governance.Instance) map[governance.App]standing {
 	return out
 }
 
-// healthOf joins what applications counted with how their instances are.
-func healthOf(all []governance.Total, fleet map[governance.App]standing, over time.Duration) []AppHealth {
+// newestOf returns the second, in Unix time, in which calls count as under way: the
+// last that is whole, or the last there is of a range that is over.
+func newestOf(all []governance.Total, q governance.TotalsQuery) int64 {
+	if !q.Until.IsZero() {
+		return newestSecond(q.Until)
+	}
+	var newest time.Time
+	for _, t := range all {
+		newest = later(newest, t.Last)
+	}
+	return newest.Unix()
+}
+
+// newestSecond is the last before an end.
+func newestSecond(end time.Time) int64 { return end.Unix() - 1 }
+
+// healthOf joins what applications counted with how their instances are. Calls are
+// under way in the newest second: maxima of different ones do not add up.
+func healthOf(all []governance.Total, fleet map[governance.App]standing, over time.Duration, newest int64) []AppHealth {
 	sides := map[governance.App]*[2]sum{}
 	at := func(app governance.App) *[2]sum {
 		if sides[app] == nil {
@@ -154,7 +171,11 @@ func healthOf(all []governance.Total, fleet map[governance.App]standing, over ti
 		return sides[app]
 	}
 	for _, t := range all {
-		at(t.App)[sideOf(t.At)].add(t)
+		s := &at(t.App)[sideOf(t.At)]
+		s.add(t)
+		if t.Last.Unix() == newest {
+			s.inFlight += t.LastInFlight
+		}
 	}
 	for app := range fleet {
 		at(app)

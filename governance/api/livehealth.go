@@ -91,7 +91,8 @@ func (a *liveApp) moved(instance string, sr governance.Series, at time.Time, to 
 
 // health is how the application is in the window that ends before a second. Series
 // that are long idle, and instances that are gone, are forgotten on the way.
-func (a *liveApp) health(app governance.App, end int64, lives map[string]bool, latency *sketch.Sketch) AppHealth {
+func (a *liveApp) health(app governance.App, until time.Time, lives map[string]bool, latency *sketch.Sketch) AppHealth {
+	newest, end := newestSecond(until), until.Unix()
 	end -= end % slotSeconds
 	begin := end - windowSeconds
 	commands := [2]int{}
@@ -115,7 +116,6 @@ func (a *liveApp) health(app governance.App, end int64, lives map[string]bool, l
 			}
 			sums[side].counts = sums[side].counts.Add(p.counts)
 			sums[side].lossy = sums[side].lossy || p.lossy
-			sums[side].inFlight[0] = max(sums[side].inFlight[0], p.inFlight[0], p.inFlight[1])
 		}
 	}
 	own, side := chooseSide(a.calls[0], a.calls[1])
@@ -127,7 +127,10 @@ func (a *liveApp) health(app governance.App, end int64, lives map[string]bool, l
 	}
 	o := &sums[own]
 	h.Side, h.Rates, h.Latencies = side, ratesOf(o.counts, defaultWindow), latenciesOf(latency)
-	h.InFlight, h.Commands, h.Lossy = o.inFlight[0], commands[own], o.lossy
+	h.Commands, h.Lossy = commands[own], o.lossy
+	if n := newest / slotSeconds; a.sides[own][n%slots].at == n {
+		h.InFlight = a.sides[own][n%slots].inFlight[newest%slotSeconds]
+	}
 	if a.newest > 0 {
 		h.Seen = time.Unix(a.newest, 0).UTC()
 	}

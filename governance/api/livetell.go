@@ -193,7 +193,7 @@ func (f *following) tellSamples(now time.Time) {
 // measure computes how all applications are, and returns those that changed since
 // it did so last, with those that are gone.
 func (f *following) measure(now time.Time) (changed []AppHealth, gone []governance.App) {
-	end := now.Add(-reportLag).Unix()
+	end := now.Add(-reportLag)
 	f.items = make([]AppHealth, 0, len(f.apps))
 	for app, a := range f.apps {
 		h := a.health(app, end, f.lives[app], &f.scratch)

@@ -44,7 +44,7 @@ func latenciesOf(s *sketch.Sketch) Latencies {
 type sum struct {
 	counts    governance.Counts
 	latency   sketch.Sketch
-	inFlight  int
+	inFlight  int // in the newest second; not of add
 	instances int
 	series    int
 	states    map[governance.State]int
@@ -57,7 +57,6 @@ func (s *sum) add(t governance.Total) {
 	if len(t.Latency) > 0 && s.latency.MergeBinary(t.Latency) != nil {
 		s.lossy = true
 	}
-	s.inFlight += t.InFlight
 	s.instances = max(s.instances, t.Instances)
 	s.series++
 	for state, n := range t.States {

@@ -187,7 +187,7 @@ func (a *API) topology(ctx context.Context, in *rangeIn) (*topologyOut, error) {
 	}
 	out := &topologyOut{}
 	out.Body.From, out.Body.To = q.From, q.To
-	out.Body.Nodes, out.Body.Edges = seen(ctx, healthOf(all, fleet, over)), edgesOf(ctx, all, over)
+	out.Body.Nodes, out.Body.Edges = seen(ctx, healthOf(all, fleet, over, newestOf(all, q))), edgesOf(ctx, all, over)
 	known := map[governance.App]bool{}
 	for _, n := range out.Body.Nodes {
 		known[n.App] = true

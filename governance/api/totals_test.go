@@ -157,3 +157,42 @@ func TestRatesAreOfTheTimeThatTheyAreDividedBy(t *testing.T) {
 		t.Errorf("topology: %+v, want 5 calls per second", topology.Nodes)
 	}
 }
+
+// Two commands that had their most calls under way at different times did not have
+// them at once. The list and the live stream tell of the same second.
+func TestCallsAreUnderWayInOneSecond(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Second)
+	clock := func() time.Time { return now }
+	store := memory.New(memory.Options{Now: clock})
+	k := start(t, api.Config{Store: store, Now: clock, LiveTick: liveTick})
+	report := governance.Report{App: inventory, Instance: "a", Boot: "b", Seq: 1}
+	in := func(ago int64, command string, calls int) {
+		s := sample(0)
+		s.Series = governance.Series{Command: command, At: governance.Provider}
+		s.Second, s.InFlight = now.Unix()-ago, calls
+		report.Samples = append(report.Samples, s)
+	}
+	in(30, reserve, 50)
+	in(3, reserve, 2)
+	in(20, "InventoryService.count", 40)
+	in(3, "InventoryService.count", 3)
+	in(25, "InventoryService.find", 60) // and none since
+	in(1, reserve, 90)                  // not whole yet
+	if err := store.Append(t.Context(), report); err != nil {
+		t.Fatal(err)
+	}
+	var health api.Health
+	k.want(200, k.do(http.MethodGet, "/api/v1/health", "viewer", nil)).into(t, &health)
+	if len(health.Items) != 1 || health.Items[0].InFlight != 5 {
+		t.Errorf("health: %+v, want 5 calls under way", health.Items)
+	}
+	var topology struct{ Nodes []api.AppHealth }
+	k.want(200, k.do(http.MethodGet, "/api/v1/topology?from=-5m", "viewer", nil)).into(t, &topology)
+	if len(topology.Nodes) != 1 || topology.Nodes[0].InFlight != 5 {
+		t.Errorf("topology: %+v, want 5 calls under way", topology.Nodes)
+	}
+	if live := read[api.LiveHealth](k.watch("", "viewer", ""), "health"); len(live.Items) != 1 || live.Items[0].InFlight != 5 {
+		t.Errorf("live: %+v, want 5 calls under way", live.Items)
+	}
+}

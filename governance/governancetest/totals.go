@@ -59,7 +59,7 @@ var totalTests = map[string]func(*world){
 				w.Fatalf("%s: %+v", when, got)
 			}
 			g := got[0]
-			if g.App != inventory || g.Series != reserve || g.Instance != "" || g.Counts != want || g.InFlight != 9 || g.Instances != 3 || g.Lossy ||
+			if g.App != inventory || g.Series != reserve || g.Instance != "" || g.Counts != want || g.InFlight != 9 || g.LastInFlight != 9 || g.Instances != 3 || g.Lossy ||
 				!reflect.DeepEqual(g.States, map[governance.State]int{governance.StateClosed: 3}) || !bytes.Equal(g.Latency, enc) {
 				w.Fatalf("%s: %+v, want %+v", when, g, want)
 			}
@@ -68,7 +68,7 @@ var totalTests = map[string]func(*world){
 			}
 			q.ByInstance = true
 			got = w.totals(q)
-			if len(got) != 3 || got[2].Instance != "i2" || got[2].Counts != (governance.Counts{Success: 120, Failure: 240}) || got[2].Instances != 1 || got[2].InFlight != 3 {
+			if len(got) != 3 || got[2].Instance != "i2" || got[2].Counts != (governance.Counts{Success: 120, Failure: 240}) || got[2].Instances != 1 || got[2].InFlight != 3 || got[2].LastInFlight != 3 {
 				w.Fatalf("%s, by instance: %+v", when, got)
 			}
 			if got := w.totals(governance.TotalsQuery{From: begin.Add(-time.Minute), To: begin}); len(got) != 0 {

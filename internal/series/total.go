@@ -22,6 +22,7 @@ type Sum struct {
 
 	// Of buckets.
 	most, instances int
+	last            int // the most of the newest
 	states          map[governance.State]int
 	statesAt        int64
 }
@@ -45,7 +46,9 @@ func (t *Sum) Add(instance string, s governance.Sample) {
 func (t *Sum) AddBucket(b Bucket) {
 	t.counts = t.counts.Add(b.Counts)
 	t.merge(b.Latency, b.Lossy)
-	t.newest = max(t.newest, b.Start)
+	if b.Start >= t.newest {
+		t.newest, t.last = b.Start, b.InFlight
+	}
 	t.most, t.instances = max(t.most, b.InFlight), max(t.instances, b.Instances)
 	if t.states == nil || b.Start >= t.statesAt {
 		t.states, t.statesAt = b.States, b.Start
@@ -84,6 +87,10 @@ func (t *Sum) Total(app governance.App, instance string, sr governance.Series) g
 	}
 	for _, n := range t.inFlight {
 		out.InFlight = max(out.InFlight, n)
+	}
+	var sampled bool
+	if out.LastInFlight, sampled = t.inFlight[t.newest]; !sampled {
+		out.LastInFlight = t.last
 	}
 	if t.newest > 0 {
 		out.Last = time.Unix(t.newest, 0).UTC()
