@@ -39,41 +39,47 @@ export default function RegistryApp({ params }: ViewProps) {
         </>
       }
     >
-      <Loaded query={query}>
-        {(d) => {
-          const chosen = d.instances.find((i) => i.name === wanted || i.id === wanted)
-          return (
-            <>
-              {d.stale && <Notice tone="warn">{w('stale', { time: format.time(d.stale) })}</Notice>}
-              <Card>
-                <Facts
-                  items={[
-                    [w('instances'), <Callable key="c" callable={d.counts.callable} instances={d.counts.instances} />],
-                    d.counts.held > 0 && [w('held'), <Held key="h" held={d.counts.heldBack} />],
-                    [w('mode'), <>{modeWord(d.mode)} {d.modeFrom && <span class="muted">({w('modeFrom', { from: say(d.modeFrom) })})</span>}</>],
-                    [w('service'), d.service.headless ? w('headless') : d.service.host ? <><code>{d.service.host}</code> <Copy text={d.service.host} /></> : w('noService')],
-                    d.service.ports.length > 0 && [w('ports'), d.service.ports.map((p) => `${p.name ? `${p.name} ` : ''}${p.port}→${p.target}`).join(', ')],
-                    [w('observed'), <><Ago at={d.observed} /> <span class="muted">({w('generation', { n: d.generation })})</span></>],
-                  ]}
-                />
-              </Card>
-              <Card flush title={w('instances')}>
-                <Table label={w('instances')} columns={instanceColumns()} rows={d.instances} rowKey={(i) => i.id} selected={(i) => i === chosen} empty={<Empty title={w('noInstances')} />} />
-                {d.leftOut ? <p class="state">{w('leftOut', { n: d.leftOut })}</p> : null}
-              </Card>
-              {chosen ? <One instance={chosen} /> : wanted ? <Gone namespace={namespace} name={name} instance={wanted} /> : d.instances.length > 0 && <p class="muted">{w('pick')}</p>}
-              <Card flush title={w('interfaces')}>
-                {d.undescribed?.map((u) => (
-                  <Notice key={u.revision} tone="warn">
-                    {w('undescribed', { revision: u.revision, n: u.instances, why: say(u.why) })}
-                  </Notice>
-                ))}
-                <Table label={w('interfaces')} param="isort" columns={interfaceColumns()} rows={d.interfaces} rowKey={(i) => `${i.group ?? ''}/${i.name}:${i.version ?? ''}`} empty={<Empty title={shared('none')}>{w('noInterfaces')}</Empty>} />
-              </Card>
-            </>
-          )
-        }}
-      </Loaded>
+      {query.error?.status === 404 ? (
+        <Empty icon="registry" title={w('never', { app })} action={<Link class="btn" href="/registry">{w('toList')}</Link>}>
+          {w('neverHint')}
+        </Empty>
+      ) : (
+        <Loaded query={query}>
+          {(d) => {
+            const chosen = d.instances.find((i) => i.name === wanted || i.id === wanted)
+            return (
+              <>
+                {d.stale && <Notice tone="warn">{w('stale', { time: format.time(d.stale) })}</Notice>}
+                <Card>
+                  <Facts
+                    items={[
+                      [w('instances'), <Callable key="c" callable={d.counts.callable} instances={d.counts.instances} />],
+                      d.counts.held > 0 && [w('held'), <Held key="h" held={d.counts.heldBack} />],
+                      [w('mode'), <>{modeWord(d.mode)} {d.modeFrom && <span class="muted">({w('modeFrom', { from: say(d.modeFrom) })})</span>}</>],
+                      [w('service'), d.service.headless ? w('headless') : d.service.host ? <><code>{d.service.host}</code> <Copy text={d.service.host} /></> : w('noService')],
+                      d.service.ports.length > 0 && [w('ports'), d.service.ports.map((p) => `${p.name ? `${p.name} ` : ''}${p.port}→${p.target}`).join(', ')],
+                      [w('observed'), <><Ago at={d.observed} /> <span class="muted">({w('generation', { n: d.generation })})</span></>],
+                    ]}
+                  />
+                </Card>
+                <Card flush title={w('instances')}>
+                  <Table label={w('instances')} columns={instanceColumns()} rows={d.instances} rowKey={(i) => i.id} selected={(i) => i === chosen} empty={<Empty title={w('noInstances')} />} />
+                  {d.leftOut ? <p class="state">{w('leftOut', { n: d.leftOut })}</p> : null}
+                </Card>
+                {chosen ? <One instance={chosen} /> : wanted ? <Gone namespace={namespace} name={name} instance={wanted} /> : d.instances.length > 0 && <p class="muted">{w('pick')}</p>}
+                <Card flush title={w('interfaces')}>
+                  {d.undescribed?.map((u) => (
+                    <Notice key={u.revision} tone="warn">
+                      {w('undescribed', { revision: u.revision, n: u.instances, why: say(u.why) })}
+                    </Notice>
+                  ))}
+                  <Table label={w('interfaces')} param="isort" columns={interfaceColumns()} rows={d.interfaces} rowKey={(i) => `${i.group ?? ''}/${i.name}:${i.version ?? ''}`} empty={<Empty title={shared('none')}>{w('noInterfaces')}</Empty>} />
+                </Card>
+              </>
+            )
+          }}
+        </Loaded>
+      )}
     </Page>
   )
 }

@@ -4,6 +4,9 @@ export const words = dictionary({
   en: {
     lead: 'What consumers see of each application, and why instances are left out. Kubernetes is the registry: nothing here has to be written by hand.',
     app: 'Application',
+    never: 'The registry has no application {app}',
+    neverHint: 'An application is a Kubernetes Service of that name. It may be spelled differently, or stand in a namespace that this control plane does not watch.',
+    toList: 'All applications',
     mode: 'Called by',
     modePod: 'pod addresses',
     modeService: 'its Service',
@@ -87,6 +90,9 @@ export const words = dictionary({
   zh: {
     lead: '消费者眼中的每个应用，以及哪些实例未被调用、原因是什么。Kubernetes 就是注册中心，这里无需手工维护。',
     app: '应用',
+    never: '注册中心没有应用 {app}',
+    neverHint: '应用即同名的 Kubernetes Service。可能名称有误，或所在命名空间不在此控制面的观察范围内。',
+    toList: '全部应用',
     mode: '调用方式',
     modePod: 'Pod 地址',
     modeService: 'Service 地址',
