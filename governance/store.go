@@ -163,11 +163,12 @@ type History interface {
 	// and instance. The range is rounded as TotalsQuery.WithDefaults says; what lies
 	// so far back that only minutes are kept is rounded to those. Errors: Invalid,
 	// also for one that would read too much.
-	Totals(ctx context.Context, q TotalsQuery) ([]Total, error)
+	Totals(ctx context.Context, q TotalsQuery) (Totals, error)
 
 	// Circuits returns, of one application or of all when app is zero, what the last
 	// transitions of circuits left them in. A process that begins anew has made none.
-	Circuits(ctx context.Context, app App) ([]Circuit, error)
+	// Cut says that there are more than a store reads at once.
+	Circuits(ctx context.Context, app App) (circuits []Circuit, cut bool, err error)
 
 	// Apps lists the applications that reported in a range, sorted.
 	Apps(ctx context.Context, from, to time.Time) ([]App, error)
@@ -191,6 +192,7 @@ type SeriesQuery struct {
 type SeriesResult struct {
 	Step   Duration `json:"step"`
 	Points []Point  `json:"points"`
+	Cut    bool     `json:"cut,omitempty" doc:"There is more than one question reads: not everything is counted."`
 }
 
 // Point is what happened from Time for one step.

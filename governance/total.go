@@ -32,6 +32,13 @@ type Total struct {
 	Lossy bool
 }
 
+// Totals are totals of many series.
+type Totals struct {
+	Items []Total
+	// Cut says that there is more than one query reads: not everything is counted.
+	Cut bool
+}
+
 // TotalsQuery asks for totals. Only series with a sample in the range have one, and,
 // if the range reaches up to now, circuits that are not closed, of instances that
 // live: an idle circuit that is held open is still held open.

@@ -49,6 +49,7 @@ type Health struct {
 	Now    time.Time           `json:"now"`
 	Window governance.Duration `json:"window" doc:"What was looked at: a little more than was asked for, since history is kept in spans."`
 	Items  []AppHealth         `json:"items" nullable:"false"`
+	Cut    bool                `json:"cut,omitempty" doc:"There is more than one question reads: not everything is counted."`
 }
 
 type healthOut struct{ Body Health }
@@ -95,7 +96,7 @@ func (a *API) health(ctx context.Context, in *healthIn) (*healthOut, error) {
 		return nil, err
 	}
 	over := to.Sub(q.From)
-	out := &healthOut{Body: Health{Now: a.cfg.Now().UTC(), Window: governance.Duration(over), Items: seen(ctx, healthOf(all, fleet, over, newestOf(all, q)))}}
+	out := &healthOut{Body: Health{Now: a.cfg.Now().UTC(), Window: governance.Duration(over), Items: seen(ctx, healthOf(all.Items, fleet, over, newestOf(all.Items, q))), Cut: all.Cut}}
 	return out, nil
 }
 

@@ -309,7 +309,7 @@ func (f *following) readFleet(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	circuits, err := f.store.Circuits(ctx, governance.App{})
+	circuits, _, err := f.store.Circuits(ctx, governance.App{})
 	if err != nil {
 		return err
 	}

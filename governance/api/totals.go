@@ -53,6 +53,7 @@ type (
 			From  time.Time      `json:"from"`
 			To    time.Time      `json:"to"`
 			Items []CommandTotal `json:"items" nullable:"false"`
+			Cut   bool           `json:"cut,omitempty" doc:"There is more than one question reads: not everything is counted."`
 		}
 	}
 	rangeIn  struct{ httpapi.Range }
@@ -61,6 +62,7 @@ type (
 			From  time.Time `json:"from"`
 			To    time.Time `json:"to"`
 			Items []Edge    `json:"items" nullable:"false"`
+			Cut   bool      `json:"cut,omitempty" doc:"There is more than one question reads: not everything is counted."`
 		}
 	}
 	topologyOut struct {
@@ -69,6 +71,7 @@ type (
 			To    time.Time   `json:"to"`
 			Nodes []AppHealth `json:"nodes" nullable:"false"`
 			Edges []Edge      `json:"edges" nullable:"false"`
+			Cut   bool        `json:"cut,omitempty" doc:"There is more than one question reads: not everything is counted."`
 		}
 	}
 )
@@ -100,13 +103,13 @@ func (a *API) registerTotals(h *httpapi.API) {
 }
 
 // totals reads totals and how much time they are of, up to now at most.
-func (a *API) totals(ctx context.Context, r httpapi.Range, q governance.TotalsQuery) (all []governance.Total, asked governance.TotalsQuery, over time.Duration, err error) {
+func (a *API) totals(ctx context.Context, r httpapi.Range, q governance.TotalsQuery) (all governance.Totals, asked governance.TotalsQuery, over time.Duration, err error) {
 	now := a.cfg.Now()
 	if q.From, q.To, err = r.Times(now); err != nil {
-		return nil, q, 0, err
+		return all, q, 0, err
 	}
 	if q, err = q.WithDefaults(now); err != nil {
-		return nil, q, 0, err
+		return all, q, 0, err
 	}
 	end := q.To
 	if lag := now.Truncate(time.Second).Add(-reportLag); end.After(lag) && lag.After(q.From) {
@@ -122,8 +125,8 @@ func (a *API) commandTotals(ctx context.Context, in *commandTotalsIn) (*commandT
 		return nil, err
 	}
 	out := &commandTotalsOut{}
-	out.Body.From, out.Body.To, out.Body.Items = q.From, q.To, make([]CommandTotal, len(all))
-	for i, t := range all {
+	out.Body.From, out.Body.To, out.Body.Items, out.Body.Cut = q.From, q.To, make([]CommandTotal, len(all.Items)), all.Cut
+	for i, t := range all.Items {
 		var latency sketch.Sketch
 		damaged := len(t.Latency) > 0 && latency.UnmarshalBinary(t.Latency) != nil
 		out.Body.Items[i] = CommandTotal{
@@ -141,7 +144,7 @@ func (a *API) edges(ctx context.Context, in *rangeIn) (*edgesOut, error) {
 		return nil, err
 	}
 	out := &edgesOut{}
-	out.Body.From, out.Body.To, out.Body.Items = q.From, q.To, edgesOf(ctx, all, over)
+	out.Body.From, out.Body.To, out.Body.Items, out.Body.Cut = q.From, q.To, edgesOf(ctx, all.Items, over), all.Cut
 	return out, nil
 }
 
@@ -186,8 +189,8 @@ func (a *API) topology(ctx context.Context, in *rangeIn) (*topologyOut, error) {
 		}
 	}
 	out := &topologyOut{}
-	out.Body.From, out.Body.To = q.From, q.To
-	out.Body.Nodes, out.Body.Edges = seen(ctx, healthOf(all, fleet, over, newestOf(all, q))), edgesOf(ctx, all, over)
+	out.Body.From, out.Body.To, out.Body.Cut = q.From, q.To, all.Cut
+	out.Body.Nodes, out.Body.Edges = seen(ctx, healthOf(all.Items, fleet, over, newestOf(all.Items, q))), edgesOf(ctx, all.Items, over)
 	known := map[governance.App]bool{}
 	for _, n := range out.Body.Nodes {
 		known[n.App] = true

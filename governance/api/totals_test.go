@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -194,5 +195,27 @@ func TestCallsAreUnderWayInOneSecond(t *testing.T) {
 	}
 	if live := read[api.LiveHealth](k.watch("", "viewer", ""), "health"); len(live.Items) != 1 || live.Items[0].InFlight != 5 {
 		t.Errorf("live: %+v, want 5 calls under way", live.Items)
+	}
+}
+
+// cutShort is a store that holds more than one question reads.
+type cutShort struct{ *memory.Store }
+
+func (s cutShort) Totals(ctx context.Context, q governance.TotalsQuery) (governance.Totals, error) {
+	all, err := s.Store.Totals(ctx, q)
+	all.Cut = true
+	return all, err
+}
+
+func TestAnswersThatAreCutSaySo(t *testing.T) {
+	t.Parallel()
+	whole, cut := start(t, api.Config{}), start(t, api.Config{Store: cutShort{memory.New(memory.Options{})}})
+	for _, path := range []string{"/api/v1/health", "/api/v1/topology", "/api/v1/edges", "/api/v1/apps/shop/inventory/commands"} {
+		for k, want := range map[*control]bool{whole: false, cut: true} {
+			var got struct{ Cut bool }
+			if k.want(200, k.do(http.MethodGet, path, "viewer", nil)).into(t, &got); got.Cut != want {
+				t.Errorf("%s is cut: %v, want %v", path, got.Cut, want)
+			}
+		}
 	}
 }

@@ -16,8 +16,8 @@ type Governance interface {
 	Instances(ctx context.Context, app governance.App) ([]governance.Instance, error)
 	List(ctx context.Context, q governance.PolicyQuery) ([]governance.Version, int64, error)
 	Recent(ctx context.Context, limit int) ([]governance.Version, error)
-	Totals(ctx context.Context, q governance.TotalsQuery) ([]governance.Total, error)
-	Circuits(ctx context.Context, app governance.App) ([]governance.Circuit, error)
+	Totals(ctx context.Context, q governance.TotalsQuery) (governance.Totals, error)
+	Circuits(ctx context.Context, app governance.App) (circuits []governance.Circuit, cut bool, err error)
 }
 
 // Routes tells of routes and of the gateways that serve them.

@@ -70,8 +70,12 @@ type registered struct {
 type numbers struct {
 	over   time.Duration // that passed
 	totals []governance.Total
+	cut    bool // there are more
 	err    error
 }
+
+// tooMany is why what was found out is not all there is.
+const tooMany = "there are more than one question reads"
 
 // recent is how many of the last writes are looked at.
 const recent = 500
@@ -105,10 +109,19 @@ func (o *observer) find(ctx context.Context, last *facts) *facts {
 			return list, err
 		}, &f.switches)
 		ask(ctx, a, "changes of policies", func(ctx context.Context) ([]governance.Version, error) { return g.Recent(ctx, recent) }, &f.versions)
-		ask(ctx, a, "circuits", func(ctx context.Context) ([]governance.Circuit, error) { return g.Circuits(ctx, governance.App{}) }, &f.circuits)
+		ask(ctx, a, "circuits", func(ctx context.Context) ([]governance.Circuit, error) {
+			circuits, cut, err := g.Circuits(ctx, governance.App{})
+			if cut {
+				a.say("all circuits", tooMany)
+			}
+			return circuits, err
+		}, &f.circuits)
 	})
 	source(func(ctx context.Context) {
 		ask(ctx, a, "numbers of calls", func(ctx context.Context) (*numbers, error) { return o.count(ctx, overviewWindow) }, &f.numbers)
+		if f.numbers != nil && f.numbers.cut {
+			a.say("all numbers of calls", tooMany)
+		}
 	})
 	source(func(ctx context.Context) {
 		// The routes first: a gateway that serves a newer revision is current too.
@@ -214,7 +227,8 @@ func (o *observer) count(ctx context.Context, window time.Duration) (*numbers, e
 		to := now.Truncate(time.Second).Add(-reportLag)
 		from := to.Add(-window).Truncate(keptFine)
 		n := &numbers{over: to.Sub(from)}
-		n.totals, n.err = o.deps.Governance.Totals(ctx, governance.TotalsQuery{From: from, To: now, Until: to})
+		all, err := o.deps.Governance.Totals(ctx, governance.TotalsQuery{From: from, To: now, Until: to})
+		n.totals, n.cut, n.err = all.Items, all.Cut, err
 		return n
 	})
 	if err == nil {

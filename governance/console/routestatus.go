@@ -100,6 +100,8 @@ func (o *observer) routeStatus(ctx context.Context, in *routeStatusIn) (*routeSt
 	if window != overviewWindow {
 		if n, err = o.count(ctx, window); err != nil {
 			out.Body.Unknown = append(out.Body.Unknown, SystemUnknown{What: "numbers of calls of the window", Why: httpapi.Text(err)})
+		} else if n.cut {
+			out.Body.Unknown = append(out.Body.Unknown, SystemUnknown{What: "all numbers of calls of the window", Why: tooMany})
 		}
 	}
 	loads := f.routeLoads(n)

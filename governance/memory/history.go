@@ -92,10 +92,10 @@ func (h *history) move(r governance.Report) {
 }
 
 // Circuits implements governance.History.
-func (s *Store) Circuits(_ context.Context, app governance.App) ([]governance.Circuit, error) {
+func (s *Store) Circuits(_ context.Context, app governance.App) (circuits []governance.Circuit, cut bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.circuits(app), nil
+	return s.circuits(app), false, nil
 }
 
 func (s *Store) circuits(app governance.App) (out []governance.Circuit) {
@@ -111,11 +111,11 @@ func (s *Store) circuits(app governance.App) (out []governance.Circuit) {
 }
 
 // Totals implements governance.History.
-func (s *Store) Totals(_ context.Context, q governance.TotalsQuery) ([]governance.Total, error) {
+func (s *Store) Totals(_ context.Context, q governance.TotalsQuery) (governance.Totals, error) {
 	now := s.now()
 	q, err := q.WithDefaults(now)
 	if err != nil {
-		return nil, err
+		return governance.Totals{}, err
 	}
 	asked := func(app governance.App) bool {
 		return (q.App == governance.App{} || app == q.App) && (q.Namespaces == nil || slices.Contains(q.Namespaces, app.Namespace))
@@ -136,7 +136,7 @@ func (s *Store) Totals(_ context.Context, q governance.TotalsQuery) ([]governanc
 		}
 	}
 	if !q.Current(now) {
-		return sums.All(), nil
+		return governance.Totals{Items: sums.All()}, nil
 	}
 	for _, c := range s.circuits(q.App) {
 		if asked(c.App) {
@@ -148,7 +148,7 @@ func (s *Store) Totals(_ context.Context, q governance.TotalsQuery) ([]governanc
 			sums.Left(m.app, m.id)
 		}
 	}
-	return sums.All(), nil
+	return governance.Totals{Items: sums.All()}, nil
 }
 
 // Record implements governance.History.

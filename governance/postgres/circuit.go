@@ -80,30 +80,28 @@ func queueCircuits(b *pgx.Batch, reports, began []governance.Report) {
 const maxCircuits = 500_000
 
 // Circuits implements governance.History.
-func (s *Store) Circuits(ctx context.Context, app governance.App) ([]governance.Circuit, error) {
-	var out []governance.Circuit
-	err := s.eachCircuit(ctx, s.pool, app, nil, func(c governance.Circuit) { out = append(out, c) })
-	return out, fail(ctx, err, "read circuits")
+func (s *Store) Circuits(ctx context.Context, app governance.App) (out []governance.Circuit, cut bool, err error) {
+	cut, err = s.eachCircuit(ctx, s.pool, app, nil, func(c governance.Circuit) { out = append(out, c) })
+	return out, cut, fail(ctx, err, "read circuits")
 }
 
-func (s *Store) eachCircuit(ctx context.Context, q querier, app governance.App, namespaces []string, each func(governance.Circuit)) error {
+func (s *Store) eachCircuit(ctx context.Context, q querier, app governance.App, namespaces []string, each func(governance.Circuit)) (cut bool, err error) {
 	rows, err := q.Query(ctx, `SELECT c.app_namespace, c.app_name, c.instance, c.command, c.at, c.peer_namespace, c.peer_name, c.state, c.time,
 			EXISTS (SELECT FROM governance.instance i WHERE i.app_namespace = c.app_namespace AND i.app_name = c.app_name AND i.id = c.instance
 				AND i.left_at IS NULL AND i.seen > $1)
 		FROM governance.circuit c
 		WHERE ($2 = '' OR (c.app_namespace = $2 AND c.app_name = $3)) AND ($4::text[] IS NULL OR c.app_namespace = ANY ($4)) LIMIT $5`,
-		s.now().Add(-governance.InstanceGone), app.Namespace, app.Name, namespaces, maxCircuits)
+		s.now().Add(-governance.InstanceGone), app.Namespace, app.Name, namespaces, s.most.circuits+1)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var c governance.Circuit
-	_, err = pgx.ForEachRow(rows, []any{
+	return within(rows, s.most.circuits, []any{
 		&c.App.Namespace, &c.App.Name, &c.Instance, &c.Command, &c.At, &c.Peer.Namespace, &c.Peer.Name, &c.State, &c.Time, &c.Live,
 	}, func() error {
 		each(c)
 		return nil
 	})
-	return err
 }
 
 // eachLeft tells of instances that have gone not long ago.

@@ -187,3 +187,52 @@ func TestAStandbyIsUnavailable(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// TestWhatIsCutSaysSo: what is beyond the bounds of one query is not passed over in
+// silence.
+func TestWhatIsCutSaysSo(t *testing.T) {
+	t.Parallel()
+	const plenty = 100
+	clock := governancetest.NewClock()
+	s, _ := open(t, clock)
+	at := clock.Now().Add(-2 * time.Minute).Truncate(time.Minute)
+	for seq := range int64(3) {
+		r := report("a", seq+1, at.Add(time.Duration(seq)*time.Second))
+		r.Samples[0].Command = []string{"one", "two", "one"}[seq]
+		r.Transitions = []governance.Transition{{Series: r.Samples[0].Series, Time: at, From: governance.StateClosed, To: governance.StateOpen, Cause: "a test"}}
+		if err := s.Append(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := governance.TotalsQuery{From: at.Add(-time.Minute), To: clock.Now()}
+	one := governance.SeriesQuery{App: report("a", 1, at).App, Series: report("a", 1, at).Samples[0].Series, From: q.From, To: q.To}
+	one.Series.Command = "one"
+	want := func(when string, totals, points, circuits bool) {
+		t.Helper()
+		all, err := s.Totals(t.Context(), q)
+		if err != nil || all.Cut != totals {
+			t.Errorf("%s: totals are cut: %v, want %v (%v)", when, all.Cut, totals, err)
+		}
+		of, err := s.Series(t.Context(), one)
+		if err != nil || of.Cut != points {
+			t.Errorf("%s: a series is cut: %v, want %v (%v)", when, of.Cut, points, err)
+		}
+		states, cut, err := s.Circuits(t.Context(), governance.App{})
+		if err != nil || cut != circuits || !cut && len(states) != 2 || cut && len(states) != 1 {
+			t.Errorf("%s: circuits are cut: %v, want %v: %v (%v)", when, cut, circuits, states, err)
+		}
+	}
+	s.ReadAtMost(plenty, 3, 2)
+	want("as many reports and circuits as may be", false, false, false)
+	s.ReadAtMost(plenty, 2, 2)
+	want("too many reports", true, true, false)
+	s.ReadAtMost(plenty, 3, 1)
+	want("too many circuits", true, false, true)
+	if err := s.Fold(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.ReadAtMost(2, 0, 2)
+	want("as many series as may be", false, false, false)
+	s.ReadAtMost(1, 0, 2)
+	want("too many series", true, false, false)
+}

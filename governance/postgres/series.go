@@ -28,17 +28,19 @@ func (s *Store) Series(ctx context.Context, q governance.SeriesQuery) (governanc
 		return governance.SeriesResult{}, err
 	}
 	m := series.NewMerger(q.From, q.To, q.Step)
+	var cut bool
 	// One snapshot: between two, a report may move from staging to its chunk.
 	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		if err := s.folded(ctx, tx, q, m); err != nil {
 			return err
 		}
-		return s.unfolded(ctx, tx, q, m)
+		cut, err = s.unfolded(ctx, tx, q, m)
+		return err
 	})
 	if err != nil {
 		return governance.SeriesResult{}, fail(ctx, err, "read a series")
 	}
-	return governance.SeriesResult{Step: governance.Duration(q.Step), Points: m.Points()}, nil
+	return governance.SeriesResult{Step: governance.Duration(q.Step), Points: m.Points(), Cut: cut}, nil
 }
 
 // bySecond is the longest range over all instances that is answered by seconds.
@@ -115,7 +117,7 @@ func (s *Store) folded(ctx context.Context, tx pgx.Tx, q governance.SeriesQuery,
 // maxStagedRows bounds how many reports one query reads beyond what is folded.
 const maxStagedRows = 200_000
 
-func (s *Store) unfolded(ctx context.Context, tx pgx.Tx, q governance.SeriesQuery, m *series.Merger) error {
+func (s *Store) unfolded(ctx context.Context, tx pgx.Tx, q governance.SeriesQuery, m *series.Merger) (cut bool, err error) {
 	return s.eachStaged(ctx, tx, q.App, q.From, q.To, q.Instance, func(instance string, sample governance.Sample) {
 		if sample.Series == q.Series {
 			m.Add(instance, sample)
@@ -123,23 +125,22 @@ func (s *Store) unfolded(ctx context.Context, tx pgx.Tx, q governance.SeriesQuer
 	})
 }
 
-func (s *Store) eachStaged(ctx context.Context, tx pgx.Tx, app governance.App, from, to time.Time, instance string, each func(string, governance.Sample)) error {
+func (s *Store) eachStaged(ctx context.Context, tx pgx.Tx, app governance.App, from, to time.Time, instance string, each func(string, governance.Sample)) (cut bool, err error) {
 	rows, err := tx.Query(ctx, `SELECT instance, samples FROM governance.staging
 		WHERE app_namespace = $1 AND app_name = $2 AND last >= $3 AND first < $4 AND ($5 = '' OR instance = $5) LIMIT $6`,
-		app.Namespace, app.Name, from.Unix(), to.Unix(), instance, maxStagedRows)
+		app.Namespace, app.Name, from.Unix(), to.Unix(), instance, s.most.staged+1)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var of string
 	var data []byte
-	_, err = pgx.ForEachRow(rows, []any{&of, &data}, func() error {
+	return within(rows, s.most.staged, []any{&of, &data}, func() error {
 		samples, err := unpack(data)
 		for _, sample := range samples {
 			each(of, sample)
 		}
 		return err
 	})
-	return err
 }
 
 // Commands implements governance.History.
@@ -160,11 +161,12 @@ func (s *Store) Commands(ctx context.Context, app governance.App, from, to time.
 		}); err != nil {
 			return err
 		}
-		return s.eachStaged(ctx, tx, app, from, to, "", func(_ string, sample governance.Sample) {
+		_, err = s.eachStaged(ctx, tx, app, from, to, "", func(_ string, sample governance.Sample) {
 			if sample.Second >= from.Unix() && sample.Second < to.Unix() {
 				seen[sample.Series] = true
 			}
 		})
+		return err
 	})
 	out := make([]governance.Series, 0, len(seen))
 	for sr := range seen {

@@ -84,8 +84,9 @@ type Store struct {
 	appends   *batcher[governance.Report]
 	instances *batcher[governance.Instance]
 	ids       *seriesIDs
-	// foldSamples is what tests make smaller.
+	// foldSamples and most are what tests make smaller.
 	foldSamples int
+	most        most
 	// wallClock says that the clock is the machine's, and to be held against that
 	// of the database before anything is dropped by it.
 	wallClock bool
@@ -111,7 +112,7 @@ func New(pool *pgxpool.Pool, o Options) *Store {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Retention = o.Retention.WithDefaults()
-	s := &Store{pool: pool, opts: o, ids: newSeriesIDs(), foldSamples: foldSamples, wallClock: wallClock}
+	s := &Store{pool: pool, opts: o, ids: newSeriesIDs(), foldSamples: foldSamples, most: most{maxSeriesRead, maxStagedRows, maxCircuits}, wallClock: wallClock}
 	s.measure()
 	s.appends = newBatcher(s.appendAll)
 	s.instances = newBatcher(s.putInstances)

@@ -26,7 +26,7 @@ func (s *Store) RecentSamples(ctx context.Context, q governance.RecentQuery, eac
 	// One snapshot: between two, a report may move from staging to its chunk.
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
 		far := time.Unix(math.MaxInt32, 0)
-		ids, err := s.seriesOf(ctx, tx, q.App, nil)
+		ids, _, err := s.seriesOf(ctx, tx, q.App, nil)
 		if err != nil {
 			return err
 		}
@@ -38,7 +38,8 @@ func (s *Store) RecentSamples(ctx context.Context, q governance.RecentQuery, eac
 		if err != nil {
 			return err
 		}
-		err = s.eachReport(ctx, tx, q.App, nil, q.From, far, func(r governance.Staged) {
+		// Reports beyond what one query reads are not seen, and come as new ones.
+		_, err = s.eachReport(ctx, tx, q.App, nil, q.From, far, func(r governance.Staged) {
 			if q.Instance == "" || r.Instance == q.Instance {
 				each(r)
 			}
@@ -99,7 +100,7 @@ func (s *Store) ReportsAfter(ctx context.Context, seen governance.Seen, limit in
 		return nil, fail(ctx, err, "follow reports")
 	}
 	var out []governance.Staged
-	err = scanReports(rows, func(r governance.Staged) { out = append(out, r) })
+	_, err = scanReports(rows, limit, func(r governance.Staged) { out = append(out, r) })
 	return out, fail(ctx, err, "follow reports")
 }
 

@@ -18,24 +18,43 @@ const (
 	maxSeriesRead = 200_000
 )
 
+// most bounds what one query reads; one that finds more says that it is cut.
+type most struct{ series, staged, circuits int }
+
+// within hands rows to each, up to most, and reports whether there are more: who
+// calls it asks for one more than most.
+func within(rows pgx.Rows, most int, into []any, each func() error) (cut bool, err error) {
+	n := 0
+	_, err = pgx.ForEachRow(rows, into, func() error {
+		if n++; n > most {
+			cut = true
+			return nil
+		}
+		return each()
+	})
+	return cut, err
+}
+
 // Totals implements governance.History. Merged totals come from roll-ups, whole
 // minutes from those of minutes; those of instances come from chunks. What is not
 // folded yet is added from staging.
-func (s *Store) Totals(ctx context.Context, q governance.TotalsQuery) ([]governance.Total, error) {
+func (s *Store) Totals(ctx context.Context, q governance.TotalsQuery) (governance.Totals, error) {
 	now := s.now()
 	q, err := q.WithDefaults(now)
 	if err != nil {
-		return nil, err
+		return governance.Totals{}, err
 	}
 	if !q.ByInstance && now.Sub(q.From) > s.opts.Retention.Apps10s {
 		q = q.Rounded(time.Minute)
 	}
 	sums := series.NewTotals(q.ByInstance)
+	var cut [3]bool
 	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		ids, err := s.seriesOf(ctx, tx, q.App, q.Namespaces)
+		ids, more, err := s.seriesOf(ctx, tx, q.App, q.Namespaces)
 		if err != nil {
 			return err
 		}
+		cut[0] = more
 		if q.ByInstance {
 			err = s.eachChunk(ctx, tx, ids, q.From, q.To, "", maxChunks, func(n seriesName, instance string, sample governance.Sample) {
 				sums.Sum(n.app, instance, n.sr).Add(instance, sample)
@@ -46,7 +65,7 @@ func (s *Store) Totals(ctx context.Context, q governance.TotalsQuery) ([]governa
 		if err != nil {
 			return err
 		}
-		if err := s.eachReport(ctx, tx, q.App, q.Namespaces, q.From, q.To, func(r governance.Staged) {
+		if cut[1], err = s.eachReport(ctx, tx, q.App, q.Namespaces, q.From, q.To, func(r governance.Staged) {
 			for _, sample := range r.Samples {
 				if q.Holds(sample.Second) {
 					sums.Sum(r.App, r.Instance, sample.Series).Add(r.Instance, sample)
@@ -55,33 +74,33 @@ func (s *Store) Totals(ctx context.Context, q governance.TotalsQuery) ([]governa
 		}); err != nil || !q.Current(now) {
 			return err
 		}
-		if err := s.eachCircuit(ctx, tx, q.App, q.Namespaces, sums.Circuit); err != nil {
+		if cut[2], err = s.eachCircuit(ctx, tx, q.App, q.Namespaces, sums.Circuit); err != nil {
 			return err
 		}
 		return s.eachLeft(ctx, tx, q.App, q.From.Add(-governance.InstanceGone), sums.Left)
 	})
 	if err != nil {
-		return nil, fail(ctx, err, "read totals")
+		return governance.Totals{}, fail(ctx, err, "read totals")
 	}
-	return sums.All(), nil
+	return governance.Totals{Items: sums.All(), Cut: cut[0] || cut[1] || cut[2]}, nil
 }
 
-// seriesOf returns the names of series by their numbers.
-func (s *Store) seriesOf(ctx context.Context, tx pgx.Tx, app governance.App, namespaces []string) (map[int32]seriesName, error) {
+// seriesOf returns the names of series by their numbers, and whether there are more.
+func (s *Store) seriesOf(ctx context.Context, tx pgx.Tx, app governance.App, namespaces []string) (out map[int32]seriesName, cut bool, err error) {
 	rows, err := tx.Query(ctx, `SELECT id, app_namespace, app_name, command, at, peer_namespace, peer_name FROM governance.series
 		WHERE ($1 = '' OR (app_namespace = $1 AND app_name = $2)) AND ($3::text[] IS NULL OR app_namespace = ANY ($3)) ORDER BY id DESC LIMIT $4`,
-		app.Namespace, app.Name, namespaces, maxSeriesRead)
+		app.Namespace, app.Name, namespaces, s.most.series+1)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	out := map[int32]seriesName{}
+	out = map[int32]seriesName{}
 	var id int32
 	var n seriesName
-	_, err = pgx.ForEachRow(rows, []any{&id, &n.app.Namespace, &n.app.Name, &n.sr.Command, &n.sr.At, &n.sr.Peer.Namespace, &n.sr.Peer.Name}, func() error {
+	cut, err = within(rows, s.most.series, []any{&id, &n.app.Namespace, &n.app.Name, &n.sr.Command, &n.sr.At, &n.sr.Peer.Namespace, &n.sr.Peer.Name}, func() error {
 		out[id] = n
 		return nil
 	})
-	return out, err
+	return out, cut, err
 }
 
 func numbers(of map[int32]seriesName) []int32 {
@@ -170,26 +189,25 @@ func (s *Store) eachChunk(ctx context.Context, tx pgx.Tx, of map[int32]seriesNam
 	return err
 }
 
-// eachReport reads staged reports with samples of a range. A Staged is only good
-// until each returns.
-func (s *Store) eachReport(ctx context.Context, tx pgx.Tx, app governance.App, namespaces []string, from, to time.Time, each func(governance.Staged)) error {
+// eachReport reads staged reports with samples of a range, and returns whether there
+// are more. A Staged is only good until each returns.
+func (s *Store) eachReport(ctx context.Context, tx pgx.Tx, app governance.App, namespaces []string, from, to time.Time, each func(governance.Staged)) (cut bool, err error) {
 	rows, err := tx.Query(ctx, `SELECT id, app_namespace, app_name, instance, samples FROM governance.staging
 		WHERE last >= $1 AND first < $2 AND ($3 = '' OR (app_namespace = $3 AND app_name = $4)) AND ($5::text[] IS NULL OR app_namespace = ANY ($5)) LIMIT $6`,
-		from.Unix(), to.Unix(), app.Namespace, app.Name, namespaces, maxStagedRows)
+		from.Unix(), to.Unix(), app.Namespace, app.Name, namespaces, s.most.staged+1)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return scanReports(rows, each)
+	return scanReports(rows, s.most.staged, each)
 }
 
-func scanReports(rows pgx.Rows, each func(governance.Staged)) error {
+func scanReports(rows pgx.Rows, most int, each func(governance.Staged)) (cut bool, err error) {
 	var r governance.Staged
 	var data []byte
-	_, err := pgx.ForEachRow(rows, []any{&r.ID, &r.App.Namespace, &r.App.Name, &r.Instance, &data}, func() (err error) {
+	return within(rows, most, []any{&r.ID, &r.App.Namespace, &r.App.Name, &r.Instance, &data}, func() (err error) {
 		if r.Samples, err = unpack(data); err == nil {
 			each(r)
 		}
 		return err
 	})
-	return err
 }

@@ -90,6 +90,7 @@ export function Command(props: Place & { series: Chosen; total: CommandTotal | u
           </Notice>
         )}
         {data.waits && !data.error && <Notice tone="warn">{w('liveWaits')}</Notice>}
+        {data.cut && <Notice tone="warn">{shared('cut')}</Notice>}
         {data.points.some((p) => p.lossy) && <Notice tone="info">{w('lossyTime')}</Notice>}
         <Charts app={app} series={series} data={data} range={range} />
       </Card>

@@ -4,10 +4,11 @@ import { Link } from 'wouter-preact'
 import type { Schemas } from '~/api/client'
 import { useGet } from '~/api/query'
 import { appPath, since, useAddress, type Address, type Range } from '~/app/address'
+import { words as shared } from '~/app/words'
 import { lang } from '~/i18n'
 import * as format from '~/i18n/format'
 import { seriesKey } from '~/live/store'
-import { Badge, Button, Card } from '~/ui/basic'
+import { Badge, Button, Card, Notice } from '~/ui/basic'
 import { States } from '~/ui/circuit'
 import { FilterInput, matches } from '~/ui/field'
 import { rangeText } from '~/ui/range'
@@ -70,7 +71,12 @@ export function Commands({ app, namespace, name, range }: Place) {
           </Empty>
         }
       >
-        {(d) => <Tables items={d.items} chosen={chosen} address={address} range={range} />}
+        {(d) => (
+          <>
+            {d.cut && <Notice tone="warn">{shared('cut')}</Notice>}
+            <Tables items={d.items} chosen={chosen} address={address} range={range} />
+          </>
+        )}
       </Loaded>
     </>
   )

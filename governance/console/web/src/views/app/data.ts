@@ -77,6 +77,7 @@ export function useCommand({ app, namespace, name, range, series, total, instanc
     step: past.data ? stepOf(past.data) : (step ?? 1),
     loading: past.data === undefined && past.error === null,
     error: past.error,
+    cut: past.data?.cut === true,
     retry: () => void past.refetch(),
     bands: shownBands,
     marks: happened.marks,

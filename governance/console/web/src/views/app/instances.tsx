@@ -6,10 +6,11 @@ import { Link } from 'wouter-preact'
 import type { Problem, Schemas } from '~/api/client'
 import { useGet } from '~/api/query'
 import { appPath, link, since, useAddress } from '~/app/address'
+import { words as shared } from '~/app/words'
 import * as format from '~/i18n/format'
 import { seriesKey } from '~/live/store'
 import { Said, say } from '~/said'
-import { Badge, Card } from '~/ui/basic'
+import { Badge, Card, Notice } from '~/ui/basic'
 import { States } from '~/ui/circuit'
 import { Copy } from '~/ui/copy'
 import { Empty, Loaded } from '~/ui/state'
@@ -47,7 +48,12 @@ export function Instances({ app, namespace, name, range, detail }: Place & { det
         )}
       </Loaded>
       <Loaded query={totals} isEmpty={(d) => d.items.length === 0} empty={null}>
-        {(d) => <Compare app={app} items={d.items} names={namesOf(detail.data?.instances ?? [])} />}
+        {(d) => (
+          <>
+            {d.cut && <Notice tone="warn">{shared('cut')}</Notice>}
+            <Compare app={app} items={d.items} names={namesOf(detail.data?.instances ?? [])} />
+          </>
+        )}
       </Loaded>
     </>
   )

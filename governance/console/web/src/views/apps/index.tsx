@@ -6,7 +6,7 @@ import { words as shared } from '~/app/words'
 import * as format from '~/i18n/format'
 import { lang } from '~/i18n'
 import type { AppHealth } from '~/live/store'
-import { Badge, Button, Card } from '~/ui/basic'
+import { Badge, Button, Card, Notice } from '~/ui/basic'
 import { FilterInput, matches } from '~/ui/field'
 import { Page } from '~/ui/page'
 import { Empty, ErrorBox, Loading } from '~/ui/state'
@@ -32,6 +32,7 @@ export default function Apps() {
   return (
     <Page title={shared('apps')} lead={w('lead')}>
       <Old of={state} />
+      {state.from === 'answer' && query.data?.cut && <Notice tone="warn">{shared('cut')}</Notice>}
       {items === undefined ? (
         query.error ? (
           <ErrorBox error={query.error} retry={() => void query.refetch()} />

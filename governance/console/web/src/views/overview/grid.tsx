@@ -4,6 +4,7 @@ import { useMemo } from 'preact/hooks'
 import { Link } from 'wouter-preact'
 import { useGet } from '~/api/query'
 import { appPath, useAddress } from '~/app/address'
+import { words as shared } from '~/app/words'
 import * as format from '~/i18n/format'
 import { health } from '~/live/store'
 import { heard, liveState } from '~/live/stream'
@@ -112,6 +113,7 @@ export function HealthGrid() {
               <Silence />
             </Notice>
           )}
+          {source === asked.data && asked.data?.cut && <Notice tone="warn">{shared('cut')}</Notice>}
           <div class="row tight">
             <FilterInput />
             <Button small aria-pressed={only === undefined} onClick={() => address.set({ state: undefined }, { replace: true })}>

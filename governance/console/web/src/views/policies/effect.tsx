@@ -3,6 +3,7 @@
 import { Link } from 'wouter-preact'
 import { useGet } from '~/api/query'
 import { appPath, useAddress } from '~/app/address'
+import { words as shared } from '~/app/words'
 import { useMemo } from 'preact/hooks'
 import { TimeChart } from '~/charts/TimeChart'
 import type { Mark } from '~/charts/types'
@@ -10,7 +11,7 @@ import { lang } from '~/i18n'
 import * as format from '~/i18n/format'
 import { keyOf, parts, policyPath, shortCommand, type Confirmation, type Version } from '~/policy/model'
 import { serverNow } from '~/policy/parts'
-import { Card } from '~/ui/basic'
+import { Card, Notice } from '~/ui/basic'
 import { Field } from '~/ui/field'
 import { Loaded } from '~/ui/state'
 import { changeOf, commandsOf, lines, moments, sources, totalOf, type Span } from '~/views/policies/moments'
@@ -64,6 +65,7 @@ export function Effect({ version, versions, confirmation }: { version: Version; 
             {all.length > 1 && <Choose label={w('effectCaller')} value={source?.app ?? ''} options={all.map((s) => s.app)} set={(v) => address.set({ caller: v }, { replace: true })} />}
           </div>
         ) : null}
+        {[before, after, series].some((q) => q.data?.cut) && <Notice tone="warn">{shared('cut')}</Notice>}
         <Loaded query={before}>
           {() => {
             if (!source) return null

@@ -3,6 +3,7 @@ import { Link } from 'wouter-preact'
 import { useGet } from '~/api/query'
 import { appPath, rangeQuery, useAddress, type Range } from '~/app/address'
 import { can } from '~/app/session'
+import { words } from '~/app/words'
 import { TimeChart } from '~/charts/TimeChart'
 import * as format from '~/i18n/format'
 import { Card, Notice } from '~/ui/basic'
@@ -65,6 +66,7 @@ function Charts({ route, peer, versions, range }: { route: string; peer: string 
         }
         return (
           <div class="stack">
+            {data.cut && <Notice tone="warn">{words('cut')}</Notice>}
             <TimeChart
               {...shared}
               title={t('chartCalls')}

@@ -4,8 +4,9 @@ import { Link } from 'wouter-preact'
 import { useGet } from '~/api/query'
 import { since, useAddress } from '~/app/address'
 import { useRange } from '~/app/range'
+import { words as shared } from '~/app/words'
 import * as format from '~/i18n/format'
-import { Button, Card } from '~/ui/basic'
+import { Button, Card, Notice } from '~/ui/basic'
 import { States } from '~/ui/circuit'
 import { rankOf } from '~/ui/condition'
 import { ConditionBadge } from '~/ui/conditionbadge'
@@ -47,7 +48,12 @@ export default function Topology() {
           </Card>
         }
       >
-        {(d) => <Shown answer={d} range={range} />}
+        {(d) => (
+          <>
+            {d.cut && <Notice tone="warn">{shared('cut')}</Notice>}
+            <Shown answer={d} range={range} />
+          </>
+        )}
       </Loaded>
     </Page>
   )
