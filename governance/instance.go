@@ -14,6 +14,9 @@ type Instance struct {
 	Name  string `json:"name,omitempty"`
 	SDK   string `json:"sdk,omitempty"`
 	Calls []App  `json:"calls,omitempty"` // sorted
+	// Lacks are what stands in the way of governing it in full, one sentence each
+	// that says what to do about it. Who reports by an SDK lacks nothing.
+	Lacks []string `json:"lacks,omitempty" doc:"What stands in the way of governing it in full, in sentences."`
 	// Joined is when it was first heard of since it was last gone, Seen when it
 	// was heard of last.
 	Joined time.Time `json:"joined"`
@@ -96,6 +99,7 @@ func Renew(old Instance, left bool, heard Instance) (now Instance, events []Even
 		// What an application calls only becomes more while it runs.
 		now.Calls = slices.Concat(old.Calls, heard.Calls)
 	}
+	now.Lacks = slices.Clone(heard.Lacks)
 	now.Calls = slices.Clone(now.Calls)
 	slices.SortFunc(now.Calls, App.Compare)
 	now.Calls = slices.Compact(now.Calls)
@@ -110,7 +114,7 @@ func Renew(old Instance, left bool, heard Instance) (now Instance, events []Even
 		events = append(events, Event{Time: now.Seen, Kind: EventJoined, App: now.App, Instance: now.ID, Reason: now.Name})
 		old.Applied = nil
 	} else {
-		now.Joined, moved = old.Joined, !slices.Equal(old.Calls, now.Calls)
+		now.Joined, moved = old.Joined, !slices.Equal(old.Calls, now.Calls) || !slices.Equal(old.Lacks, now.Lacks)
 		if now.Name == "" {
 			now.Name = old.Name
 		}
@@ -127,17 +131,29 @@ func Renew(old Instance, left bool, heard Instance) (now Instance, events []Even
 	}
 	a := *now.Applied
 	now.Applied = &a
-	if o := old.Applied; o != nil && o.Version == a.Version && o.Hash == a.Hash && (o.Refused == nil) == (a.Refused == nil) {
+	if old.Applied != nil && old.Applied.same(a) {
 		now.AppliedAt = old.AppliedAt // said again
-	}
-	if old.Applied == nil || old.Applied.Version != a.Version || old.Applied.Hash != a.Hash || (old.Applied.Refused == nil) != (a.Refused == nil) {
+	} else {
 		moved = true
+	}
+	refused := func(policy string, version int64, reason string) {
+		events = append(events, Event{
+			Time: now.AppliedAt, Kind: EventRefused, App: now.App, Instance: now.ID, Policy: policy, Version: version, Reason: reason,
+		})
 	}
 	if r := a.Refused; r != nil && (old.Applied == nil || old.Applied.Refused == nil || old.Applied.Refused.Hash != r.Hash || old.Applied.Refused.Version != r.Version) {
 		moved = true
-		events = append(events, Event{
-			Time: now.AppliedAt, Kind: EventRefused, App: now.App, Instance: now.ID, Policy: r.Policy, Version: r.Version, Reason: r.Reason,
-		})
+		refused(r.Policy, r.Version, r.Reason)
+	}
+	for _, u := range a.Unmet {
+		if old.Applied == nil || !slices.Contains(old.Applied.Unmet, u) {
+			refused(u.Policy, u.Version, u.Reason)
+		}
 	}
 	return now, events, moved
+}
+
+// same reports whether both say the same of the set, whatever the words.
+func (a *Applied) same(o Applied) bool {
+	return a.Version == o.Version && a.Hash == o.Hash && (a.Refused == nil) == (o.Refused == nil) && slices.Equal(a.Unmet, o.Unmet)
 }

@@ -69,6 +69,16 @@ type Applied struct {
 	Version int64    `json:"version" doc:"Of the set of policies that is enforced."`
 	Hash    string   `json:"hash" doc:"Of that set."`
 	Refused *Refusal `json:"refused,omitempty" doc:"A newer set that could not be taken."`
+	// Unmet are policies of the set that are enforced in part, or not at all, since
+	// what the instance runs on has no such thing. SDKs enforce all or refuse.
+	Unmet []Unmet `json:"unmet,omitempty" doc:"Policies of the set that the instance cannot enforce in full."`
+}
+
+// Unmet is why an instance does not enforce a policy of its set in full.
+type Unmet struct {
+	Policy  string `json:"policy" doc:"The policy, as namespace/name."`
+	Version int64  `json:"version" doc:"The version of the policy."`
+	Reason  string `json:"reason" doc:"What of it is not enforced, and why."`
 }
 
 // Refusal is why an instance did not take a set.

@@ -15,7 +15,8 @@ func (s Snapshot) Equal(o Snapshot) bool {
 
 // Equal reports whether both Services have the same address and ports.
 func (s Service) Equal(o Service) bool {
-	return s.Host == o.Host && s.Headless == o.Headless && slices.Equal(s.Ports, o.Ports)
+	return s.Host == o.Host && s.Headless == o.Headless && slices.Equal(s.Ports, o.Ports) &&
+		(s.Govern == o.Govern || s.Govern != nil && o.Govern != nil && *s.Govern == *o.Govern)
 }
 
 // Equal reports whether both instances say the same in every field.

@@ -60,6 +60,8 @@ type Service struct {
 	// resolves to instances, and Service mode cannot be had.
 	Headless bool          `json:"headless,omitempty"`
 	Ports    []ServicePort `json:"ports,omitempty"`
+	// Govern is set where the instances are to be governed from outside.
+	Govern *Govern `json:"govern,omitempty"`
 }
 
 // ServicePort maps a port of a Service to the port of its instances.

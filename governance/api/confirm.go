@@ -55,6 +55,12 @@ func judge(v governance.Version, i governance.Instance, wanted governance.Report
 	}
 	s.Applied, s.At = i.Applied.Version, i.AppliedAt
 	refused := i.Applied.Refused
+	for _, u := range i.Applied.Unmet {
+		if u.Version == v.Version && u.Policy == v.Policy.Key().String() && !v.Deleted {
+			s.State, s.Reason = Refused, u.Reason
+			return s
+		}
+	}
 	switch {
 	case i.Applied.Hash == wanted.Hash && wanted.Version >= v.Version, i.Applied.Version >= v.Version:
 		s.State = Confirmed

@@ -34,6 +34,27 @@ var fleetTests = map[string]func(*world){
 			w.Fatalf("it calls %d", len(got[0].Calls))
 		}
 	},
+	"WhatInstancesLackIsKept": func(w *world) {
+		a := w.heard(inventory, "a")
+		a.Lacks = []string{"no stream, with a comma and \"quotes\"", "no env"}
+		unmet := governance.Unmet{Policy: "shop/inventory.reserve", Version: 3, Reason: "no fallback"}
+		a.Applied, a.AppliedAt = &governance.Applied{Version: 3, Hash: "sha256:3", Unmet: []governance.Unmet{unmet}}, w.Now()
+		for range 2 { // what was said already is no event
+			w.must(w.Store.PutInstances(w.Context(), a))
+		}
+		got := w.instances(inventory)[0]
+		if !slices.Equal(got.Lacks, a.Lacks) || !reflect.DeepEqual(got.Applied.Unmet, a.Applied.Unmet) {
+			w.Fatalf("it is %+v", got)
+		}
+		if e := w.events(governance.EventRefused); len(e) != 1 || e[0].Policy != unmet.Policy || e[0].Version != 3 || e[0].Reason != unmet.Reason {
+			w.Fatalf("events are %+v", e)
+		}
+		a.Lacks, a.Applied = nil, &governance.Applied{Version: 3, Hash: "sha256:3"}
+		w.must(w.Store.PutInstances(w.Context(), a))
+		if got := w.instances(inventory)[0]; len(got.Lacks) != 0 || len(got.Applied.Unmet) != 0 {
+			w.Fatalf("once it is mended, it is %+v", got)
+		}
+	},
 	"InstancesComeAndGo": func(w *world) {
 		a, b := w.heard(inventory, "b"), w.heard(inventory, "a")
 		a.Calls = []governance.App{orders, inventory, orders}

@@ -39,7 +39,7 @@ func compareInstances(a, b governance.Instance) int {
 // instanceColumns are rows of instances as columns, for unnest.
 type instanceColumns struct {
 	ns, name, id, pod, sdk []string
-	calls                  []string // each a JSON array: unnest would flatten arrays
+	calls, lacks           []string // each a JSON array: unnest would flatten arrays
 	joined, seen           []time.Time
 	applied                []*string
 	appliedAt              []*time.Time
@@ -51,6 +51,14 @@ func (c *instanceColumns) add(i governance.Instance) error {
 		calls[n] = a.String()
 	}
 	callsJSON, err := json.Marshal(calls)
+	if err != nil {
+		return err
+	}
+	lacks := i.Lacks
+	if lacks == nil {
+		lacks = []string{}
+	}
+	lacksJSON, err := json.Marshal(lacks)
 	if err != nil {
 		return err
 	}
@@ -66,12 +74,13 @@ func (c *instanceColumns) add(i governance.Instance) error {
 	}
 	c.ns, c.name, c.id = append(c.ns, i.App.Namespace), append(c.name, i.App.Name), append(c.id, i.ID)
 	c.pod, c.sdk, c.calls = append(c.pod, i.Name), append(c.sdk, i.SDK), append(c.calls, string(callsJSON))
+	c.lacks = append(c.lacks, string(lacksJSON))
 	c.joined, c.seen = append(c.joined, stamp(i.Joined)), append(c.seen, stamp(i.Seen))
 	c.applied, c.appliedAt = append(c.applied, applied), append(c.appliedAt, at)
 	return nil
 }
 
-const selectInstances = `SELECT app_namespace, app_name, id, name, sdk, calls, joined, seen, applied, applied_at, left_at IS NOT NULL FROM governance.instance `
+const selectInstances = `SELECT app_namespace, app_name, id, name, sdk, calls, joined, seen, applied, applied_at, left_at IS NOT NULL, lacks FROM governance.instance `
 
 type storedInstance struct {
 	governance.Instance
@@ -83,7 +92,7 @@ func scanInstance(row pgx.CollectableRow) (storedInstance, error) {
 	var calls []string
 	var applied []byte
 	var at *time.Time
-	err := row.Scan(&i.App.Namespace, &i.App.Name, &i.ID, &i.Name, &i.SDK, &calls, &i.Joined, &i.Seen, &applied, &at, &i.left)
+	err := row.Scan(&i.App.Namespace, &i.App.Name, &i.ID, &i.Name, &i.SDK, &calls, &i.Joined, &i.Seen, &applied, &at, &i.left, &i.Lacks)
 	if err != nil {
 		return i, err
 	}
@@ -138,11 +147,12 @@ func (s *Store) putInstances(ctx context.Context, in []governance.Instance) erro
 		}
 		b.Queue(`UPDATE governance.instance o SET name = t.pod, sdk = t.sdk, joined = t.joined, seen = t.seen, left_at = NULL,
 				calls = (SELECT coalesce(array_agg(c), '{}') FROM json_array_elements_text(t.calls::json) c),
+				lacks = (SELECT coalesce(array_agg(c), '{}') FROM json_array_elements_text(t.lacks::json) c),
 				applied = t.applied::json, applied_at = t.applied_at
-			FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::text[], $10::timestamptz[])
-				AS t (ns, name, id, pod, sdk, calls, joined, seen, applied, applied_at)
+			FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::text[], $10::timestamptz[], $11::text[])
+				AS t (ns, name, id, pod, sdk, calls, joined, seen, applied, applied_at, lacks)
 			WHERE o.app_namespace = t.ns AND o.app_name = t.name AND o.id = t.id`,
-			changed.ns, changed.name, changed.id, changed.pod, changed.sdk, changed.calls, changed.joined, changed.seen, changed.applied, changed.appliedAt)
+			changed.ns, changed.name, changed.id, changed.pod, changed.sdk, changed.calls, changed.joined, changed.seen, changed.applied, changed.appliedAt, changed.lacks)
 		if applies {
 			b.Queue("SELECT pg_notify($1, '')", fleetChannel)
 		}
@@ -210,7 +220,7 @@ func (s *Store) SweepInstances(ctx context.Context) error {
 				WHERE left_at IS NULL AND seen <= $1 LIMIT 1000 FOR UPDATE SKIP LOCKED)
 			UPDATE governance.instance i SET left_at = $2, applied = NULL, applied_at = NULL FROM gone g
 			WHERE i.app_namespace = g.app_namespace AND i.app_name = g.app_name AND i.id = g.id
-			RETURNING i.app_namespace, i.app_name, i.id, i.name, i.sdk, i.calls, i.joined, i.seen, i.applied, i.applied_at, true`,
+			RETURNING i.app_namespace, i.app_name, i.id, i.name, i.sdk, i.calls, i.joined, i.seen, i.applied, i.applied_at, true, i.lacks`,
 			now.Add(-governance.InstanceGone), now)
 		if err != nil {
 			return err

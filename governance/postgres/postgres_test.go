@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -272,5 +273,57 @@ func TestPoliciesAreReadInParts(t *testing.T) {
 	}
 	if got != n || at != n {
 		t.Fatalf("read %d policies up to version %d, want %d", got, at, n)
+	}
+}
+
+// TestWhoCollects shares a table of who collects between processes: each sees the
+// others for as long as they say so, and nobody stays that has ended.
+func TestWhoCollects(t *testing.T) {
+	t.Parallel()
+	s, pool := open(t, governancetest.NewClock())
+	collect := func(id string) []string {
+		t.Helper()
+		ids, err := s.Collect(t.Context(), id, 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ids
+	}
+	collect("a")
+	if got := collect("b"); !slices.Equal(got, []string{"a", "b"}) {
+		t.Fatalf("b sees %v", got)
+	}
+	if _, err := pool.Exec(t.Context(), "UPDATE governance.collector SET seen = seen - interval '1 minute' WHERE id = 'a'"); err != nil {
+		t.Fatal(err)
+	}
+	if got := collect("b"); !slices.Equal(got, []string{"b"}) {
+		t.Fatalf("with a silent, b sees %v", got)
+	}
+	if got := collect("a"); !slices.Equal(got, []string{"a", "b"}) {
+		t.Fatalf("a is back and sees %v", got)
+	}
+	if err := s.EndCollect(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	if got := collect("a"); !slices.Equal(got, []string{"a"}) {
+		t.Fatalf("without b, a sees %v", got)
+	}
+	// Many say so at once, and take the same ones away, without a deadlock.
+	if _, err := pool.Exec(t.Context(), "INSERT INTO governance.collector SELECT 'old' || n, now() - interval '1 hour' FROM generate_series(1, 200) n"); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for n := range 8 {
+		wg.Go(func() {
+			for range 5 {
+				if _, err := s.Collect(t.Context(), fmt.Sprint("many", n), time.Minute); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := collect("a"); len(got) != 9 {
+		t.Errorf("at the end there are %v", got)
 	}
 }

@@ -121,7 +121,7 @@ func (a *app) joinService() registry.Service {
 	if a.service == nil {
 		return registry.Service{}
 	}
-	s := registry.Service{Host: a.name.Name + "." + a.name.Namespace + ".svc", Headless: a.service.headless}
+	s := registry.Service{Host: a.name.Name + "." + a.name.Namespace + ".svc", Headless: a.service.headless, Govern: a.service.govern}
 	for _, p := range a.service.ports {
 		if p.named {
 			p.Target = a.targetPort(p.Name)

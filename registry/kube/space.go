@@ -146,6 +146,7 @@ type service struct {
 	ports    []servicePort
 	mode     registry.Mode // the annotation's; empty when it says nothing
 	badMode  string        // what the annotation says instead of a mode
+	govern   *registry.Govern
 }
 
 type servicePort struct {

@@ -269,7 +269,10 @@ func (t serviceTable) slim(obj runtime.Object) (string, any) {
 	if !ok {
 		return "", &service{}
 	}
-	s := &service{headless: o.Spec.ClusterIP == corev1.ClusterIPNone || o.Spec.Type == corev1.ServiceTypeExternalName}
+	s := &service{
+		headless: o.Spec.ClusterIP == corev1.ClusterIPNone || o.Spec.Type == corev1.ServiceTypeExternalName,
+		govern:   parseGovern(o.Annotations),
+	}
 	if len(o.Spec.IPFamilies) > 0 {
 		s.ipv6 = o.Spec.IPFamilies[0] == corev1.IPv6Protocol
 	}
@@ -321,7 +324,7 @@ func (t serviceTable) put(_ string, kept any, now time.Time) {
 func badModeText(bad string) string { return quote(bad) + `, which is neither "pod" nor "service"` }
 
 func (s *service) same(o *service) bool {
-	return s.headless == o.headless && s.ipv6 == o.ipv6 && s.mode == o.mode && s.badMode == o.badMode && slices.Equal(s.ports, o.ports)
+	return s.headless == o.headless && s.ipv6 == o.ipv6 && s.mode == o.mode && s.badMode == o.badMode && sameGovern(s.govern, o.govern) && slices.Equal(s.ports, o.ports)
 }
 
 func (t serviceTable) remove(key string, now time.Time) {

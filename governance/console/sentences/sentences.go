@@ -34,7 +34,7 @@ const File = "governance/console/web/src/said/sentences.json"
 var speakers = []string{
 	"cmd/weir/internal/role", "cmd/weir/internal/routecheck",
 	"gateway", "gateway/api", "gateway/dubbo", "gateway/postgres", "gateway/proxy",
-	"governance", "governance/api", "governance/console", "governance/postgres",
+	"governance", "governance/agentless", "governance/api", "governance/console", "governance/postgres",
 	"internal/access", "internal/access/api", "internal/access/postgres", "internal/httpapi",
 	"registry", "registry/api", "registry/kube",
 	"sdk/breaker", "sdk/dubbo", "sdk/hystrix", "sdk/policy",

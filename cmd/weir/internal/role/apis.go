@@ -11,6 +11,7 @@ import (
 	gatewaypg "github.com/weirmesh/weir/gateway/postgres"
 	"github.com/weirmesh/weir/gateway/proxy"
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/governance/agentless"
 	governanceapi "github.com/weirmesh/weir/governance/api"
 	"github.com/weirmesh/weir/governance/console"
 	governancepg "github.com/weirmesh/weir/governance/postgres"
@@ -62,6 +63,23 @@ func (c *Control) serveGovernance(h *httpapi.API) {
 	c.ready = append(c.ready, c.control.Ready)
 	c.works = append(c.works, c.policies.Run, c.control.Run)
 	d.Health.Ask("policies", c.control.Ready)
+	if d.Registry == nil || d.AgentlessPods <= 0 {
+		return
+	}
+	c.outside = agentless.New(agentless.Config{
+		Registry: d.Registry, Policies: c.control, Store: c.policies, MaxPods: d.AgentlessPods, Log: d.Log.With("part", "agentless"), Metrics: d.Metrics,
+	})
+	c.works = append(c.works, c.outside.Run)
+}
+
+// facts are what this control plane alone knows of itself.
+func (c *Control) facts() node.Facts {
+	f := c.control.Facts()
+	if c.outside != nil {
+		more := c.outside.Facts()
+		f.Queues, f.Notes = append(f.Queues, more.Queues...), append(f.Notes, more.Notes...)
+	}
+	return f
 }
 
 // serveRegistry shows what the control plane sees of its cluster.
@@ -83,7 +101,7 @@ func (c *Control) serveTraces(h *httpapi.API) (err error) {
 // the other control planes that this one lives. It comes last.
 func (c *Control) serveConsole(h *httpapi.API) {
 	d := c.deps
-	self := selfOf(d.Env, ControlName, d.Node, c.control.Facts)
+	self := selfOf(d.Env, ControlName, d.Node, c.facts)
 	console.Register(h, console.Deps{
 		System: console.SystemDeps{
 			Self: self, Registry: d.Registry, Governance: c.policies, Tracing: c.traces, Gateways: c.routes, Fleet: c.policies,

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
 	gatewaypg "github.com/weirmesh/weir/gateway/postgres"
+	"github.com/weirmesh/weir/governance/agentless"
 	governanceapi "github.com/weirmesh/weir/governance/api"
 	"github.com/weirmesh/weir/governance/console"
 	governancepg "github.com/weirmesh/weir/governance/postgres"
@@ -43,11 +44,21 @@ type ControlConfig struct {
 	// Grace is how long sessions and tokens count on for reading while the database
 	// does not answer.
 	Grace time.Duration
+	// Agentless is whether applications that ask for it are governed without code of
+	// Weir's in them, AgentlessPods how many pods of theirs at most.
+	Agentless     bool
+	AgentlessPods int
 }
+
+// defaultAgentlessPods is how many pods one control plane governs from outside.
+const defaultAgentlessPods = 2000
 
 // ControlDefaults returns the settings that hold when nothing is said.
 func ControlDefaults() *ControlConfig {
-	return &ControlConfig{Base: baseDefaults(":9001"), Cluster: clusterDefaults(), Listen: fmt.Sprintf(":%d", ControlPort), History: governancepg.Retention{}.WithDefaults(), Grace: access.DefaultGrace}
+	return &ControlConfig{
+		Base: baseDefaults(":9001"), Cluster: clusterDefaults(), Listen: fmt.Sprintf(":%d", ControlPort), History: governancepg.Retention{}.WithDefaults(),
+		Grace: access.DefaultGrace, Agentless: true, AgentlessPods: defaultAgentlessPods,
+	}
 }
 
 // Flags binds the settings to flags.
@@ -59,6 +70,8 @@ func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.History.Apps1m, "history-minutes", c.History.Apps1m, "how long metrics of applications are kept by the minute")
 	fs.DurationVar(&c.History.Events, "history-events", c.History.Events, "how long events of circuits, policies and instances are kept")
 	fs.DurationVar(&c.Grace, GraceFlag, c.Grace, "how long sessions and API tokens that were proven go on counting for reading while the database does not answer, 0 to 24h")
+	fs.BoolVar(&c.Agentless, "agentless", c.Agentless, "govern pods without code of Weir's, of Services annotated weirmesh.io/govern=true, by their management ports")
+	fs.IntVar(&c.AgentlessPods, "agentless-pods", c.AgentlessPods, "how many of those pods this control plane holds at most")
 	c.Database.flags(fs)
 	c.Cluster.flags(fs)
 	c.Base.flags(fs)
@@ -66,7 +79,14 @@ func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
 
 // Validate reports everything that is wrong with the settings by themselves.
 func (c *ControlConfig) Validate() error {
-	return errors.Join(CheckListen(ControlListen, c.Listen), checkHistory(c.History), CheckGrace(c.Grace), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
+	return errors.Join(CheckListen(ControlListen, c.Listen), checkHistory(c.History), CheckGrace(c.Grace), c.checkAgentless(), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
+}
+
+func (c *ControlConfig) checkAgentless() error {
+	if c.AgentlessPods < 1 {
+		return fmt.Errorf("--agentless-pods %d holds none: give a number such as %d, or --agentless=false", c.AgentlessPods, defaultAgentlessPods)
+	}
+	return nil
 }
 
 // checkHistory wants each kind kept for an hour at least: less is a mistyped unit.
@@ -125,6 +145,9 @@ func (c *ControlConfig) Host(lookup func(string) (string, bool)) *Host {
 			return NewControl(deps), nil
 		}
 		deps.Registry, deps.closing = hub, hub.Close
+		if c.Agentless {
+			deps.AgentlessPods = c.AgentlessPods
+		}
 		if deps.Reviewer, err = cluster.NewReviewer(target); err != nil {
 			hub.Close()
 			return nil, err
@@ -136,6 +159,7 @@ func (c *ControlConfig) Host(lookup func(string) (string, bool)) *Host {
 // Registry is what roles ask of a cluster's applications.
 type Registry interface {
 	registry.Discoverer
+	registry.Inspector
 	registry.MetadataStore
 }
 
@@ -155,6 +179,9 @@ type ControlDeps struct {
 	Registry Registry
 	// Reviewer tells whose the tokens of pods are; nil where there is no cluster.
 	Reviewer access.TokenReviewer
+	// AgentlessPods is how many pods without code of Weir's are governed at most; 0
+	// for none.
+	AgentlessPods int
 	// Password is told the admin's password when the account was made just now.
 	Password func(password string)
 
@@ -177,6 +204,7 @@ type Control struct {
 	routes   *gatewaypg.Store
 	policies *governancepg.Store
 	control  *governanceapi.API
+	outside  *agentless.Service // nil where nothing is governed from outside
 	traces   *tracingpg.Store
 }
 

@@ -124,6 +124,24 @@ func (s *lateSubscription) end() {
 	}
 }
 
+// Governed implements registry.Inspector.
+func (l *Late) Governed(ctx context.Context) ([]registry.App, error) {
+	r, err := l.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.Governed(ctx)
+}
+
+// Pod implements registry.Inspector.
+func (l *Late) Pod(ctx context.Context, namespace, name string) (registry.Pod, error) {
+	r, err := l.get(ctx)
+	if err != nil {
+		return registry.Pod{}, err
+	}
+	return r.Pod(ctx, namespace, name)
+}
+
 // PutMetadata implements registry.MetadataStore.
 func (l *Late) PutMetadata(ctx context.Context, app registry.App, revision string, document []byte) error {
 	r, err := l.get(ctx)

@@ -61,10 +61,29 @@ export function Instances({ app, namespace, name, range, detail }: Place & { det
 
 /** place orders instances: those that refuse first, then those behind. */
 function place(i: Instance): number {
-  return i.applied?.refused ? 0 : i.current ? 2 : 1
+  return i.applied?.refused || i.applied?.unmet?.length ? 0 : i.current && !i.lacks?.length ? 2 : 1
 }
 
 function Applied({ of: i }: { of: Instance }) {
+  const unmet = i.applied?.unmet ?? []
+  return (
+    <span class="stack tight">
+      <State of={i} />
+      {unmet.map((u) => (
+        <span key={u.policy} class="why">
+          <Link href={policyPath(u.policy)}>{w('unmetWhy', { policy: u.policy, reason: say(u.reason) })}</Link>
+        </span>
+      ))}
+      {(i.lacks ?? []).map((lack) => (
+        <span key={lack} class="why">
+          {w('lacks', { what: say(lack) })}
+        </span>
+      ))}
+    </span>
+  )
+}
+
+function State({ of: i }: { of: Instance }) {
   const r = i.applied?.refused
   if (r) {
     return (

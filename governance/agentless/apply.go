@@ -1,0 +1,308 @@
+package agentless
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weirmesh/weir/governance"
+)
+
+const (
+	// lookAgain is how often what is applied is held against what is wanted while
+	// nothing happens, and retry how long after a failure.
+	lookAgain = time.Second
+	retry     = 2 * time.Second
+	// visible is how long a stream may take to show what was written.
+	visible = 4 * time.Second
+	// firstRound is how long a stream takes to have told of every command once.
+	firstRound = 1200 * time.Millisecond
+	// rereadAfter is how often a pod that is as it should be is asked what was written
+	// into it, for what no stream shows.
+	rereadAfter = time.Minute
+)
+
+// pursuit is how far a session is with applying policies. Its fields are guarded
+// by the session's mutex, but for those that only the pursuing goroutine has.
+type pursuit struct {
+	set  governance.PolicySet
+	wish *wish
+	seen int // commands that the wish was made with
+
+	// have is what is written and ours, nil while that is not known; readAt is when it
+	// was asked for, wroteAt when something was written last.
+	have            map[string]string
+	readAt, wroteAt time.Time
+	asked           time.Time // when it was asked last whether it can be written
+	// agreed is how many commands there were when all was last as it should be.
+	agreed int
+}
+
+// forget is for a new process; n.mu is held.
+func (n *session) forget() { n.pursuit = pursuit{} }
+
+// by is the policy that decides a command's mode; n.mu is held.
+func (n *session) by(command string) *governance.Source {
+	if n.wish == nil {
+		return nil
+	}
+	if s, ok := n.wish.by[command]; ok {
+		return &s
+	}
+	if s, ok := n.wish.by[""]; ok {
+		return &s
+	}
+	return nil
+}
+
+// pursue keeps the pod's settings as the policies wish until ctx ends.
+func (n *session) pursue(ctx context.Context, m *management) {
+	for {
+		changed := n.svc.cfg.Policies.PoliciesChanged()
+		next := n.settle(ctx, m)
+		t := time.NewTimer(next)
+		select {
+		case <-t.C:
+		case <-changed:
+		case <-n.kick:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+		t.Stop()
+	}
+}
+
+// settle does one step, and returns when to look again.
+func (n *session) settle(ctx context.Context, m *management) time.Duration {
+	now := n.svc.cfg.Now()
+	set, ok := n.svc.cfg.Policies.Policies(n.app)
+	if !ok {
+		return lookAgain
+	}
+	n.mu.Lock()
+	if n.wish == nil || n.set.Hash != set.Hash || n.seen != len(n.commands) || !n.wish.until.IsZero() && !now.Before(n.wish.until) {
+		n.set, n.seen = set, len(n.commands)
+		n.wish = plan(set, n.app, n.commands, now)
+	}
+	w, commands, have := n.wish, n.snapshotCommands(), n.have
+	if reason := cannot(m); reason != "" {
+		n.mu.Unlock()
+		if now.Sub(n.asked) >= lastPause {
+			// Somebody may have mended it.
+			n.asked = now
+			if m.again(ctx) == nil && cannot(m) == "" {
+				n.mu.Lock()
+				n.lacks, n.changed = m.lacks(), true
+				n.mu.Unlock()
+				return 0
+			}
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if w.empty() {
+			n.confirm(w, set)
+		} else {
+			n.refuse(set, reason)
+		}
+		return lookAgain
+	}
+	heard := n.hears != (time.Time{}) && now.Sub(n.hears) >= firstRound
+	n.mu.Unlock()
+	if have != nil && (now.Sub(n.readAt) < rereadAfter || w.empty() && len(have) == 0) {
+		todo, waiting := n.todo(w, commands, have, now)
+		left := leftovers(w, have)
+		if len(todo)+len(left) == 0 {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if waiting || !heard {
+				return lookAgain / 4
+			}
+			n.agreed = len(commands)
+			n.confirm(w, set)
+			return lookAgain
+		}
+		n.drifted(w, commands, set)
+	}
+	if !n.svc.acquire(ctx) {
+		return retry
+	}
+	defer n.svc.release()
+	err := n.write(ctx, m, w, commands)
+	if ctx.Err() != nil {
+		return retry
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err == nil {
+		n.because("")
+		return lookAgain / 4
+	}
+	if reason := cannot(m); reason != "" {
+		n.lacks = m.lacks()
+		n.changed = true
+		return 0
+	}
+	text := err.Error()
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		text = fmt.Sprintf("%s did not answer within %s", path(m.base)+"/env", answerPatience)
+	}
+	n.because("what is wanted is not applied: " + text)
+	return retry
+}
+
+// cannot says why nothing can be applied; "" if it can.
+func cannot(m *management) string {
+	switch {
+	case m.stream == "":
+		return strings.Join(m.lacks(), "; ")
+	case !m.env || m.asked && !m.writes:
+		return strings.Join(m.lacks(), "; ")
+	}
+	return ""
+}
+
+// todo is what has to be written now. What was written a moment ago, and does not
+// show in the stream yet, is waited for.
+func (n *session) todo(w *wish, commands map[string]*commandEvent, have map[string]string, now time.Time) (todo []change, waiting bool) {
+	for _, c := range w.diff(commands, have) {
+		if have[c.key] == c.value && now.Sub(n.wroteAt) < visible {
+			waiting = true
+			continue
+		}
+		todo = append(todo, c)
+	}
+	for i, c := range todo {
+		if !strings.HasPrefix(c.key, commandPrefix+defaultKey+".") && i > 0 && strings.HasPrefix(todo[0].key, commandPrefix+defaultKey+".") {
+			// What holds for all comes first: most commands then need nothing of their own.
+			return todo[:i], true
+		}
+	}
+	if len(todo) > 0 && !n.wroteDefaults(todo) && now.Sub(n.wroteAt) < lookAgain && len(w.all) > 0 {
+		return nil, true // the stream has yet to show what the defaults came to
+	}
+	return todo, waiting
+}
+
+func (n *session) wroteDefaults(todo []change) bool {
+	return strings.HasPrefix(todo[0].key, commandPrefix+defaultKey+".")
+}
+
+// leftovers are keys that were written for what is not wanted any more.
+func leftovers(w *wish, have map[string]string) []string {
+	var out []string
+	for _, key := range sortedKeys(have) {
+		if !w.wants(key) {
+			out = append(out, key)
+		}
+	}
+	return out
+}
+
+// write writes what differs, and takes back what is not wanted any more. It says
+// first which keys it is about to write, so that whoever comes next can take them
+// back even if it is ended halfway.
+func (n *session) write(ctx context.Context, m *management, w *wish, commands map[string]*commandEvent) error {
+	o, err := m.read(ctx)
+	if err != nil {
+		n.outcome(err)
+		return err
+	}
+	now := n.svc.cfg.Now()
+	have := o.have()
+	todo, _ := n.todo(w, commands, have, now)
+	left := leftovers(w, have)
+	defer func() {
+		n.mu.Lock()
+		n.have, n.readAt = have, now
+		n.mu.Unlock()
+	}()
+	keys := sortedKeys(have)
+	for _, c := range todo {
+		keys = append(keys, c.key)
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	if len(todo) > 0 && !equalSets(keys, o.ours) {
+		if err := m.mark(ctx, keys); err != nil {
+			n.outcome(err)
+			return err
+		}
+	}
+	for _, c := range todo {
+		err := m.write(ctx, c.key, c.value)
+		n.outcome(err)
+		if err != nil {
+			return err
+		}
+		have[c.key] = c.value
+		n.wroteAt = n.svc.cfg.Now()
+	}
+	for _, key := range left {
+		// An empty text is none to Hystrix, which falls back on its default.
+		err := m.write(ctx, key, o.below[key])
+		n.outcome(err)
+		if err != nil {
+			return err
+		}
+		delete(have, key)
+	}
+	if len(left) > 0 || len(todo) == 0 && len(o.ours) != len(have) {
+		if err := m.mark(ctx, sortedKeys(have)); err != nil {
+			n.outcome(err)
+			return err
+		}
+	}
+	return nil
+}
+
+func equalSets(sorted, other []string) bool {
+	other = slices.Clone(other)
+	slices.Sort(other)
+	return slices.Equal(sorted, slices.Compact(other))
+}
+
+func (n *session) outcome(err error) {
+	word := "written"
+	if err != nil {
+		word = "failed"
+	}
+	n.svc.metrics.writes.WithLabelValues(word).Inc()
+}
+
+// confirm says that the pod enforces a set; n.mu is held.
+func (n *session) confirm(w *wish, set governance.PolicySet) {
+	n.because("")
+	n.say(&governance.Applied{Version: set.Version, Hash: set.Hash, Unmet: w.unmet})
+}
+
+// refuse says that it cannot, and why; n.mu is held.
+func (n *session) refuse(set governance.PolicySet, reason string) {
+	a := &governance.Applied{Refused: &governance.Refusal{Version: set.Version, Hash: set.Hash, Reason: reason}}
+	if n.applied != nil {
+		a.Version, a.Hash = n.applied.Version, n.applied.Hash
+	}
+	n.say(a)
+}
+
+// drifted notes that a pod which was as it should be is so no longer, though
+// nobody has wished for anything else here.
+func (n *session) drifted(w *wish, commands map[string]*commandEvent, set governance.PolicySet) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.applied == nil || n.applied.Hash != set.Hash || n.applied.Refused != nil || n.agreed != len(commands) {
+		return // or a command has just run for the first time
+	}
+	off := w.off(commands)
+	if off == "" {
+		return
+	}
+	n.svc.metrics.drifts.Inc()
+	n.say(&governance.Applied{})
+	n.because("somebody changed its settings: " + off + "; it is being written again")
+}

@@ -1,0 +1,224 @@
+package agentless
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// spot is where on a pod its management may be: a port and a path.
+type spot struct {
+	port uint16
+	path string
+	// why says what names it, for people.
+	why string
+}
+
+const defaultPath = "/actuator"
+
+// spots lists where a pod's management may be, the likeliest first: the Service's
+// annotation boot.spring.io/actuator, the annotations prometheus.io/port and
+// prometheus.io/path of the Service and of the pod, a port named "management", and
+// then every port there is. Of an address in an annotation, the port and the path
+// count alone: nobody is sent anywhere but to the pod.
+func spots(g registry.Govern, service registry.Service, pod registry.Pod) []spot {
+	var out []spot
+	add := func(port uint16, path, why string) {
+		if port != 0 && !slices.ContainsFunc(out, func(s spot) bool { return s.port == port && s.path == path }) {
+			out = append(out, spot{port, path, why})
+		}
+	}
+	if port, path, ok := parseActuator(g.Actuator); ok {
+		if port == 0 {
+			for _, p := range service.Ports {
+				add(p.Target, path, "annotation boot.spring.io/actuator")
+			}
+		}
+		add(port, path, "annotation boot.spring.io/actuator")
+	}
+	for _, p := range [][2]string{{g.PrometheusPort, g.PrometheusPath}, {pod.PrometheusPort, pod.PrometheusPath}} {
+		port, err := strconv.ParseUint(p[0], 10, 16)
+		if err != nil {
+			continue
+		}
+		path := defaultPath
+		if base, ok := strings.CutSuffix(p[1], "/prometheus"); ok && cleanPath(base) {
+			path = base
+		}
+		add(uint16(port), path, "annotation prometheus.io/port")
+	}
+	named := func(name string) bool { return name == "management" || name == "actuator" }
+	for _, p := range service.Ports {
+		if named(p.Name) {
+			add(p.Target, defaultPath, "port "+p.Name)
+		}
+	}
+	for _, c := range pod.Containers {
+		for _, p := range c.Ports {
+			if named(p.Name) {
+				add(p.Target, defaultPath, "port "+p.Name)
+			}
+		}
+	}
+	for _, p := range service.Ports {
+		add(p.Target, defaultPath, "a port of the Service")
+	}
+	for _, c := range pod.Containers {
+		for _, p := range c.Ports {
+			add(p.Target, defaultPath, "a port of the pod")
+		}
+	}
+	return out[:min(len(out), maxSpots)]
+}
+
+// maxSpots bounds how many places are tried.
+const maxSpots = 12
+
+// parseActuator reads the annotation boot.spring.io/actuator, such as
+// "http://:9090/manage" or "/manage".
+func parseActuator(text string) (port uint16, path string, ok bool) {
+	if text == "" {
+		return 0, "", false
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "" && u.Scheme != "http" {
+		return 0, "", false
+	}
+	path = strings.TrimSuffix(u.Path, "/")
+	if !cleanPath(path) {
+		return 0, "", false
+	}
+	if u.Port() != "" {
+		n, err := strconv.ParseUint(u.Port(), 10, 16)
+		if err != nil {
+			return 0, "", false
+		}
+		port = uint16(n)
+	}
+	return port, path, true
+}
+
+// cleanPath is one that stays what it is in an address.
+func cleanPath(p string) bool {
+	return len(p) <= 256 && (p == "" || p[0] == '/') && !strings.ContainsAny(p, "?#%\\ ") && !strings.Contains(p, "//") &&
+		!strings.Contains(p, "..")
+}
+
+// places remembers by image where management was found, so that a pod of an image
+// that is known is asked once.
+type places struct {
+	mu    sync.Mutex
+	known map[string]spot
+}
+
+// maxPlaces bounds what is remembered.
+const maxPlaces = 1000
+
+func (p *places) get(image string) (spot, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, ok := p.known[image]
+	return s, ok
+}
+
+func (p *places) put(image string, s spot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known == nil || len(p.known) >= maxPlaces {
+		p.known = map[string]spot{}
+	}
+	p.known[image] = s
+}
+
+func (p *places) forget(image string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.known, image)
+}
+
+// images names what a pod runs.
+func images(pod registry.Pod) string {
+	var b strings.Builder
+	for _, c := range pod.Containers {
+		b.WriteString(c.Image)
+		b.WriteByte(' ')
+	}
+	return b.String()
+}
+
+// process names what runs in the containers of a pod now: another one after a
+// restart of any of them.
+func process(pod registry.Pod) string {
+	var b strings.Builder
+	for _, c := range pod.Containers {
+		if c.Process == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(c.Process[strings.LastIndexByte(c.Process, '/')+1:])
+	}
+	return b.String()
+}
+
+// short says in a few words why a place is not the one.
+func short(err error) string {
+	var timeout net.Error
+	switch {
+	case status(err) != 0:
+		return fmt.Sprintf("answers %d", status(err))
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "no answer in time"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "nobody listens"
+	}
+	return "no answer"
+}
+
+// find looks for the pod's management. Where none of the places answers, the error
+// says so of all of them.
+func (s *Service) find(ctx context.Context, g registry.Govern, service registry.Service, pod registry.Pod, host netip.Addr) (*management, error) {
+	image := images(pod)
+	list := spots(g, service, pod)
+	if known, ok := s.places.get(image); ok {
+		if i := slices.Index(list, known); i >= 0 {
+			list = slices.Insert(slices.Delete(list, i, i+1), 0, known)
+		}
+	}
+	if len(list) == 0 {
+		return nil, errors.New("it has no port that is known: name its management port \"management\", or say where it is with the Service's annotation boot.spring.io/actuator")
+	}
+	var tried []string
+	var asks error
+	for _, at := range list {
+		m := &management{client: s.client, base: "http://" + net.JoinHostPort(host.String(), strconv.Itoa(int(at.port))) + at.path}
+		err := m.look(ctx)
+		if err == nil {
+			s.places.put(image, at)
+			return m, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if st := status(err); (st == 401 || st == 403) && asks == nil {
+			asks = err
+		}
+		tried = append(tried, fmt.Sprintf(":%d%s (%s: %s)", at.port, at.path, at.why, short(err)))
+	}
+	s.places.forget(image)
+	if asks != nil {
+		return nil, asks
+	}
+	return nil, fmt.Errorf("no actuator answers at %s: expose it there, or say where it is with the Service's annotation boot.spring.io/actuator", strings.Join(tried, ", "))
+}

@@ -1,0 +1,26 @@
+package api
+
+import "github.com/weirmesh/weir/governance"
+
+// Policies returns what each instance of an application has to enforce that calls no
+// other, as its stream would tell it, for who enforces it in the instance's place;
+// false while policies have not been read. Expired ones may be among them.
+func (a *API) Policies(app governance.App) (governance.PolicySet, bool) {
+	h := a.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.version < 0 {
+		return governance.PolicySet{}, false
+	}
+	set := h.set(app, nil)
+	return governance.PolicySet{
+		Wire: governance.WireVersion, Version: h.version, Hash: governance.HashPolicies(set), Now: h.now(), Policies: set,
+	}, true
+}
+
+// PoliciesChanged returns a channel that is closed when policies change next.
+func (a *API) PoliciesChanged() <-chan struct{} {
+	a.hub.mu.Lock()
+	defer a.hub.mu.Unlock()
+	return a.hub.published
+}

@@ -1,0 +1,64 @@
+// What is said of pods that are governed without code of Weir's in them.
+import type { Sentences } from '~/said/translate'
+
+export const agentless: Sentences = {
+  '%d %% of %d calls failed in %s, %d %% allowed': '{3} 内 {2} 次调用中 {1} % 失败，允许 {4} %',
+  '%s %s answers %d': '{1} {2} 返回 {3}',
+  '%s %s answers more than %d MiB': '{1} {2} 返回超过 {3} MiB',
+  "%s %s answers something that is no actuator's": '{1} {2} 返回的不是 actuator 的内容',
+  '%s %s asks for credentials (%d), which Weir has none of: let the management port be reached without, and by the control plane alone':
+    '{1} {2} 要求凭据（{3}），而 Weir 没有：请让管理端口无需凭据即可访问，且仅限控制面访问',
+  '%s did not answer within %s': '{1} 在 {2} 内没有应答',
+  '%s ended: %w': '{1} 已结束：{2}',
+  '%s has as many readers as it may (hystrix.config.stream.maxConcurrentConnections, 5): end another, such as a dashboard or Turbine':
+    '{1} 的读取者已达上限（hystrix.config.stream.maxConcurrentConnections，5）：请结束其他读取者，例如 Dashboard 或 Turbine',
+  '%s has been silent for %s': '{1} 已有 {2} 没有数据',
+  '%s has no env: add env to management.endpoints.web.exposure.include; until then no policy is applied':
+    '{1} 没有 env：请在 management.endpoints.web.exposure.include 中加入 env；在此之前不会应用任何策略',
+  '%s has no hystrix.stream: add hystrix.stream to management.endpoints.web.exposure.include, and have Hystrix on (@EnableHystrix); until then nothing is collected':
+    '{1} 没有 hystrix.stream：请在 management.endpoints.web.exposure.include 中加入 hystrix.stream，并启用 Hystrix（@EnableHystrix）；在此之前不会采集任何数据',
+  '%s is %s in it, and should be %s': '其中 {1} 为 {2}，应为 {3}',
+  '%s%s. The rest of the policy holds': '{1}{2}。该策略的其余部分已生效',
+  '%s/env cannot be written: set management.endpoint.env.post.enabled=true; until then no policy is applied':
+    '{1}/env 不可写：请设置 management.endpoint.env.post.enabled=true；在此之前不会应用任何策略',
+  'a port of the Service': 'Service 的端口',
+  'a port of the pod': 'Pod 的端口',
+  'a probe succeeded': '一次试探调用成功',
+  'annotation boot.spring.io/actuator': '注解 boot.spring.io/actuator',
+  'annotation prometheus.io/port': '注解 prometheus.io/port',
+  'another pod has taken its name': '已有另一个 Pod 使用其名称',
+  'answers %d': '返回 {1}',
+  'breaker.errorPercent: Hystrix knows whole percents, so it opens at %s': 'breaker.errorPercent：Hystrix 只支持整数百分比，因此在 {1} 时熔断',
+  'breaker.probes: Hystrix closes a circuit after one probe': 'breaker.probes：Hystrix 在一次试探成功后即关闭熔断器',
+  'breaker.slowCall: Hystrix opens no circuit for slow calls; a timeout counts as a failure': 'breaker.slowCall：Hystrix 不因慢调用而熔断；超时计为失败',
+  'breaker.window: Hystrix reads it once, when a command first runs; it is %s': 'breaker.window：Hystrix 只在命令首次运行时读取一次；当前为 {1}',
+  'bulkhead: command %s runs in thread pool %s together with %d others, such as %s, and Hystrix bounds the pool as a whole':
+    'bulkhead：命令 {1} 与另外 {3} 个命令（例如 {4}）共用线程池 {2}，而 Hystrix 只能限制整个线程池',
+  "fallback: Hystrix runs the one in the application's code, or none": 'fallback：Hystrix 执行应用代码中的降级逻辑，或不执行',
+  'it has more than %d commands, and those beyond are not collected': '它有超过 {1} 个命令，超出部分不会被采集',
+  'it has no port that is known: name its management port "management", or say where it is with the Service\'s annotation boot.spring.io/actuator':
+    '没有已知的端口：请将其管理端口命名为 "management"，或用 Service 的注解 boot.spring.io/actuator 指明其位置',
+  'it is not heard: %s': '无法采集：{1}',
+  'its Service does not ask to be governed any more': '其 Service 已不再要求治理',
+  'its process began anew': '其进程已重新启动',
+  'its settings say so': '其设置如此规定',
+  'more pods ask to be governed than this control plane may hold: raise --agentless-pods, or add a control plane':
+    '要求治理的 Pod 超过此控制面的上限：请调高 --agentless-pods，或增加控制面',
+  "no actuator answers at %s: expose it there, or say where it is with the Service's annotation boot.spring.io/actuator":
+    '在 {1} 没有 actuator 应答：请在此处暴露，或用 Service 的注解 boot.spring.io/actuator 指明其位置',
+  'no answer': '没有应答',
+  'no answer in time': '未及时应答',
+  'nobody listens': '无人监听',
+  'none of its containers runs': '没有容器在运行',
+  'nothing holds it any more': '不再有任何规定约束它',
+  "pods without code of Weir's": '未集成 Weir 代码的 Pod',
+  'policy %s says so': '策略 {1} 如此规定',
+  'port %s': '端口 {1}',
+  'say that this process collects': '登记此进程正在采集',
+  'say that this process collects no more': '登记此进程不再采集',
+  'somebody changed its settings: %s; it is being written again': '有人更改了它的设置：{1}；正在重新写入',
+  'the applications to govern': '要治理的应用',
+  'there is no stream': '没有数据流',
+  'this control plane holds as many pods as it may: raise --agentless-pods, or add a control plane': '此控制面的 Pod 数已达上限：请调高 --agentless-pods，或增加控制面',
+  'what is wanted is not applied: %s': '应有的设置尚未应用：{1}',
+}

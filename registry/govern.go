@@ -1,0 +1,52 @@
+package registry
+
+import (
+	"context"
+	"time"
+)
+
+// Govern is the wish of a Service to have its instances governed from outside,
+// without code of Weir's in them, and what it says of where they tell of
+// themselves. A Service without one is left alone.
+type Govern struct {
+	// Actuator is the annotation boot.spring.io/actuator as it is written, such as
+	// "http://:9090/manage".
+	Actuator string `json:"actuator,omitempty"`
+	// PrometheusPort and PrometheusPath are the annotations prometheus.io/port and
+	// prometheus.io/path as they are written.
+	PrometheusPort string `json:"prometheusPort,omitempty"`
+	PrometheusPath string `json:"prometheusPath,omitempty"`
+}
+
+// Inspector tells what governing applications from outside takes beyond their
+// snapshots. Implementations are safe for concurrent use.
+type Inspector interface {
+	// Governed lists the applications whose Service has a Govern, sorted. Errors as
+	// for Discoverer.Snapshot.
+	Governed(ctx context.Context) ([]App, error)
+
+	// Pod reads what runs in an instance, by its namespace and name, from the
+	// registry itself. Errors: NotFound, Forbidden, Unavailable.
+	Pod(ctx context.Context, namespace, name string) (Pod, error)
+}
+
+// Pod is what runs in one instance.
+type Pod struct {
+	// ID is the pod's UID, the ID of its instance.
+	ID string
+	// PrometheusPort and PrometheusPath are its annotations of these names.
+	PrometheusPort, PrometheusPath string
+	Containers                     []Container
+}
+
+// Container is one of a pod's.
+type Container struct {
+	Name string
+	// Image names what it runs, by digest where that is known.
+	Image string
+	// Process is another one each time that the container is started; empty while it
+	// is not.
+	Process string
+	Started time.Time
+	Ports   []ServicePort // by name, where they have one; Port is the container's
+}
