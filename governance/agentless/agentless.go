@@ -58,7 +58,8 @@ type Policies interface {
 type Store interface {
 	PutInstances(ctx context.Context, in ...governance.Instance) error
 	Append(ctx context.Context, r governance.Report) error
-	Circuits(ctx context.Context, app governance.App) ([]governance.Circuit, error)
+	// Circuits is that of governance.History.
+	Circuits(ctx context.Context, app governance.App) ([]governance.Circuit, bool, error)
 	// Collect says that a process collects, and returns all of which that was heard
 	// within the time given.
 	Collect(ctx context.Context, id string, gone time.Duration) ([]string, error)

@@ -447,7 +447,7 @@ func (w *world) total(since time.Time) (c governance.Counts) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	for _, t := range all {
+	for _, t := range all.Items {
 		c = c.Add(t.Counts)
 	}
 	return c

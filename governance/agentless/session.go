@@ -107,7 +107,7 @@ func (n *session) recall(ctx context.Context) {
 	defer n.svc.release()
 	look, done := context.WithTimeout(ctx, 3*storePatience)
 	defer done()
-	all, err := n.svc.cfg.Store.Circuits(look, n.app)
+	all, _, err := n.svc.cfg.Store.Circuits(look, n.app)
 	if err != nil {
 		return // what is open is told anew
 	}
