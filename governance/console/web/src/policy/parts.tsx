@@ -86,7 +86,11 @@ function columns(nameOf: (i: InstanceStatus) => string): Column<InstanceStatus>[
     { key: 'instance', label: w('instance'), cell: (i) => <Link href={appPath(i.app, { tab: 'instances', instance: i.instance })}>{nameOf(i)}</Link>, sort: nameOf, class: 'name' },
     { key: 'app', label: w('app'), cell: (i) => i.app, sort: (i) => i.app, class: 'name' },
     { key: 'state', label: w('state'), cell: (i) => <WordBadge state={i.state} />, sort: (i) => i.state },
-    { key: 'set', label: w('set'), cell: (i) => (i.applied === i.wanted ? i.applied : w('setBehind', { applied: i.applied, wanted: i.wanted })), end: true },
+    {
+      key: 'set', label: w('set'), end: true,
+      // A set that was published since, and says the same to this instance, does not leave it behind.
+      cell: (i) => (i.state === 'confirmed' || i.applied === i.wanted ? i.applied : w('setBehind', { applied: i.applied, wanted: i.wanted })),
+    },
     { key: 'since', label: w('since'), cell: (i) => <Ago at={i.at} />, sort: (i) => i.at, end: true },
     { key: 'reason', label: w('reason'), cell: (i) => (i.reason ? <span class="bad-text"><Said text={i.reason} /></span> : <span class="muted">–</span>), class: 'name' },
   ]

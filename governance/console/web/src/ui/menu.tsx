@@ -1,7 +1,10 @@
 import type { ComponentChildren } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { Button } from '~/ui/basic'
 import type { IconName } from '~/ui/icons'
+
+/** How near to the edge of the screen a list may come, in px. */
+const edge = 8
 
 /** Menu is a button with a list below it. Escape and a click elsewhere close it; arrows move in it. */
 export function Menu({ label, text, icon, start, small, children }: { label: string; text?: ComponentChildren; icon?: IconName; start?: boolean; small?: boolean; children: (close: () => void) => ComponentChildren }) {
@@ -20,6 +23,14 @@ export function Menu({ label, text, icon, start, small, children }: { label: str
     document.addEventListener('pointerdown', elsewhere)
     items()[0]?.focus()
     return () => document.removeEventListener('pointerdown', elsewhere)
+  }, [open])
+  // On a phone the button may stand where the list would begin beside the screen.
+  useLayoutEffect(() => {
+    const list = ref.current?.querySelector<HTMLElement>('.items')
+    if (!open || !list) return
+    const { left, right } = list.getBoundingClientRect()
+    const by = left < edge ? edge - left : Math.min(0, document.documentElement.clientWidth - edge - right)
+    if (by !== 0) list.style.translate = `${by}px 0`
   }, [open])
   function key(e: KeyboardEvent) {
     if (!open) return

@@ -9,7 +9,7 @@ import { Badge, Button, type Tone } from '~/ui/basic'
 import { StateBadge, stateWord } from '~/ui/circuit'
 import type { IconName } from '~/ui/icons'
 import { Time } from '~/ui/time'
-import { chartOf, counted, isKind, moved, policyOf, type Group, type Kind } from './model'
+import { chartOf, counted, instancesOf, isKind, moved, policyOf, type Group, type Kind } from './model'
 import { words as w } from './words'
 
 const look: Record<Kind, { tone: Tone; icon: IconName }> = {
@@ -27,15 +27,18 @@ export function kindWord(kind: string): string {
   return isKind(kind) ? w(`kind.${kind}`) : kind
 }
 
-/** sentence says what happened, of all events of a group. */
-export function sentence(e: LiveEvent, n: number): string {
+/** sentence says what happened, of all events of a group: n of them, in so many instances. */
+export function sentence(e: LiveEvent, n: number, instances = n): string {
   const version = e.version ?? 0
   switch (e.kind) {
     case 'transition': {
       const m = moved(e)
       if (!m) return w('kind.transition')
       const states = { from: stateWord(m.from), to: stateWord(m.to) }
-      return n > 1 ? w('movedMany', { ...states, n }) : w('moved', states)
+      if (n === 1) return w('moved', states)
+      // A circuit that is tried every few seconds moves to and fro in one instance.
+      if (instances === 1) return w('movedTimes', { ...states, n })
+      return instances === n ? w('movedMany', { ...states, n }) : w('movedTimesMany', { ...states, n, instances })
     }
     case 'policy.published':
       return w('published', { version: String(version) })
@@ -137,7 +140,7 @@ export const Line = memo(function Line({ group }: { group: Group }) {
               {e.policy}
             </Link>
           )}
-          <span class="strong">{sentence(e, n)}</span>
+          <span class="strong">{sentence(e, n, instancesOf(group.events))}</span>
           {n === 1 ? (
             <Instance e={e} />
           ) : (

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { LiveEvent } from '~/live/store'
-import { chartOf, counted, fits, grouped, kindsOf, merged, policyOf } from './model'
+import { sentence } from './line'
+import { chartOf, counted, fits, grouped, instancesOf, kindsOf, merged, policyOf } from './model'
 
 const at = (s: number) => new Date(Date.UTC(2026, 0, 1, 3, 0, s)).toISOString()
 const event = (id: number, s: number, more: Partial<LiveEvent> = {}): LiveEvent => ({ id, time: at(s), kind: 'instance.joined', app: 'shop/orders', instance: `i${id}`, ...more })
@@ -28,6 +29,13 @@ describe('equal events of one moment', () => {
   test('a later one begins anew, a chain of close ones goes on', () => {
     expect(grouped([event(2, 11), event(1, 0)]).length).toBe(2)
     expect(grouped([event(3, 18), event(2, 9), event(1, 0)]).length).toBe(1)
+  })
+  test('a circuit that moves to and fro in one instance is not many instances', () => {
+    const say = (g: LiveEvent[]) => sentence(g[0]!, g.length, instancesOf(g))
+    expect(say([trip(1, 0)])).toBe('Closed → Open')
+    expect(say([trip(2, 1), trip(1, 0)])).toBe('Closed → Open on 2 instances')
+    expect(say([trip(2, 5, { instance: 'a' }), trip(1, 0, { instance: 'a' })])).toBe('Closed → Open, 2 times')
+    expect(say([trip(3, 5, { instance: 'a' }), trip(2, 1, { instance: 'b' }), trip(1, 0, { instance: 'a' })])).toBe('Closed → Open, 3 times on 2 instances')
   })
   test('another state, policy or reason is another group', () => {
     const opened = trip(2, 1)

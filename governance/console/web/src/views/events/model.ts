@@ -53,6 +53,11 @@ export interface Group {
   newest: LiveEvent
 }
 
+/** instancesOf counts the instances that the events of a group are of. */
+export function instancesOf(events: readonly LiveEvent[]): number {
+  return new Set(events.map((e) => `${e.app} ${e.instance}`)).size
+}
+
 /** How far apart, in ms, equal events may be and still be of one moment. */
 export const moment = 10_000
 
