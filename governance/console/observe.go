@@ -66,6 +66,12 @@ type registered struct {
 	stale time.Time
 }
 
+// foundCircuits are circuits, and whether there are more.
+type foundCircuits struct {
+	all []governance.Circuit
+	cut bool
+}
+
 // numbers are what was counted over a window.
 type numbers struct {
 	over   time.Duration // that passed
@@ -83,24 +89,24 @@ const recent = 500
 // read returns the facts of now, or of a moment ago.
 func (o *observer) read(ctx context.Context) (*facts, error) { return o.known.read(ctx, o.find) }
 
-// find asks every source, side by side. It takes no longer than the system view
-// and the patience with one source, which comes in once more where routes lead to
-// applications that the registry does not list.
+// longest is how long an answer takes: a little more than what is asked for it, for
+// what follows from that.
+func (o *observer) longest() time.Duration { return o.deps.Patience + o.deps.Patience/10 }
+
+// find asks every source, side by side, and gives what was answered by one deadline.
 func (o *observer) find(ctx context.Context, last *facts) *facts {
 	f := &facts{gateway: o.deps.Gateway}
 	if last != nil {
 		f.instances, f.switches, f.versions = last.instances, last.switches, last.versions
 		f.routes, f.written, f.gateways, f.apps = last.routes, last.written, last.gateways, last.apps
 	}
+	whole, cancel := context.WithTimeout(ctx, o.longest())
+	defer cancel()
+	asked, enough := context.WithTimeout(whole, o.deps.Patience)
+	defer enough()
 	a := &asking{patience: o.deps.Patience}
 	var all sync.WaitGroup
-	source := func(questions func(context.Context)) {
-		all.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, a.patience)
-			defer cancel()
-			questions(ctx)
-		})
-	}
+	source := func(questions func(context.Context)) { all.Go(func() { questions(asked) }) }
 	source(func(ctx context.Context) {
 		g := o.deps.Governance
 		ask(ctx, a, "instances", func(ctx context.Context) ([]governance.Instance, error) { return g.Instances(ctx, governance.App{}) }, &f.instances)
@@ -109,13 +115,14 @@ func (o *observer) find(ctx context.Context, last *facts) *facts {
 			return list, err
 		}, &f.switches)
 		ask(ctx, a, "changes of policies", func(ctx context.Context) ([]governance.Version, error) { return g.Recent(ctx, recent) }, &f.versions)
-		ask(ctx, a, "circuits", func(ctx context.Context) ([]governance.Circuit, error) {
-			circuits, cut, err := g.Circuits(ctx, governance.App{})
-			if cut {
-				a.say("all circuits", tooMany)
-			}
-			return circuits, err
-		}, &f.circuits)
+		var circuits foundCircuits
+		ask(ctx, a, "circuits", func(ctx context.Context) (c foundCircuits, err error) {
+			c.all, c.cut, err = g.Circuits(ctx, governance.App{})
+			return c, err
+		}, &circuits)
+		if f.circuits = circuits.all; circuits.cut {
+			a.say("all circuits", tooMany)
+		}
 	})
 	source(func(ctx context.Context) {
 		ask(ctx, a, "numbers of calls", func(ctx context.Context) (*numbers, error) { return o.count(ctx, overviewWindow) }, &f.numbers)
@@ -130,21 +137,23 @@ func (o *observer) find(ctx context.Context, last *facts) *facts {
 		ask(ctx, a, "changes of routes", func(ctx context.Context) ([]gateway.Version, error) { return o.deps.Routes.Recent(ctx, recent) }, &f.written)
 	})
 	if o.deps.System.Registry != nil {
-		source(func(ctx context.Context) { o.askRegistry(ctx, f) }) // the system view says why it is not known
+		source(func(ctx context.Context) {
+			if apps, err := within(ctx, o.askRegistry); err == nil { // else the system view says why it is not known
+				f.apps = apps
+			}
+		})
 	}
-	all.Go(func() { f.system, _ = o.system.read(ctx) }) // fails only when ctx ends, and this one does not
+	all.Go(func() { f.system, _ = within(whole, o.system.read) }) // nil where it has to wait for another answer
 	all.Wait()
 	if o.deps.System.Registry != nil && f.apps != nil && f.routes != nil {
-		ctx, cancel := context.WithTimeout(ctx, o.deps.Patience)
-		defer cancel()
-		o.askUpstreams(ctx, f)
+		o.askUpstreams(whole, f)
 	}
 	f.time = o.deps.Now().UTC()
 	var known bool
 	if f.behind, known = o.deps.Behind(f.instances); !known {
 		a.say("what instances should enforce", "the policies have not been read yet")
 	}
-	f.unknown = a.unknown
+	f.unknown = a.told()
 	var before []SystemUnknown
 	if last != nil {
 		before = last.unknown
@@ -154,22 +163,22 @@ func (o *observer) find(ctx context.Context, last *facts) *facts {
 	return f
 }
 
-// askRegistry reads every application. It keeps what was known where it cannot.
-func (o *observer) askRegistry(ctx context.Context, f *facts) {
+// askRegistry reads every application.
+func (o *observer) askRegistry(ctx context.Context) (map[registry.App]registered, error) {
 	r := o.deps.System.Registry
 	list, err := r.Apps(ctx, "")
 	if err != nil {
-		return
+		return nil, err
 	}
 	apps := make(map[registry.App]registered, len(list))
 	for _, app := range list {
 		s, err := r.Snapshot(ctx, app)
 		if err != nil {
-			return
+			return nil, err
 		}
 		apps[app] = registered{Summary: registry.Summarize(s), stale: s.StaleSince}
 	}
-	f.apps = apps
+	return apps, nil
 }
 
 // mostUpstreams bounds how many applications are asked for that are not listed.
@@ -227,7 +236,9 @@ func (o *observer) count(ctx context.Context, window time.Duration) (*numbers, e
 		to := now.Truncate(time.Second).Add(-reportLag)
 		from := to.Add(-window).Truncate(keptFine)
 		n := &numbers{over: to.Sub(from)}
-		all, err := o.deps.Governance.Totals(ctx, governance.TotalsQuery{From: from, To: now, Until: to})
+		all, err := within(ctx, func(ctx context.Context) (governance.Totals, error) {
+			return o.deps.Governance.Totals(ctx, governance.TotalsQuery{From: from, To: now, Until: to})
+		})
 		n.totals, n.cut, n.err = all.Items, all.Cut, err
 		return n
 	})

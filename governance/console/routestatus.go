@@ -3,9 +3,11 @@ package console
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -88,7 +90,19 @@ func (o *observer) routeStatus(ctx context.Context, in *routeStatusIn) (*routeSt
 	if window < minWindow || window > maxWindow {
 		return nil, httpapi.BadRequest("query.window", fmt.Sprintf("it takes %s to %s", minWindow, maxWindow))
 	}
+	// Side by side, so that one deadline holds for all of the answer.
+	var n *numbers
+	var uncounted error
+	var counting sync.WaitGroup
+	if window != overviewWindow {
+		counting.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, o.longest())
+			defer cancel()
+			n, uncounted = within(ctx, func(ctx context.Context) (*numbers, error) { return o.count(ctx, window) })
+		})
+	}
 	f, err := o.read(ctx)
+	counting.Wait()
 	if err != nil {
 		return nil, err
 	}
@@ -96,13 +110,15 @@ func (o *observer) routeStatus(ctx context.Context, in *routeStatusIn) (*routeSt
 		return nil, &gateway.Error{Code: gateway.Unavailable, Message: "the routes are not known yet: " + f.why("routes"), Fix: "try again"}
 	}
 	out := &routeStatusOut{Body: RouteStatusList{Now: f.time, Items: []RouteStatus{}, Gateways: len(f.gateways), Unknown: slices.Clone(f.unknown)}}
-	n := f.numbers
-	if window != overviewWindow {
-		if n, err = o.count(ctx, window); err != nil {
-			out.Body.Unknown = append(out.Body.Unknown, SystemUnknown{What: "numbers of calls of the window", Why: httpapi.Text(err)})
-		} else if n.cut {
-			out.Body.Unknown = append(out.Body.Unknown, SystemUnknown{What: "all numbers of calls of the window", Why: tooMany})
-		}
+	switch unknown := &out.Body.Unknown; {
+	case window == overviewWindow:
+		n = f.numbers
+	case errors.Is(uncounted, errNoAnswer):
+		*unknown = append(*unknown, SystemUnknown{What: "numbers of calls of the window", Why: noAnswer(o.deps.Patience)})
+	case uncounted != nil:
+		*unknown = append(*unknown, SystemUnknown{What: "numbers of calls of the window", Why: httpapi.Text(uncounted)})
+	case n.cut:
+		*unknown = append(*unknown, SystemUnknown{What: "all numbers of calls of the window", Why: tooMany})
 	}
 	loads := f.routeLoads(n)
 	for _, v := range f.routes.Sorted() {

@@ -351,7 +351,67 @@ func TestADatabaseThatHangs(t *testing.T) {
 			return about(ctx)
 		}
 	})
-	if d := i.system(t, "all").Database; d.OK || !strings.Contains(d.Error, "does not answer in time") {
+	if d := i.system(t, "all").Database; d.OK || !strings.Contains(d.Error, "does not answer in time") && !strings.Contains(d.Error, "no answer within") {
 		t.Errorf("database %+v", d)
+	}
+}
+
+// stuck is a store of which questions are not answered before it is let go, whatever
+// becomes of who asked.
+type stuck struct {
+	*governancepg.Store
+	until chan struct{}
+}
+
+func (s stuck) Totals(ctx context.Context, q governance.TotalsQuery) (governance.Totals, error) {
+	<-s.until
+	return s.Store.Totals(ctx, q)
+}
+
+func (s stuck) Circuits(ctx context.Context, app governance.App) ([]governance.Circuit, bool, error) {
+	<-s.until
+	return s.Store.Circuits(ctx, app)
+}
+
+// Who does not let go of a question in time is not waited for: there is an answer of
+// what is known.
+func TestNobodyIsWaitedForBeyondTheDeadline(t *testing.T) {
+	t.Parallel()
+	i := install(t, testdb.New(t, schemas()...).Pool(), func(d *console.SystemDeps) { d.Patience = time.Second })
+	i.fill(t)
+	until := make(chan struct{})
+	about := i.deps.Database
+	i.deps.Database = func(ctx context.Context) (node.Database, error) {
+		<-until
+		return about(ctx)
+	}
+	h := httpapi.New(http.NewServeMux(), httpapi.Config{Title: "test", Version: "1", Auth: systemAuth{}})
+	console.Register(h, console.Deps{
+		System: i.deps, Governance: stuck{i.governance, until}, Routes: i.gateways, Gateway: gatewayApp, Fresh: i.deps.Fresh, Patience: i.deps.Patience,
+		Behind: func([]governance.Instance) ([]governance.Instance, bool) { return nil, true },
+	})
+	i.handler = h.Handler()
+	answers := make(chan struct{})
+	go func() {
+		defer close(answers)
+		if s := i.system(t, "all"); s.Database.OK || !strings.Contains(s.Database.Error, "no answer within 1s") || s.Registry.Apps != 2 {
+			t.Errorf("%+v", s)
+		}
+		if o := i.overview(t, "all"); attention(o, console.KindDatabase).Kind == "" || o.Totals.Instances != 3 || o.Totals.Rate != nil {
+			t.Errorf("%+v", o)
+		}
+		for _, query := range []string{"", "?window=30s"} {
+			if l := i.routeStatus(t, "all", query); len(l.Items) != 1 || l.Items[0].Rate != nil || len(l.Unknown) == 0 {
+				t.Errorf("%q: %+v", query, l)
+			}
+		}
+	}()
+	select {
+	case <-answers:
+		close(until)
+	case <-time.After(time.Minute):
+		close(until)
+		<-answers
+		t.Fatal("it waits for who does not answer")
 	}
 }

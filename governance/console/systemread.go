@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,8 +51,10 @@ type foundRegistry struct {
 // read returns what is known now, or was a moment ago.
 func (s *system) read(ctx context.Context) (*found, error) { return s.known.read(ctx, s.find) }
 
-// find asks everybody, side by side. It takes no longer than two times Patience.
+// find asks everybody, side by side. It takes no longer than Patience.
 func (s *system) find(ctx context.Context, last *found) *found {
+	ctx, cancel := context.WithTimeout(ctx, s.deps.Patience)
+	defer cancel()
 	f := &found{}
 	if last != nil {
 		f.stored = last.stored // what cannot be asked now is told as it was
@@ -74,8 +77,6 @@ func (s *system) askRegistry(ctx context.Context) (r foundRegistry) {
 	if s.deps.Registry == nil {
 		return foundRegistry{unknown: noCluster}
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.deps.Patience)
-	defer cancel()
 	apps, err := s.deps.Registry.Apps(ctx, "")
 	if err != nil {
 		return foundRegistry{unknown: registry.Text(err)}
@@ -93,9 +94,15 @@ func (s *system) askRegistry(ctx context.Context) (r foundRegistry) {
 // side, for what they hold: one question after the other each, so that no more
 // connections are taken from others than there are parts.
 func (s *system) askDatabase(ctx context.Context, f, last *found) {
-	first, cancel := context.WithTimeout(ctx, s.deps.Patience)
-	about, err := s.deps.Database(first)
-	cancel()
+	about, err := within(ctx, func(ctx context.Context) (node.Database, error) {
+		// Less than all of the time: so that what it says of it can be told.
+		ctx, cancel := context.WithTimeout(ctx, s.deps.Patience*3/4)
+		defer cancel()
+		return s.deps.Database(ctx)
+	})
+	if errors.Is(err, errNoAnswer) {
+		err = errors.New(noAnswer(s.deps.Patience))
+	}
 	if err != nil {
 		f.database = SystemDatabase{Error: err.Error(), AsOf: f.heard}
 		if s.deps.Heard != nil {
@@ -107,13 +114,7 @@ func (s *system) askDatabase(ctx context.Context, f, last *found) {
 	f.database = SystemDatabase{OK: true, Version: about.Version, Bytes: about.Bytes, Connections: about.Connections, MaxConnections: about.MaxConnections}
 	a := &asking{patience: s.deps.Patience}
 	var all sync.WaitGroup
-	part := func(questions func(context.Context)) {
-		all.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, a.patience)
-			defer cancel()
-			questions(ctx)
-		})
-	}
+	part := func(questions func(context.Context)) { all.Go(func() { questions(ctx) }) }
 	part(func(ctx context.Context) {
 		ask(ctx, a, "control planes", s.deps.Governance.Nodes, &f.controls)
 		ask(ctx, a, "SDKs", s.deps.Fleet.SDKs, &f.sdks)
@@ -131,7 +132,7 @@ func (s *system) askDatabase(ctx context.Context, f, last *found) {
 		ask(ctx, a, "gateways", s.deps.Gateways.Nodes, &f.gateways)
 	})
 	all.Wait()
-	f.unknown = a.unknown
+	f.unknown = a.told()
 	var before []SystemUnknown
 	if last != nil {
 		before = last.unknown
@@ -148,16 +149,53 @@ type asking struct {
 	errs    []error // behind them
 }
 
+// told is what could not be found out.
+func (a *asking) told() []SystemUnknown {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.unknown)
+}
+
+// errNoAnswer is that nobody waits for an answer any longer.
+var errNoAnswer = errors.New("no answer in time")
+
+func noAnswer(patience time.Duration) string { return fmt.Sprintf("no answer within %s", patience) }
+
+// within asks a question, and waits for the answer no longer than ctx lasts: what
+// hangs may take seconds more to let go of who asked. The error is then errNoAnswer,
+// and what is answered later is passed over.
+func within[T any](ctx context.Context, question func(context.Context) (T, error)) (T, error) {
+	type result struct {
+		answer T
+		err    error
+	}
+	var none T
+	if ctx.Err() != nil {
+		return none, errNoAnswer
+	}
+	answered := make(chan result, 1)
+	go func() {
+		answer, err := question(ctx)
+		answered <- result{answer, err}
+	}()
+	select {
+	case r := <-answered:
+		return r.answer, r.err
+	case <-ctx.Done():
+		return none, errNoAnswer
+	}
+}
+
 // ask puts an answer in its place, or leaves what is there.
 func ask[T any](ctx context.Context, a *asking, what string, question func(context.Context) (T, error), into *T) (answered bool) {
-	answer, err := question(ctx)
+	answer, err := within(ctx, question)
 	if err == nil {
 		*into = answer
 		return true
 	}
 	why := httpapi.Text(err)
-	if ctx.Err() != nil {
-		why = fmt.Sprintf("no answer within %s", a.patience)
+	if ctx.Err() != nil || errors.Is(err, errNoAnswer) {
+		why = noAnswer(a.patience)
 	}
 	a.say(what, why)
 	a.mu.Lock()

@@ -152,6 +152,7 @@ export const governance: Sentences = {
   'cannot serve 1 route as written': '有 1 条路由无法按写入的内容提供',
   'serves revision %d of the routes, and the newest is %d': '路由修订为 {1}，最新为 {2}',
   'control planes': '控制面',
+  'no answer in time': '未及时应答',
   'no answer within %s': '{1} 内没有应答',
   'reports that wait': '等待处理的上报',
   'tables of governance': '治理数据表',
