@@ -68,6 +68,16 @@ e2e: ## Run the end-to-end tests against real pods
 	@tools/dev/deps.sh test
 	@tools/dev/test.sh e2e
 
+.PHONY: test-java
+test-java: ## Run the tests that Java applications judge, against real pods (RUN=TestName)
+	@$(MAKE) build-weir build-shop build-java
+	@tools/dev/test.sh java
+
+.PHONY: test-java-smoke
+test-java-smoke: ## Run the first of them: Dubbo both ways
+	@$(MAKE) build-weir build-shop build-java JAVA=3.3 CONSOLE=0
+	@RUN=$${RUN:-TestSmoke} tools/dev/test.sh java
+
 .PHONY: screenshots
 screenshots: ## Take pictures of every view of the console into dist/screenshots (STATES="empty shop fleet gone", SCENES=trace, WAYS=en-dark-390; WEIR_SERVER and WEIR_TOKEN: of a running weir up)
 	@tools/dev/deps.sh screenshots
@@ -118,6 +128,13 @@ build-shop: ## Build the example shop into bin/shop/
 build-devcluster: ## Build bin/devcluster, a whole Kubernetes (minutes the first time, seconds later)
 	@echo "building bin/devcluster"
 	@$(MAKE) -C tools/devcluster build BIN=$(BIN)
+
+# The images of the examples in Java; one line of Dubbo: JAVA="3.3"
+JAVA ?=
+.PHONY: build-java
+build-java: build-devcluster ## Build the examples in Java into images, bin/java/*.tar (minutes the first time; JAVA="3.3 3.2": lines of Dubbo)
+	@tools/dev/deps.sh java
+	@tools/dev/java.sh $(JAVA)
 
 .PHONY: console
 console: $(BIN)/console/built ## Build the console's page into governance/console/assets/app

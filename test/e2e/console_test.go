@@ -45,7 +45,7 @@ func TestConsoleInABrowser(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		// Not the test's context, which has ended when a test cleans up.
-		if _, err := theMesh.tryAsk(context.Background(), "account", "delete", user, "--reason", "end-to-end test"); err != nil {
+		if _, err := theMesh.TryAsk(context.Background(), "account", "delete", user, "--reason", "end-to-end test"); err != nil {
 			t.Errorf("the account stays: %v", err)
 		}
 	})
@@ -55,7 +55,7 @@ func TestConsoleInABrowser(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", runner, "test", "--project=tests")
 	cmd.Dir = web
-	cmd.Env = append(os.Environ(), "WEIR_SERVER=http://"+theMesh.control, "WEIR_USER="+user, "WEIR_PASSWORD="+password,
+	cmd.Env = append(os.Environ(), "WEIR_SERVER=http://"+theMesh.Control, "WEIR_USER="+user, "WEIR_PASSWORD="+password,
 		"WEIR_TEST_KNOBS="+strings.Join(knobs, " "), "NO_COLOR=1")
 	// The runner ends its browser when it is asked to, and not when it is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -63,7 +63,7 @@ func TestConsoleInABrowser(t *testing.T) {
 	cmd.WaitDelay = 20 * time.Second
 	out, err := cmd.CombinedOutput()
 	t.Logf("npm run e2e\n%s", out)
-	handOver(t, filepath.Join(theMesh.bin, "console"))
+	handOver(t, filepath.Join(theMesh.Bin, "console"))
 	if err != nil {
 		t.Errorf("the browser tests: %v", err)
 	}
@@ -73,13 +73,13 @@ func TestConsoleInABrowser(t *testing.T) {
 // has to be able to read and remove it.
 func handOver(t *testing.T, dir string) {
 	t.Helper()
-	info, err := os.Stat(theMesh.bin)
+	info, err := os.Stat(theMesh.Bin)
 	if err != nil {
 		t.Fatal(err)
 	}
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		t.Fatalf("%s has no owner", theMesh.bin)
+		t.Fatalf("%s has no owner", theMesh.Bin)
 	}
 	err = filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
 		if err != nil {

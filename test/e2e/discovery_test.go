@@ -10,6 +10,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/weirmesh/weir/test/mesh"
 )
 
 // The flow itself: orders finds inventory through Kubernetes and calls both of
@@ -43,20 +45,20 @@ func TestRegistryCommandsShowTheShop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := theMesh.registry(t, "list")
+	list := theMesh.Registry(t, "list")
 	for _, want := range []string{"shop/inventory", "shop/orders"} {
 		if !strings.Contains(list, want) {
 			t.Errorf("list lacks %s:\n%s", want, list)
 		}
 	}
-	get := theMesh.registry(t, "get", "shop/inventory")
+	get := theMesh.Registry(t, "get", "shop/inventory")
 	for _, p := range pods {
 		if !strings.Contains(get, p.Name) || !strings.Contains(get, p.Status.PodIP) {
 			t.Errorf("get lacks pod %s at %s:\n%s", p.Name, p.Status.PodIP, get)
 		}
 	}
 	var doc any
-	if out := theMesh.registry(t, "get", "shop/inventory", "-o", "json"); json.Unmarshal([]byte(out), &doc) != nil {
+	if out := theMesh.Registry(t, "get", "shop/inventory", "-o", "json"); json.Unmarshal([]byte(out), &doc) != nil {
 		t.Errorf("get -o json is no JSON:\n%s", out)
 	}
 }
@@ -127,8 +129,8 @@ func TestCallsGoOnWithoutTheAPIServer(t *testing.T) {
 	if testing.Short() {
 		down = 10 * time.Second
 	}
-	fault := exec.CommandContext(t.Context(), filepath.Join(theMesh.bin, "devcluster"), "fault", "apiserver",
-		"--dir", filepath.Join(theMesh.dir, "devcluster"), "--for", down.String())
+	fault := exec.CommandContext(t.Context(), filepath.Join(theMesh.Bin, "devcluster"), "fault", "apiserver",
+		"--dir", filepath.Join(theMesh.Dir, "devcluster"), "--for", down.String())
 	if out, err := fault.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -136,7 +138,7 @@ func TestCallsGoOnWithoutTheAPIServer(t *testing.T) {
 		_, err := s.client.Discovery().ServerVersion()
 		return err
 	}
-	eventually(t, "the API server is gone", func() error {
+	mesh.Eventually(t, "the API server is gone", func() error {
 		if alive() == nil {
 			return fmt.Errorf("it answers")
 		}
@@ -152,7 +154,7 @@ func TestCallsGoOnWithoutTheAPIServer(t *testing.T) {
 	if now := s.stats(orders).Providers[inventory]; fmt.Sprint(now) != fmt.Sprint(list) {
 		t.Errorf("orders' list changed without an API server: %v, it was %v", now, list)
 	}
-	eventually(t, "the API server is back", alive)
+	mesh.Eventually(t, "the API server is back", alive)
 	s.follows()
 	s.scale("inventory", 3)
 	s.follows()

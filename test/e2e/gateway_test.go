@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/weirmesh/weir/test/mesh"
 )
 
 // cart is what the storefront answers.
@@ -29,7 +31,7 @@ type cart struct {
 // over Dubbo and Hessian2, and one over Triple.
 func TestGatewayReachesHTTPAndDubboServices(t *testing.T) {
 	openShop(t)
-	eventually(t, "a cart is whole", func() error {
+	mesh.Eventually(t, "a cart is whole", func() error {
 		var c cart
 		a := theMesh.through(t, http.MethodGet, "/shop/cart/42", "")
 		if a.status != http.StatusOK {
@@ -95,15 +97,15 @@ func TestRoutesAreLiveWhenTheWriteIsAnswered(t *testing.T) {
 	}
 	apply := func(strip int) {
 		t.Helper()
-		theMesh.ask(t, "route", "apply", "-f", write(strip), "--reason", "end-to-end test", "--wait", "30s")
+		theMesh.Ask(t, "route", "apply", "-f", write(strip), "--reason", "end-to-end test", "--wait", "30s")
 	}
 	apply(2)
 	t.Cleanup(func() {
 		ctx := context.Background() // the test's has ended
-		if _, err := theMesh.tryAsk(ctx, "route", "delete", "shop/e2e", "--reason", "end-to-end test", "--wait", "30s"); err != nil {
+		if _, err := theMesh.TryAsk(ctx, "route", "delete", "shop/e2e", "--reason", "end-to-end test", "--wait", "30s"); err != nil {
 			t.Error(err)
 		}
-		if a, err := request(ctx, http.MethodGet, "http://"+theMesh.gateway+"/e2e/x/cart/1", ""); err != nil || a.status != http.StatusNotFound {
+		if a, err := request(ctx, http.MethodGet, "http://"+theMesh.Gateway+"/e2e/x/cart/1", ""); err != nil || a.status != http.StatusNotFound {
 			t.Errorf("after the route was deleted: %v %s", err, a)
 		}
 	})
@@ -125,7 +127,7 @@ func TestRoutesAreLiveWhenTheWriteIsAnswered(t *testing.T) {
 				default:
 				}
 				asked.Add(1)
-				a, err := request(t.Context(), http.MethodGet, "http://"+theMesh.gateway+"/e2e/x/cart/1", "")
+				a, err := request(t.Context(), http.MethodGet, "http://"+theMesh.Gateway+"/e2e/x/cart/1", "")
 				if err != nil || a.status != http.StatusOK {
 					failed.Add(1)
 					first.Do(func() { t.Errorf("while routes are written: %v %s", err, a) })
@@ -140,8 +142,8 @@ func TestRoutesAreLiveWhenTheWriteIsAnswered(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		theMesh.ask(t, "route", "apply", "-f", path, "--reason", "end-to-end test", "--wait", "30s")
-		theMesh.ask(t, "route", "delete", "shop/"+name, "--reason", "end-to-end test")
+		theMesh.Ask(t, "route", "apply", "-f", path, "--reason", "end-to-end test", "--wait", "30s")
+		theMesh.Ask(t, "route", "delete", "shop/"+name, "--reason", "end-to-end test")
 	}
 	close(stop)
 	load.Wait()
@@ -153,7 +155,7 @@ func TestRoutesAreLiveWhenTheWriteIsAnswered(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("namespace: shop\nname: e2e\nmatch: {path: \"/e2e/{a}/{a}\"}\nupstream: {app: shop/storefront, url: http://x}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := theMesh.tryAsk(t.Context(), "route", "apply", "-f", bad, "--reason", "end-to-end test"); err == nil {
+	if out, err := theMesh.TryAsk(t.Context(), "route", "apply", "-f", bad, "--reason", "end-to-end test"); err == nil {
 		t.Errorf("a bad route was taken: %s", out)
 	} else if !strings.Contains(err.Error(), "upstream") {
 		t.Errorf("the refusal does not say what is wrong: %v", err)
@@ -161,7 +163,7 @@ func TestRoutesAreLiveWhenTheWriteIsAnswered(t *testing.T) {
 	if a := theMesh.through(t, http.MethodGet, "/e2e/x/cart/1", ""); a.status != http.StatusOK {
 		t.Errorf("after the bad write: %s", a)
 	}
-	if out := theMesh.ask(t, "route", "explain", "GET", "http://any/e2e/x/cart/1"); !strings.Contains(out, "shop/e2e") {
+	if out := theMesh.Ask(t, "route", "explain", "GET", "http://any/e2e/x/cart/1"); !strings.Contains(out, "shop/e2e") {
 		t.Errorf("explain: %s", out)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/weirmesh/weir/test/mesh"
 )
 
 const reserve = "InventoryService.reserve"
@@ -34,7 +36,7 @@ type event struct {
 }
 
 // events lists what happened to an app since a time, the newest first.
-func (m *mesh) events(t *testing.T, since time.Time, app, kind string) []event {
+func (m *system) events(t *testing.T, since time.Time, app, kind string) []event {
 	t.Helper()
 	q := url.Values{"app": {app}, "from": {fmt.Sprint(since.Unix())}, "kind": {kind}}
 	a := m.api(t, http.MethodGet, "/api/v1/events?"+q.Encode(), "")
@@ -57,7 +59,7 @@ type counted struct {
 }
 
 // series sums what orders counted of its calls to inventory's reserve.
-func (m *mesh) series(t *testing.T, since time.Time) (sum counted, states map[string]bool) {
+func (m *system) series(t *testing.T, since time.Time) (sum counted, states map[string]bool) {
 	t.Helper()
 	q := url.Values{"command": {reserve}, "at": {"caller"}, "peer": {"shop/inventory"}, "from": {fmt.Sprint(since.Unix())}}
 	a := m.api(t, http.MethodGet, "/api/v1/apps/shop/orders/series?"+q.Encode(), "")
@@ -93,18 +95,18 @@ func (m *mesh) series(t *testing.T, since time.Time) (sum counted, states map[st
 
 // publish writes a policy from a document, waits until it is confirmed, and
 // deletes it at the test's end.
-func (m *mesh) publish(t *testing.T, name, document string) {
+func (m *system) publish(t *testing.T, name, document string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "policy.yaml")
 	if err := os.WriteFile(path, []byte(document), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out := m.ask(t, "policy", "publish", "-f", path, "--reason", "end-to-end test", "--wait", "30s")
+	out := m.Ask(t, "policy", "publish", "-f", path, "--reason", "end-to-end test", "--wait", "30s")
 	if !strings.Contains(out, "confirmed by 1 of 1") {
 		t.Errorf("weir policy publish: %s", out)
 	}
 	t.Cleanup(func() {
-		if _, err := m.tryAsk(context.Background(), "policy", "delete", name, "--reason", "end-to-end test"); err != nil {
+		if _, err := m.TryAsk(context.Background(), "policy", "delete", name, "--reason", "end-to-end test"); err != nil {
 			t.Error(err)
 		}
 	})
@@ -134,19 +136,19 @@ breaker: {window: 5s, minCalls: 10, errorPercent: 50, openFor: 2s, probes: 2}
 			return fmt.Errorf("no transition to %s in the events", to)
 		}
 	}
-	eventually(t, "the circuit opens", opened("open"))
+	mesh.Eventually(t, "the circuit opens", opened("open"))
 	back()
-	eventually(t, "the circuit closes", opened("closed"))
+	mesh.Eventually(t, "the circuit closes", opened("closed"))
 	load := s.one("load")
 	s.unharmed(load, s.placed(load, 40))
-	eventually(t, "the history holds it", func() error {
+	mesh.Eventually(t, "the history holds it", func() error {
 		sum, states := theMesh.series(t, began)
 		if sum.Success == 0 || sum.Failure == 0 || sum.ShortCircuited == 0 || !states["open"] || !states["closed"] {
 			return fmt.Errorf("%+v, states %v", sum, states)
 		}
 		return nil
 	})
-	if out := theMesh.ask(t, "history", "shop/orders", reserve, "--peer", "shop/inventory", "--from", "-10m"); !strings.Contains(out, "open") {
+	if out := theMesh.Ask(t, "history", "shop/orders", reserve, "--peer", "shop/inventory", "--from", "-10m"); !strings.Contains(out, "open") {
 		t.Errorf("weir history does not tell of it:\n%s", out)
 	}
 }
@@ -164,13 +166,13 @@ func TestSwitchIsConfirmedAndReleasesByItself(t *testing.T) {
 	}
 	const lasts = 15 * time.Second
 	asked := time.Now()
-	out := theMesh.ask(t, "switch", "pull", "shop/inventory/"+reserve, "--for", lasts.String(), "--reason", "end-to-end test", "--wait", "30s")
+	out := theMesh.Ask(t, "switch", "pull", "shop/inventory/"+reserve, "--for", lasts.String(), "--reason", "end-to-end test", "--wait", "30s")
 	if !strings.Contains(out, "confirmed by 2 of 2") {
 		t.Fatalf("weir switch pull: %s", out)
 	}
 	// Frozen, the process serves nobody: no stream, no API, no gateway.
 	freeze := func(sig syscall.Signal) {
-		if err := theMesh.cmd.Process.Signal(sig); err != nil {
+		if err := theMesh.Cmd.Process.Signal(sig); err != nil {
 			t.Errorf("%s: %v", sig, err)
 		}
 	}
@@ -202,14 +204,14 @@ func TestSwitchIsConfirmedAndReleasesByItself(t *testing.T) {
 	t.Cleanup(thaw)
 	// The instances release it: they serve again while nobody could tell them to.
 	var before int64
-	eventually(t, "what was under way when the switch was pulled is done", func() (err error) {
+	mesh.Eventually(t, "what was under way when the switch was pulled is done", func() (err error) {
 		var underWay int64
 		if before, underWay, err = served(); err == nil && underWay > 0 {
 			err = fmt.Errorf("%d calls are under way", underWay)
 		}
 		return err
 	})
-	eventually(t, "inventory serves again with the control plane stopped", func() error {
+	mesh.Eventually(t, "inventory serves again with the control plane stopped", func() error {
 		now, _, err := served()
 		if err == nil && now == before {
 			err = fmt.Errorf("it served nothing yet")
@@ -221,8 +223,8 @@ func TestSwitchIsConfirmedAndReleasesByItself(t *testing.T) {
 	}
 	s.placed(load, 40)
 	thaw()
-	eventually(t, "the control plane says so", func() error {
-		out, err := theMesh.tryAsk(t.Context(), "switch", "list")
+	mesh.Eventually(t, "the control plane says so", func() error {
+		out, err := theMesh.TryAsk(t.Context(), "switch", "list")
 		if err == nil && strings.Contains(out, reserve) {
 			err = fmt.Errorf("still listed:\n%s", out)
 		}

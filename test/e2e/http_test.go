@@ -55,9 +55,9 @@ func request(ctx context.Context, method, url, body string, header ...string) (a
 }
 
 // through sends a request through the gateway.
-func (m *mesh) through(t *testing.T, method, path, body string, header ...string) answer {
+func (m *system) through(t *testing.T, method, path, body string, header ...string) answer {
 	t.Helper()
-	a, err := request(t.Context(), method, "http://"+m.gateway+path, body, header...)
+	a, err := request(t.Context(), method, "http://"+m.Gateway+path, body, header...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,14 +65,14 @@ func (m *mesh) through(t *testing.T, method, path, body string, header ...string
 }
 
 // api sends a request to the control plane as the command line would.
-func (m *mesh) api(t *testing.T, method, path, body string, header ...string) answer {
+func (m *system) api(t *testing.T, method, path, body string, header ...string) answer {
 	t.Helper()
-	token, err := os.ReadFile(filepath.Join(m.dir, "access", "cli.token"))
+	token, err := os.ReadFile(filepath.Join(m.Dir, "access", "cli.token"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	header = append([]string{"Authorization", "Bearer " + string(bytes.TrimSpace(token)), "Weir-Reason", "end-to-end test"}, header...)
-	a, err := request(t.Context(), method, "http://"+m.control+path, body, header...)
+	a, err := request(t.Context(), method, "http://"+m.Control+path, body, header...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/weirmesh/weir/test/mesh"
 )
 
 // program is a pod of one of the shop's programs, as a user would write it.
@@ -99,10 +101,10 @@ func (s *shop) serve(namespace, app string) {
 func (s *shop) run(namespace string, pod *corev1.Pod) {
 	s.t.Helper()
 	// A ServiceAccount may be a moment older than what admission knows of it.
-	eventually(s.t, "pod "+pod.Name+" is taken", func() error {
+	mesh.Eventually(s.t, "pod "+pod.Name+" is taken", func() error {
 		_, err := s.client.CoreV1().Pods(namespace).Create(s.t.Context(), pod, metav1.CreateOptions{})
 		if err != nil && !strings.Contains(err.Error(), "serviceaccount") {
-			err = fatal(err)
+			err = mesh.Fatal(err)
 		}
 		return err
 	})
@@ -111,7 +113,7 @@ func (s *shop) run(namespace string, pod *corev1.Pod) {
 // says waits until a pod's log holds a text.
 func (s *shop) says(namespace, pod, text string) {
 	s.t.Helper()
-	eventually(s.t, fmt.Sprintf("%s/%s says %q", namespace, pod, text), func() error {
+	mesh.Eventually(s.t, fmt.Sprintf("%s/%s says %q", namespace, pod, text), func() error {
 		log, err := s.client.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{}).DoRaw(s.t.Context())
 		if err == nil && !strings.Contains(string(log), text) {
 			err = fmt.Errorf("it says\n%s", log)
@@ -158,7 +160,7 @@ func TestBrokenAnnotationIsNamedAndHarmsNobody(t *testing.T) {
 		if err := s.client.CoreV1().Pods(namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
-		err := wait("the broken pod is gone", func() error {
+		err := mesh.Wait("the broken pod is gone", func() error {
 			_, err := s.client.CoreV1().Pods(namespace).Get(ctx, pod.Name, metav1.GetOptions{})
 			if apierrors.IsNotFound(err) {
 				return nil
@@ -169,8 +171,8 @@ func TestBrokenAnnotationIsNamedAndHarmsNobody(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	eventually(t, "weir registry get names the broken pod", func() error {
-		if got := theMesh.registry(t, "get", "shop/inventory"); !strings.Contains(got, pod.Name) || !strings.Contains(got, "its annotation io.dubbo/metadata cannot be read") {
+	mesh.Eventually(t, "weir registry get names the broken pod", func() error {
+		if got := theMesh.Registry(t, "get", "shop/inventory"); !strings.Contains(got, pod.Name) || !strings.Contains(got, "its annotation io.dubbo/metadata cannot be read") {
 			return fmt.Errorf("it shows\n%s", got)
 		}
 		return nil
@@ -211,7 +213,7 @@ func TestCommandsSayWhatIsWrongWithTheCluster(t *testing.T) {
 				{"registry", "list", "--timeout", "2s", "--kubeconfig", c.kubeconfig},
 				{"up", "--data-dir", filepath.Join(dir, "data"), "--admin-listen", "127.0.0.1:0", "--kubeconfig", c.kubeconfig},
 			} {
-				out, errs, err := theMesh.weir(t.Context(), command...)
+				out, errs, err := theMesh.Weir(t.Context(), command...)
 				if err == nil {
 					t.Fatalf("weir %s did not mind:\n%s%s", strings.Join(command, " "), out, errs)
 				}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/weirmesh/weir/test/mesh"
 )
 
 // descendants returns the pids of all processes that come from pid, by following
@@ -50,7 +52,7 @@ func descendants(t *testing.T, pid int) []int {
 // allGone waits until none of the processes is left.
 func allGone(t *testing.T, pids []int) {
 	t.Helper()
-	eventually(t, "every process has ended", func() error {
+	mesh.Eventually(t, "every process has ended", func() error {
 		for _, pid := range pids {
 			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 			if err != nil {
@@ -79,15 +81,15 @@ func TestRestartEndsEverythingAndKeepsData(t *testing.T) {
 				t.Fatal(err)
 			}
 			kept := keep(t, sig.String())
-			pids := descendants(t, theMesh.cmd.Process.Pid)
+			pids := descendants(t, theMesh.Cmd.Process.Pid)
 			if len(pids) < 10 {
 				t.Fatalf("only %d processes came from weir up", len(pids))
 			}
-			if err := theMesh.stop(sig); err != nil {
+			if err := theMesh.Stop(sig); err != nil {
 				t.Fatal(err)
 			}
 			allGone(t, pids)
-			if err := theMesh.start(); err != nil {
+			if err := theMesh.Start(); err != nil {
 				t.Fatal(err)
 			}
 			s = openShop(t)
@@ -121,7 +123,7 @@ func keep(t *testing.T, name string) (check func()) {
 		if err := os.WriteFile(path, []byte(c[2]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		theMesh.ask(t, c[0], c[1], "-f", path, "--reason", "end-to-end test", "--wait", "30s")
+		theMesh.Ask(t, c[0], c[1], "-f", path, "--reason", "end-to-end test", "--wait", "30s")
 	}
 	id := newID(t, 16)
 	if a := theMesh.through(t, http.MethodGet, "/"+name+"/cart/7", "", "traceparent", "00-"+id+"-00000000000000aa-01"); a.status != http.StatusOK {
@@ -130,21 +132,21 @@ func keep(t *testing.T, name string) (check func()) {
 	theMesh.trace(t, id, "gateway", "storefront", "orders", "inventory")
 	sum, _ := theMesh.series(t, began)
 	return func() {
-		eventually(t, "the route serves", func() error {
-			a, err := request(t.Context(), http.MethodGet, "http://"+theMesh.gateway+"/"+name+"/cart/7", "")
+		mesh.Eventually(t, "the route serves", func() error {
+			a, err := request(t.Context(), http.MethodGet, "http://"+theMesh.Gateway+"/"+name+"/cart/7", "")
 			if err == nil && a.status != http.StatusOK {
 				err = fmt.Errorf("%s", a)
 			}
 			return err
 		})
-		if out := theMesh.ask(t, "policy", "get", "shop/"+name); !strings.Contains(out, "9s") {
+		if out := theMesh.Ask(t, "policy", "get", "shop/"+name); !strings.Contains(out, "9s") {
 			t.Errorf("the policy is not what it was:\n%s", out)
 		}
 		theMesh.trace(t, id, "gateway", "storefront", "orders", "inventory")
 		if now, _ := theMesh.series(t, began); now.Success < sum.Success || sum.Success == 0 {
 			t.Errorf("the history lost calls: %+v, it was %+v", now, sum)
 		}
-		theMesh.ask(t, "route", "delete", "shop/"+name, "--reason", "end-to-end test")
-		theMesh.ask(t, "policy", "delete", "shop/"+name, "--reason", "end-to-end test")
+		theMesh.Ask(t, "route", "delete", "shop/"+name, "--reason", "end-to-end test")
+		theMesh.Ask(t, "policy", "delete", "shop/"+name, "--reason", "end-to-end test")
 	}
 }

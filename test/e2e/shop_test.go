@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/weirmesh/weir/test/mesh"
 )
 
 const (
@@ -86,7 +88,7 @@ type shop struct {
 
 func openShop(t *testing.T) *shop {
 	t.Helper()
-	return &shop{t: t, client: theMesh.client(t)}
+	return &shop{t: t, client: theMesh.Client(t)}
 }
 
 // pods returns the pods of a deployment that are not going away.
@@ -102,7 +104,7 @@ func (s *shop) pods(app string) ([]corev1.Pod, error) {
 func (s *shop) one(app string) corev1.Pod {
 	s.t.Helper()
 	var pod corev1.Pod
-	eventually(s.t, "there is one pod of "+app, func() error {
+	mesh.Eventually(s.t, "there is one pod of "+app, func() error {
 		pods, err := s.pods(app)
 		if err != nil {
 			return err
@@ -129,14 +131,14 @@ func adminOf(pod corev1.Pod) string {
 // read asks a pod for its counts, straight from this host.
 func (s *shop) read(pod corev1.Pod) (stats, error) {
 	var st stats
-	err := getJSON(s.t.Context(), "http://"+adminOf(pod)+"/stats", &st)
+	err := mesh.GetJSON(s.t.Context(), "http://"+adminOf(pod)+"/stats", &st)
 	return st, err
 }
 
 func (s *shop) stats(pod corev1.Pod) stats {
 	s.t.Helper()
 	var st stats
-	eventually(s.t, pod.Name+" tells its counts", func() (err error) {
+	mesh.Eventually(s.t, pod.Name+" tells its counts", func() (err error) {
 		st, err = s.read(pod)
 		return err
 	})
@@ -148,7 +150,7 @@ func (s *shop) placed(load corev1.Pod, n int64) stats {
 	s.t.Helper()
 	before := s.stats(load).Made.OK
 	var st stats
-	eventually(s.t, fmt.Sprintf("%d more orders are placed", n), func() (err error) {
+	mesh.Eventually(s.t, fmt.Sprintf("%d more orders are placed", n), func() (err error) {
 		if st, err = s.read(load); err == nil && st.Made.OK < before+n {
 			err = fmt.Errorf("%d of %d, failed: %v", st.Made.OK-before, n, st.Made.ByClass)
 		}
@@ -181,7 +183,7 @@ func (s *shop) restart(app string) {
 // all of them new, ready, and the others gone.
 func (s *shop) rolledOut(app string) {
 	s.t.Helper()
-	eventually(s.t, app+" is rolled out", func() error {
+	mesh.Eventually(s.t, app+" is rolled out", func() error {
 		d, err := s.client.AppsV1().Deployments(namespace).Get(s.t.Context(), app, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -203,7 +205,7 @@ func (s *shop) follows() stats {
 	s.t.Helper()
 	orders := s.one("orders")
 	var st stats
-	eventually(s.t, "orders' list of inventory is the ready pods", func() error {
+	mesh.Eventually(s.t, "orders' list of inventory is the ready pods", func() error {
 		pods, err := s.pods("inventory")
 		if err != nil {
 			return err

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/weirmesh/weir/test/mesh"
 )
 
 // span is what the tests read of a span in Zipkin's shape.
@@ -33,11 +35,11 @@ func newID(t *testing.T, bytes int) string {
 }
 
 // trace waits until a trace is stored with spans of all of the services.
-func (m *mesh) trace(t *testing.T, id string, services ...string) []span {
+func (m *system) trace(t *testing.T, id string, services ...string) []span {
 	t.Helper()
 	var spans []span
-	eventually(t, "trace "+id+" is whole", func() error {
-		out, err := m.tryAsk(t.Context(), "trace", "get", id, "-o", "json")
+	mesh.Eventually(t, "trace "+id+" is whole", func() error {
+		out, err := m.TryAsk(t.Context(), "trace", "get", id, "-o", "json")
 		if err != nil {
 			return err
 		}
@@ -104,21 +106,21 @@ func TestOneTraceThroughGatewayHTTPTripleAndDubbo(t *testing.T) {
 	}
 
 	// The command line shows it to people, and it is found by what is known of it.
-	out := theMesh.ask(t, "trace", "get", id)
+	out := theMesh.Ask(t, "trace", "get", id)
 	for _, want := range []string{"storefront", "inventoryservice.stock", id} {
 		if !strings.Contains(out, want) {
 			t.Errorf("weir trace get lacks %q:\n%s", want, out)
 		}
 	}
-	eventually(t, "the trace is found", func() error {
-		out, err := theMesh.tryAsk(t.Context(), "trace", "search", "--service", "inventory", "--limit", "100", "-o", "json")
+	mesh.Eventually(t, "the trace is found", func() error {
+		out, err := theMesh.TryAsk(t.Context(), "trace", "search", "--service", "inventory", "--limit", "100", "-o", "json")
 		if err == nil && !strings.Contains(out, id) {
 			err = fmt.Errorf("not among those found")
 		}
 		return err
 	})
-	eventually(t, "orders is known to call inventory", func() error {
-		a, err := request(t.Context(), http.MethodGet, "http://"+theMesh.tracing+"/api/v2/services", "")
+	mesh.Eventually(t, "orders is known to call inventory", func() error {
+		a, err := request(t.Context(), http.MethodGet, "http://"+theMesh.Tracing+"/api/v2/services", "")
 		if err == nil && !strings.Contains(string(a.body), `"orders"`) {
 			err = fmt.Errorf("%s", a)
 		}
@@ -136,7 +138,7 @@ func TestGarbageSpansAreRefused(t *testing.T) {
 		`[` + good: "",
 		`hello`:    "JSON_V2",
 	} {
-		a, err := request(t.Context(), http.MethodPost, "http://"+theMesh.tracing+"/api/v2/spans", body)
+		a, err := request(t.Context(), http.MethodPost, "http://"+theMesh.Tracing+"/api/v2/spans", body)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +146,7 @@ func TestGarbageSpansAreRefused(t *testing.T) {
 			t.Errorf("%.40s: want 400 that says %q, got %s", body, want, a)
 		}
 	}
-	a, err := request(t.Context(), http.MethodGet, "http://"+theMesh.tracing+"/api/v2/trace/"+id, "")
+	a, err := request(t.Context(), http.MethodGet, "http://"+theMesh.Tracing+"/api/v2/trace/"+id, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# deps.sh up|test|bench|screenshots|generate: see that this machine has what the target needs, and
+# deps.sh up|test|bench|screenshots|generate|java: see that this machine has what the target needs, and
 # install what is missing from Debian's or Ubuntu's own packages. It stands
 # beside the pinned Go tools since both answer what a developer's machine needs.
 #
@@ -8,7 +8,7 @@
 # package makes no cluster of its own, and containerd's service stays off.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-target=${1:?usage: deps.sh up|test|bench|screenshots|generate}
+target=${1:?usage: deps.sh up|test|bench|screenshots|generate|java}
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
 fail() { printf 'deps: %s\n' "$*" >&2; exit 1; }
@@ -65,6 +65,17 @@ nodejs() {
   major=$(node_major)
   if [[ -z $major ]]; then need Node.js nodejs; elif ((major < 18)); then old_node; fi
 }
+# The examples in Java are compiled for 17, and jlink puts it into their images.
+jdk() {
+  local major
+  major=$(javac -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p')
+  if [[ -z $major ]] || ! command -v jlink >/dev/null; then
+    need "a JDK, 17 or newer" openjdk-17-jdk-headless
+  elif ((major < 17)); then
+    fail "the JDK at $(command -v javac) is version $major, and the examples in Java need 17 or newer: install one and put it in PATH"
+  fi
+  program mvn maven
+}
 # As the browser tests look for it.
 browser() {
   local name
@@ -98,6 +109,7 @@ if [[ $target == test || $target == bench ]]; then
   program gcc gcc
   [[ -e /usr/include/stdlib.h ]] || need "the C library's headers" libc6-dev
 fi
+if [[ $target == java ]]; then jdk; fi
 if [[ $target == generate ]]; then program protoc protobuf-compiler; fi
 if [[ $target == bench ]]; then
   [[ -e /usr/share/java/zookeeper.jar ]] || need "ZooKeeper, a peer to compare with" zookeeper

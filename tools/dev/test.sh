@@ -24,7 +24,7 @@ kube_packages() { packages | awk '$2 == "kube" {print $1}'; }
 unit_packages() { packages | awk '$2 == "unit" {print $1}'; }
 packages() {
   go list -f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... | awk '
-    $1 ~ /\/test\/e2e|\/internal\/deptest/ {next} # steps of their own
+    $1 ~ /\/test\/(e2e|java)|\/internal\/deptest/ {next} # steps of their own
     {kind = "unit"; for (i = 2; i <= NF; i++) if ($i ~ /\/internal\/testkube$/) kind = "kube"; print $1, kind}'
 }
 
@@ -72,6 +72,8 @@ step_kube() { CGO_ENABLED=1 go test -race -timeout 20m $run $(kube_packages); }
 step_shop() { cd examples/shop && CGO_ENABLED=1 go test -race -timeout 10m $run ./...; }
 step_bench() { cd test/bench && go test -timeout 10m $run ./...; }
 step_node() { make -C tools/devcluster test; }
+# Not among all: make test-java builds what it stands on first.
+step_java() { go test -count=1 -timeout 20m -v $(as_root) $run ./test/java/...; }
 step_e2e() { go test -count=1 -timeout 25m $(as_root) $run ./test/e2e/...; }
 
 # A Kubernetes node needs root. Building does not, so that only what runs one is

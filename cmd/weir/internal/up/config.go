@@ -60,9 +60,10 @@ type Config struct {
 
 	// Shop is whether the example shop runs: "auto", "true" or "false".
 	Shop string
-	// ShopDir holds its manifests, ShopBin its programs; empty to look beside weir.
-	ShopDir string
-	ShopBin string
+	// ShopDir are directories with its manifests, ShopBin those with its programs
+	// and images; empty to look beside weir.
+	ShopDir []string
+	ShopBin []string
 
 	// GatewayListen, ControlListen and TracingListen are host:port of the roles
 	// on this machine.
@@ -108,8 +109,8 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.DevclusterSlot, "devcluster-slot", c.DevclusterSlot, "number from 1 to 254 that the addresses of its own node derive from, or auto")
 	fs.BoolVar(&c.Node, "node", c.Node, "run pods in its own Kubernetes, which needs root; --node=false runs the API server alone")
 	config.Choice(fs, &c.Shop, "shop", "", []string{auto, yes, no}, "run the example shop; auto: in its own cluster, if the shop was built")
-	fs.StringVar(&c.ShopDir, "shop-dir", c.ShopDir, "directory of the shop's manifests (default: examples/shop/deploy beside weir)")
-	fs.StringVar(&c.ShopBin, "shop-bin", c.ShopBin, "directory of the shop's programs (default: shop beside weir)")
+	fs.StringSliceVar(&c.ShopDir, "shop-dir", c.ShopDir, "directories of the shop's manifests (default: examples/shop/deploy beside weir)")
+	fs.StringSliceVar(&c.ShopBin, "shop-bin", c.ShopBin, "directories of the shop's programs, and of image archives, NAME.tar (default: shop beside weir)")
 	fs.StringVar(&c.GatewayListen, role.GatewayListen, c.GatewayListen, "address of the gateway on this machine")
 	fs.StringVar(&c.ControlListen, role.ControlListen, c.ControlListen, "address of the APIs and the console on this machine")
 	fs.StringVar(&c.TracingListen, role.TracingListen, c.TracingListen, "address of the trace collector on this machine")

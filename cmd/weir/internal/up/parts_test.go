@@ -190,7 +190,7 @@ func TestShopThatIsNotThere(t *testing.T) {
 		"not built":                  {change: func(_ *Config, root string) { os.Remove(filepath.Join(root, "bin", "shop", "load")) }, own: true, leftOut: "make build-shop"},
 		"not built but wanted":       {change: func(c *Config, root string) { os.Remove(filepath.Join(root, "bin", "shop", "load")); c.Shop = yes }, own: true, err: "make build-shop"},
 		"no manifests":               {change: func(_ *Config, root string) { os.RemoveAll(filepath.Join(root, "examples")) }, own: true, leftOut: "--shop-dir"},
-		"named but not there":        {change: func(c *Config, _ string) { c.ShopDir = "/nonexistent" }, own: true, err: "--shop-dir"},
+		"named but not there":        {change: func(c *Config, _ string) { c.ShopDir = []string{"/nonexistent"} }, own: true, err: "--shop-dir"},
 		"not wanted":                 {change: func(c *Config, _ string) { c.Shop = no }, own: true},
 		"no pods":                    {change: func(c *Config, _ string) { c.Node = false }, own: true},
 		"the user's cluster":         {change: func(*Config, string) {}},

@@ -51,7 +51,7 @@ func (u *Up) findShop() (*shop, error) {
 		return nil, nil //nolint:nilnil // no shop is a usual answer
 	}
 	lacking := func(err error) (*shop, error) {
-		if cfg.Shop == auto && cfg.ShopDir == "" && cfg.ShopBin == "" {
+		if cfg.Shop == auto && len(cfg.ShopDir)+len(cfg.ShopBin) == 0 {
 			u.noShop = err.Error()
 			return nil, nil //nolint:nilnil // as above; the reader is told
 		}
@@ -73,8 +73,12 @@ func (u *Up) findShop() (*shop, error) {
 		}
 		s.objects = append(s.objects, objects...)
 	}
-	if s.routes, err = findRoutes(filepath.Dir(manifests[0])); err != nil {
-		return nil, err
+	for _, dir := range directories(manifests) {
+		routes, err := findRoutes(dir)
+		if err != nil {
+			return nil, err
+		}
+		s.routes = append(s.routes, routes...)
 	}
 	slices.SortStableFunc(s.objects, func(a, b *unstructured.Unstructured) int { return rank(a) - rank(b) })
 	for _, o := range s.objects {
@@ -85,14 +89,10 @@ func (u *Up) findShop() (*shop, error) {
 	if !u.own() {
 		return s, nil // its images are the user's affair
 	}
-	dir := cfg.ShopBin
-	if dir == "" {
-		dir = filepath.Join(filepath.Dir(u.Executable), "shop")
-	}
 	for _, d := range s.deployments {
-		path := filepath.Join(dir, d.GetName())
-		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-			return lacking(fmt.Errorf("%s is missing: build the shop with `make build-shop`, or name its directory with --shop-bin", u.short(path)))
+		path, err := u.shopProgram(d.GetName())
+		if err != nil {
+			return lacking(err)
 		}
 		s.programs[d.GetName()] = path
 		if err := stamp(d, path); err != nil {
@@ -102,23 +102,74 @@ func (u *Up) findShop() (*shop, error) {
 	return s, nil
 }
 
-func (u *Up) shopManifests() ([]string, error) {
-	dirs := []string{u.Config.ShopDir}
-	if u.Config.ShopDir == "" {
-		beside := filepath.Join("examples", "shop", "deploy")
-		dirs = []string{filepath.Join(filepath.Dir(filepath.Dir(u.Executable)), beside), beside}
+// archive is the ending of a file that holds an image, in place of a program
+// that one is made of.
+const archive = ".tar"
+
+// shopProgram finds what a Deployment runs: a static program of its name, or an
+// image of it in an archive.
+func (u *Up) shopProgram(name string) (string, error) {
+	dirs := u.Config.ShopBin
+	if len(dirs) == 0 {
+		dirs = []string{filepath.Join(filepath.Dir(u.Executable), "shop")}
 	}
 	for _, dir := range dirs {
-		files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
-		if err != nil {
-			return nil, fmt.Errorf("the shop's manifests: %w", err)
-		}
-		if len(files) > 0 {
-			slices.Sort(files)
-			return files, nil
+		for _, file := range []string{name, name + archive} {
+			path := filepath.Join(dir, file)
+			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+				return path, nil
+			}
 		}
 	}
-	return nil, fmt.Errorf("there are no manifests of the shop in %s: name their directory with --shop-dir", u.short(dirs[0]))
+	return "", fmt.Errorf("%s is missing: build the shop with `make build-shop`, or name its directory with --shop-bin", u.short(filepath.Join(dirs[0], name)))
+}
+
+// shopManifests returns the files of the named directories, or of the first of
+// the usual ones that has any.
+func (u *Up) shopManifests() ([]string, error) {
+	if named := u.Config.ShopDir; len(named) > 0 {
+		var all []string
+		for _, dir := range named {
+			files, err := u.manifestsIn(dir)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, files...)
+		}
+		return all, nil
+	}
+	beside := filepath.Join("examples", "shop", "deploy")
+	usual := filepath.Join(filepath.Dir(filepath.Dir(u.Executable)), beside)
+	files, err := u.manifestsIn(usual)
+	if err != nil {
+		if here, herr := u.manifestsIn(beside); herr == nil {
+			return here, nil
+		}
+	}
+	return files, err
+}
+
+func (u *Up) manifestsIn(dir string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("the shop's manifests: %w", err)
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("there are no manifests of the shop in %s: name their directory with --shop-dir", u.short(dir))
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+// directories returns those that files are in, each once, in the files' order.
+func directories(files []string) []string {
+	var dirs []string
+	for _, file := range files {
+		if dir := filepath.Dir(file); !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
 }
 
 // rank orders kinds so that what others need comes first.
@@ -149,7 +200,7 @@ func stamp(deployment *unstructured.Unstructured, path string) error {
 func (s *shop) images() []string {
 	var out []string
 	for _, name := range s.names() {
-		if path := s.programs[name]; path != "" {
+		if path := s.programs[name]; path != "" { // an archive names its image itself
 			out = append(out, fmt.Sprintf(shopImage, name)+"="+path)
 		}
 	}

@@ -1,18 +1,22 @@
 // Package storefront is the shop's web front: it puts carts together of prices,
 // which it asks for over HTTP, and of availability, which it asks orders for
-// over Triple.
+// over Triple. What an article is it asks the catalogue, where there is one.
 package storefront
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"net/http"
 	"sync"
+	"time"
 
 	"dubbo.apache.org/dubbo-go/v3/client"
+	"dubbo.apache.org/dubbo-go/v3/protocol/dubbo/hessian2"
 
+	"shop.example/api/catalogue"
 	"shop.example/api/orders"
 	"shop.example/api/pricing"
 	"shop.example/internal/web"
@@ -24,10 +28,17 @@ type Orders interface {
 	GetAvailability(ctx context.Context, req *orders.GetAvailabilityRequest, opts ...client.CallOption) (*orders.GetAvailabilityResponse, error)
 }
 
-// Service answers GET /cart/{id} and POST /cart/{id}/order.
+// Catalogue is what the storefront needs of the catalogue.
+type Catalogue interface {
+	Article(ctx context.Context, sku string, opts ...client.CallOption) (*catalogue.Article, error)
+}
+
+// Service answers GET /cart/{id}, POST /cart/{id}/order and GET /article/{sku}.
 type Service struct {
 	Instance string
 	Orders   Orders
+	// Catalogue is nil in a shop without one.
+	Catalogue Catalogue
 	// Pricing is the address of pricing, and HTTP the client to ask it with.
 	Pricing string
 	HTTP    *http.Client
@@ -59,7 +70,54 @@ func (s *Service) Handler() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /cart/{id}", s.cart)
 	mux.HandleFunc("POST /cart/{id}/order", s.order)
+	if s.Catalogue != nil {
+		mux.HandleFunc("GET /article/{sku}", s.article)
+	}
 	return mux
+}
+
+// Article is what GET /article/{sku} answers.
+type Article struct {
+	Sku      string    `json:"sku"`
+	Name     string    `json:"name"`
+	Category string    `json:"category"`
+	Price    string    `json:"price"`
+	Listed   time.Time `json:"listed"`
+	Tags     []string  `json:"tags"`
+	Views    int64     `json:"views,string"`
+	// Available is how many pieces there are; nil when nobody could tell.
+	Available *int32 `json:"available"`
+	// ServedBy is the instance of the catalogue that answered, StockBy that of
+	// inventory which it had asked.
+	ServedBy string `json:"servedBy"`
+	StockBy  string `json:"stockBy,omitempty"`
+}
+
+// unknownSku is the class of the exception for an article that is not there.
+const unknownSku = "org.example.shop.UnknownSkuException"
+
+func (s *Service) article(w http.ResponseWriter, r *http.Request) {
+	// To look something up once more does no harm.
+	a, err := s.Catalogue.Article(r.Context(), r.PathValue("sku"), client.WithCallRetries(2))
+	var thrown *hessian2.GenericException
+	switch {
+	case errors.As(err, &thrown) && thrown.ExceptionClass == unknownSku:
+		web.JSON(w, http.StatusNotFound, map[string]string{"error": thrown.ExceptionMessage})
+	case err != nil:
+		web.JSON(w, http.StatusServiceUnavailable, map[string]string{"error": err.Error()})
+	default:
+		out := Article{
+			Sku: a.Sku, Name: a.Name, Category: a.Category.String(), Listed: a.Listed.UTC(), Tags: a.Tags,
+			Views: a.Views, ServedBy: a.ServedBy,
+		}
+		if a.Stock != nil {
+			out.Available, out.StockBy = &a.Stock.Available, a.Stock.ServedBy
+		}
+		if a.Price != nil {
+			out.Price = a.Price.String()
+		}
+		web.JSON(w, http.StatusOK, out)
+	}
 }
 
 // contents makes up two articles of a cart from its number.

@@ -1,0 +1,9 @@
+package org.example.shop;
+
+/** What kind of thing an article is. */
+public enum Category {
+    BOOKS,
+    LIGHTING,
+    KITCHEN,
+    STATIONERY
+}

@@ -1,0 +1,68 @@
+package org.example.catalogue;
+
+import org.apache.dubbo.config.ApplicationConfig;
+import org.apache.dubbo.config.ProtocolConfig;
+import org.apache.dubbo.config.ReferenceConfig;
+import org.apache.dubbo.config.RegistryConfig;
+import org.apache.dubbo.config.ServiceConfig;
+import org.apache.dubbo.config.bootstrap.DubboBootstrap;
+import org.example.shop.CatalogueService;
+import org.example.shop.InventoryService;
+
+/**
+ * The catalogue of the shop's articles: a Dubbo provider, and a consumer of the inventory.
+ *
+ * <p>Settings are environment variables: POD_NAMESPACE, DUBBO_PROTOCOL (dubbo or tri), DUBBO_PORT.
+ */
+public final class Catalogue {
+    private Catalogue() {}
+
+    public static void main(String[] args) {
+        ApplicationConfig application = new ApplicationConfig("catalogue");
+        // Probes of the kubelet come from outside the pod.
+        application.setQosPort(22222);
+        application.setQosAcceptForeignIp(true);
+
+        RegistryConfig registry = new RegistryConfig(
+                "kubernetes://DEFAULT_MASTER_HOST?registry-type=service&trustCerts=true&namespace="
+                        + setting("POD_NAMESPACE", "shop"));
+        ProtocolConfig protocol = new ProtocolConfig(
+                setting("DUBBO_PROTOCOL", "dubbo"), Integer.parseInt(setting("DUBBO_PORT", "20880")));
+
+        ReferenceConfig<InventoryService> inventory = new ReferenceConfig<>();
+        inventory.setInterface(InventoryService.class);
+        // Kubernetes has no place for which application offers an interface.
+        inventory.setProvidedBy("inventory");
+        inventory.setCheck(false);
+        inventory.setTimeout(2000);
+        inventory.setRetries(0);
+
+        DubboBootstrap bootstrap = DubboBootstrap.getInstance()
+                .application(application)
+                .registry(registry)
+                .protocol(protocol)
+                .reference(inventory);
+        // References are ready before services are exported.
+        Articles articles = new Articles(setting("HOSTNAME", "catalogue"), inventory::get);
+        bootstrap
+                .service(service(articles, null, null))
+                // Another version in another group: the outlet, where all costs half.
+                .service(service(articles.outlet(), "outlet", "2.0.0"))
+                .start()
+                .await();
+    }
+
+    private static ServiceConfig<CatalogueService> service(CatalogueService ref, String group, String version) {
+        ServiceConfig<CatalogueService> service = new ServiceConfig<>();
+        service.setInterface(CatalogueService.class);
+        service.setRef(ref);
+        service.setGroup(group);
+        service.setVersion(version);
+        return service;
+    }
+
+    private static String setting(String name, String otherwise) {
+        String value = System.getenv(name);
+        return value == null || value.isEmpty() ? otherwise : value;
+    }
+}
