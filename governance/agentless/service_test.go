@@ -646,10 +646,11 @@ func TestPodsGoOnWithWhoIsLeft(t *testing.T) {
 				w.Errorf("%s had %d streams at once", id, j.most)
 			}
 		}
-		// What both counted is counted once.
+		// What both counted is counted once: three windows' worth, and up to one more at
+		// either end, as totals are rounded outwards.
 		began := time.Now()
 		w.after(30 * time.Second)
-		if got := w.total(began); got.Switched < 2*pods*10 || got.Switched > 3*pods*10 {
+		if got := w.total(began); got.Switched < 2*pods*10 || got.Switched > 5*pods*10 {
 			w.Errorf("they counted %+v", got)
 		}
 	})
