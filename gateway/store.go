@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -26,6 +27,14 @@ const MaxHistory = 1000
 // AnyRevision as the expected revision writes whatever is there.
 const AnyRevision Revision = -1
 
+// NoVersion returns the NotFound of a version that a route does not have.
+func NoVersion(key Key, rev Revision) error {
+	return &Error{
+		Code: NotFound, Message: fmt.Sprintf("route %s has no version at revision %d", key, rev),
+		Fix: "its history tells which it has",
+	}
+}
+
 // Store keeps routes, all their versions, and what each gateway serves.
 // Implementations are safe for concurrent use.
 type Store interface {
@@ -48,6 +57,10 @@ type Store interface {
 	// History returns the versions of one route, tombstones included, the newest
 	// first; limit is 1 to MaxHistory, 0 for 100. A route that never was has none.
 	History(ctx context.Context, key Key, limit int) ([]Version, error)
+
+	// Version returns the version of a route that a revision wrote, a tombstone too.
+	// Errors: NotFound where it wrote none.
+	Version(ctx context.Context, key Key, rev Revision) (Version, error)
 
 	// Nodes returns what the gateways said that they serve, sorted by name; those
 	// not heard of for NodeGone are left out.

@@ -55,6 +55,9 @@ type PolicyStore interface {
 	// included.
 	Versions(ctx context.Context, key Key, limit int) ([]Version, error)
 
+	// Version returns one version of a policy, a deleted one too. Errors: NotFound.
+	Version(ctx context.Context, key Key, version int64) (Version, error)
+
 	// Since returns the newest version of every policy that was written after the
 	// given version of the whole, in the order of their versions, deleted and
 	// expired ones included, and the version of the whole up to which that is
@@ -244,6 +247,11 @@ func CheckExpected(key Key, head *Version, expect int64) error {
 // NoPolicy returns the NotFound of a policy that is not there.
 func NoPolicy(key Key) error {
 	return &Error{Code: NotFound, Message: fmt.Sprintf("there is no policy %s", key), Fix: "list them to see which there are"}
+}
+
+// NoVersion returns the NotFound of a version that a policy does not have.
+func NoVersion(key Key, version int64) error {
+	return &Error{Code: NotFound, Message: fmt.Sprintf("policy %s has no version %d", key, version), Fix: "list its versions to see which there are"}
 }
 
 // MaxEvents is how many events a query answers at most.

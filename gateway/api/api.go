@@ -177,7 +177,7 @@ type historyOut struct{ Body History }
 
 func (s *server) history(ctx context.Context, in *historyIn) (*historyOut, error) {
 	if in.Revision > 0 {
-		v, err := s.version(ctx, in.key(), in.Revision)
+		v, err := s.store.Version(ctx, in.key(), in.Revision)
 		if err != nil {
 			return nil, err
 		}

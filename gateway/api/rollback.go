@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"github.com/weirmesh/weir/gateway"
 	"github.com/weirmesh/weir/internal/access"
@@ -40,7 +39,7 @@ func (s *server) rollback(ctx context.Context, in *rollbackIn) (*writeOut, error
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.version(ctx, in.key(), in.Body.Revision)
+	v, err := s.store.Version(ctx, in.key(), in.Body.Revision)
 	if err != nil {
 		return nil, err
 	}
@@ -57,20 +56,4 @@ func (s *server) rollback(ctx context.Context, in *rollbackIn) (*writeOut, error
 		return nil, problem(http.StatusUnprocessableEntity, err)
 	}
 	return s.change(ctx, []gateway.Write{{Route: v.Route, Expect: gateway.Revision(expect)}}, in.How, func(int) string { return "body.revision" })
-}
-
-// version returns one of a route's versions, of the newest there are.
-func (s *server) version(ctx context.Context, key gateway.Key, rev gateway.Revision) (gateway.Version, error) {
-	versions, err := s.store.History(ctx, key, gateway.MaxHistory)
-	if err != nil {
-		return gateway.Version{}, err
-	}
-	i := slices.IndexFunc(versions, func(v gateway.Version) bool { return v.Revision == rev })
-	if i < 0 {
-		return gateway.Version{}, &gateway.Error{
-			Code: gateway.NotFound, Message: fmt.Sprintf("route %s has no version at revision %d", key, rev),
-			Fix: "its history tells which it has",
-		}
-	}
-	return versions[i], nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -316,9 +317,18 @@ func history(t *testing.T, open func(*testing.T, Settings) Subject) {
 		if got.Revision != want.rev || got.Deleted != want.deleted || got.Reason != want.reason || got.Actor != "user:kit" || !gateway.Equal(got.Route, Route("n", "a", want.mark)) {
 			t.Errorf("version %d: got %+v, want %+v", i, got, want)
 		}
+		if one, err := s.Version(t.Context(), key, want.rev); err != nil || !reflect.DeepEqual(one, got) {
+			t.Errorf("the version of revision %d: %+v, %v, want %+v", want.rev, one, err, got)
+		}
 	}
 	if h, err := s.History(t.Context(), key, 2); err != nil || keys(h) != "-n/a@4 n/a@5" {
 		t.Errorf("the newest two: %s, %v", keys(h), err)
+	}
+	for _, rev := range []gateway.Revision{-1, 0, 2, 6} {
+		var e *gateway.Error
+		if v, err := s.Version(t.Context(), key, rev); !errors.As(err, &e) || e.Code != gateway.NotFound {
+			t.Errorf("revision %d, which wrote another route or none: %+v, %v", rev, v, err)
+		}
 	}
 }
 

@@ -189,6 +189,17 @@ func (s *Store) History(_ context.Context, key gateway.Key, limit int) ([]gatewa
 	return out[:min(limit, len(out))], nil
 }
 
+// Version implements gateway.Store.
+func (s *Store) Version(_ context.Context, key gateway.Key, rev gateway.Revision) (gateway.Version, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.history[key]
+	if i := slices.IndexFunc(all, func(v gateway.Version) bool { return v.Revision == rev }); i >= 0 {
+		return all[i], nil
+	}
+	return gateway.Version{}, gateway.NoVersion(key, rev)
+}
+
 // Since implements gateway.Source.
 func (s *Store) Since(ctx context.Context, rev gateway.Revision) (gateway.Delta, error) {
 	if err := alive(ctx); err != nil {

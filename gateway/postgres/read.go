@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -163,14 +164,29 @@ func (s *Store) List(ctx context.Context, namespace string) (routes []gateway.Ve
 	return routes, rev, nil
 }
 
+// written are the columns of a version in the history.
+const written = `namespace, name, revision, created, actor, reason, after IS NULL, coalesce(after, before)`
+
+// Version implements gateway.Store.
+func (s *Store) Version(ctx context.Context, key gateway.Key, rev gateway.Revision) (gateway.Version, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+written+` FROM gateway.change WHERE namespace = $1 AND name = $2 AND revision = $3`, key.Namespace, key.Name, rev)
+	if err != nil {
+		return gateway.Version{}, fail(err, "read a version of a route")
+	}
+	v, err := pgx.CollectOneRow(rows, scan)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return v, gateway.NoVersion(key, rev)
+	}
+	return v, fail(err, "read a version of a route")
+}
+
 // History implements gateway.Store.
 func (s *Store) History(ctx context.Context, key gateway.Key, limit int) ([]gateway.Version, error) {
 	limit = min(limit, gateway.MaxHistory)
 	if limit <= 0 {
 		limit = 100
 	}
-	rows, err := s.pool.Query(ctx, `SELECT namespace, name, revision, created, actor, reason, after IS NULL, coalesce(after, before)
-		FROM gateway.change WHERE namespace = $1 AND name = $2 ORDER BY revision DESC LIMIT $3`, key.Namespace, key.Name, limit)
+	rows, err := s.pool.Query(ctx, `SELECT `+written+` FROM gateway.change WHERE namespace = $1 AND name = $2 ORDER BY revision DESC LIMIT $3`, key.Namespace, key.Name, limit)
 	if err != nil {
 		return nil, fail(err, "read the history of a route")
 	}

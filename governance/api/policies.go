@@ -431,19 +431,15 @@ func (a *API) policyVersions(ctx context.Context, in *versionsIn) (*versionsOut,
 }
 
 func (a *API) rollbackPolicy(ctx context.Context, in *rollbackIn) (*policyOut, error) {
-	list, err := a.store.Versions(ctx, in.key(), 0)
+	v, err := a.store.Version(ctx, in.key(), in.To)
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(list, func(v governance.Version) bool { return v.Version == in.To })
-	if i < 0 {
-		return nil, httpapi.NewProblem(http.StatusNotFound, fmt.Sprintf("policy %s has no version %d: list its versions to see which there are", in.key(), in.To))
-	}
-	if e := list[i].Policy.Expires; !e.IsZero() && !e.After(a.cfg.Now()) {
+	if e := v.Policy.Expires; !e.IsZero() && !e.After(a.cfg.Now()) {
 		return nil, httpapi.NewProblem(http.StatusUnprocessableEntity, fmt.Sprintf(
 			"version %d of policy %s ended at %s: read its document with the versions, and write that with another expires", in.To, in.key(), e.Format(time.RFC3339)))
 	}
-	return a.write(ctx, list[i].Policy, in.Precondition, in.Wait, false)
+	return a.write(ctx, v.Policy, in.Precondition, in.Wait, false)
 }
 
 func (a *API) policyStatus(ctx context.Context, in *PolicyKey) (*statusOut, error) {

@@ -111,6 +111,15 @@ var policyTests = map[string]func(*world){
 		if !reflect.DeepEqual(all, []governance.Version{v3, v2, v1}) {
 			w.Fatalf("versions are %+v", all)
 		}
+		for _, v := range all {
+			if one, err := w.Store.Version(w.Context(), key, v.Version); err != nil || !reflect.DeepEqual(one, v) {
+				w.Fatalf("version %d is %+v, %v", v.Version, one, err)
+			}
+		}
+		_, err = w.Store.Version(w.Context(), key, v3.Version+1)
+		w.wantCode("a version that is not there", err, governance.NotFound)
+		_, err = w.Store.Version(w.Context(), governance.Key{Namespace: "shop", Name: "none"}, v3.Version)
+		w.wantCode("a version of another policy", err, governance.NotFound)
 		_, err = w.Store.Versions(w.Context(), governance.Key{Namespace: "shop", Name: "none"}, 0)
 		w.wantCode("versions of nothing", err, governance.NotFound)
 	},

@@ -187,6 +187,17 @@ func (s *Store) Versions(_ context.Context, key governance.Key, limit int) ([]go
 	return out, nil
 }
 
+// Version implements governance.PolicyStore.
+func (s *Store) Version(_ context.Context, key governance.Key, version int64) (governance.Version, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.policies[key]
+	if i := slices.IndexFunc(all, func(v governance.Version) bool { return v.Version == version }); i >= 0 {
+		return all[i], nil
+	}
+	return governance.Version{}, governance.NoVersion(key, version)
+}
+
 // Watch implements governance.PolicyStore.
 func (s *Store) Watch(ctx context.Context, changed func()) error {
 	return s.watch(ctx, &s.policyMoved, changed)

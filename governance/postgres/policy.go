@@ -224,6 +224,20 @@ func (s *Store) Versions(ctx context.Context, key governance.Key, limit int) ([]
 	return out, fail(ctx, err, "read the versions of policy "+key.String())
 }
 
+// Version implements governance.PolicyStore.
+func (s *Store) Version(ctx context.Context, key governance.Key, version int64) (governance.Version, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+versionColumns+` FROM governance.policy_version v
+		WHERE namespace = $1 AND name = $2 AND version = $3`, key.Namespace, key.Name, version)
+	if err != nil {
+		return governance.Version{}, fail(ctx, err, "read a version of policy "+key.String())
+	}
+	v, err := pgx.CollectOneRow(rows, scanVersion)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return v, governance.NoVersion(key, version)
+	}
+	return v, fail(ctx, err, "read a version of policy "+key.String())
+}
+
 // pollPatience bounds one look at the counter.
 const pollPatience = 10 * time.Second
 

@@ -209,6 +209,7 @@ export const gateway: Sentences = {
   "the route's path has no variables, so %q has no value": '路由的路径没有变量，因此 {1} 没有值',
   'the whole body cannot be a field of itself': '整个正文不能是它自身的字段',
   'read a route': '读取路由',
+  'read a version of a route': '读取路由的某个版本',
   'read routes': '读取路由',
   'read the history of a route': '读取路由的历史',
   'read the revision of the routes': '读取路由的修订',
