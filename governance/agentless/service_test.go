@@ -137,9 +137,12 @@ func (j *jvm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			return out
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"propertySources": []any{
+		err := json.NewEncoder(w).Encode(map[string]any{"propertySources": []any{
 			map[string]any{"name": "manager", "properties": source(j.env)}, map[string]any{"name": "applicationConfig", "properties": source(j.below)},
 		}})
+		if err != nil {
+			panic(err) // it ends the answer
+		}
 	case "POST /actuator/env":
 		var in struct{ Name, Value string }
 		_ = json.NewDecoder(r.Body).Decode(&in)
@@ -195,7 +198,10 @@ func (j *jvm) stream(w http.ResponseWriter, r *http.Request) {
 				c["rollingCountSuccess"], c["rollingCountShortCircuited"] = 0.0, j.calls
 			}
 			c["isCircuitBreakerOpen"] = false
-			data, _ := json.Marshal(c)
+			data, err := json.Marshal(c)
+			if err != nil {
+				panic(err)
+			}
 			fmt.Fprintf(&out, "data: %s\n\n", data)
 		}
 		out.WriteString(j.noise)
@@ -543,6 +549,7 @@ func TestWhatSomebodyChangesIsWrittenAgain(t *testing.T) {
 }
 
 func TestWhatIsMissingIsNamed(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(j *jvm)
 		lacks  string

@@ -103,14 +103,15 @@ func TestOnlyWhatDiffersIsWritten(t *testing.T) {
 			if got := texts(w.diff(commands, nil)); got != c.want {
 				t.Errorf("writes\n%s\nnot\n%s", got, c.want)
 			}
-			var reasons string
+			var said strings.Builder
 			for _, u := range w.unmet {
-				reasons += u.Reason
+				said.WriteString(u.Reason)
 				if u.Version == 0 || !strings.HasPrefix(u.Policy, "shop/delivery.") {
 					t.Errorf("%+v names no policy", u)
 				}
 			}
-			for _, word := range strings.Fields(c.unmet) {
+			reasons := said.String()
+			for word := range strings.FieldsSeq(c.unmet) {
 				if !strings.Contains(reasons, word+":") {
 					t.Errorf("%q does not name %s", reasons, word)
 				}
@@ -175,9 +176,9 @@ func TestAnExpiredPolicyIsNotWished(t *testing.T) {
 
 func TestASharedThreadPoolIsNotResizedForOneCommand(t *testing.T) {
 	t.Parallel()
-	commands := map[string]*commandEvent{"a": usual("a", "pool"), "b": usual("b", "pool")}
+	commands := map[string]*commandEvent{"a": usual("a", "shared"), "b": usual("b", "shared")}
 	w := plan(setOf(version(t, 1, "a", governance.Rules{Bulkhead: &governance.Bulkhead{Concurrent: 2}}, "")), delivery, commands, someTime)
-	if len(w.pools) != 0 || len(w.unmet) != 1 || !strings.Contains(w.unmet[0].Reason, "thread pool pool together with 1 others") {
+	if len(w.pools) != 0 || len(w.unmet) != 1 || !strings.Contains(w.unmet[0].Reason, "thread pool shared together with 1 others") {
 		t.Errorf("%+v", w)
 	}
 }

@@ -130,11 +130,11 @@ func TestPercentilesAreBoundsFromAbove(t *testing.T) {
 		}
 		for _, q := range []struct {
 			q        float64
-			from, to time.Duration
+			from, to float64 // ms
 		}{{0.3, 20, 20}, {0.5, 20, 30}, {0.9, 40, 50}, {0.97, 60, 60}, {0.999, 80, 80}} {
-			got := all.Quantile(q.q)
-			if got < q.from*time.Millisecond*97/100 || got > q.to*time.Millisecond*103/100 {
-				t.Errorf("of %d calls, %g is %s, not between %d and %d ms", ran, q.q, got, q.from, q.to)
+			got := all.Quantile(q.q).Seconds() * 1000
+			if got < q.from*0.97 || got > q.to*1.03 {
+				t.Errorf("of %d calls, %g is %g ms, not between %g and %g", ran, q.q, got, q.from, q.to)
 			}
 		}
 	}

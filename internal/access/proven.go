@@ -50,12 +50,18 @@ func (p *proof) counts(now time.Time, within time.Duration) bool {
 	return p != nil && now.Before(p.asked.Add(within)) && (p.expires.IsZero() || now.Before(p.expires))
 }
 
+// proofOf is what an element of the order holds: nothing but proofs is put there.
+func proofOf(e *list.Element) *proof {
+	p, _ := e.Value.(*proof)
+	return p
+}
+
 // of returns what is remembered of a credential, nil for nothing.
 func (m *proven) of(key proofKey) *proof {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e := m.proofs[key]; e != nil {
-		return e.Value.(*proof)
+		return proofOf(e)
 	}
 	return nil
 }
@@ -91,7 +97,7 @@ func (m *proven) ask(key proofKey) (answered func(p *proof, refused bool)) {
 func (m *proven) keep(p *proof) {
 	m.drop(p.key)
 	for len(m.proofs) >= m.most {
-		m.drop(m.order.Front().Value.(*proof).key)
+		m.drop(proofOf(m.order.Front()).key)
 	}
 	m.proofs[p.key] = m.order.PushBack(p)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/weirmesh/weir/registry"
 )
 
-// AnnotationGovern, on a Service, asks with the value "true" to have its pods
+// AnnotationGovern on a Service asks, with the value "true", to have its pods
 // governed from outside, without code of Weir's in them: what they count is read
 // from their management ports, and policies are applied there. Operators write it.
 // Pods of other Services are neither read nor written.

@@ -127,7 +127,11 @@ func (m *Mesh) Start() error {
 			return Fatal(fmt.Errorf("it ended: %s", m.Cmd.ProcessState))
 		default:
 		}
-		resp, err := http.Get("http://" + m.Admin + "/readyz")
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+m.Admin+"/readyz", http.NoBody)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(req)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// client asks what is on this machine.
+var client = &http.Client{Timeout: 5 * time.Second}
+
 type fatalError struct{ error }
 
 // Fatal makes an error that ends a wait at once.
@@ -53,7 +56,7 @@ func GetJSON(ctx context.Context, url string, into any) error {
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}

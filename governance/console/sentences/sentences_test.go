@@ -1,6 +1,7 @@
 package sentences_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +21,7 @@ func TestTheSentencesAreThoseOfTheCode(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: run `make generate`", err)
 	}
-	if string(got) != string(want) {
+	if !bytes.Equal(got, want) {
 		t.Errorf("%s is not what the code says: run `make generate`, and translate what is new in governance/console/web/src/said/zh", sentences.File)
 	}
 }
