@@ -26,7 +26,7 @@ const (
 )
 
 // theMesh is shared by the tests, which run one after another.
-var theMesh = &mesh.Mesh{}
+var theMesh = &mesh.Mesh{Startup: 3 * mesh.Patience}
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 

@@ -98,3 +98,13 @@ func TestSmokeJavaProvidersComeAndGo(t *testing.T) {
 	scale(t, "catalogue", 1)
 	shop.done(t)
 }
+
+// Every kind of value, exception and attachment travels between two processes in
+// Java that found each other through Kubernetes, in another group and version too.
+func TestSmokeJavaApplicationsUnderstandEachOther(t *testing.T) {
+	for what, said := range ask[map[string]string](t, "restock", "/inspect") {
+		if said != "ok" {
+			t.Errorf("%s: %s", what, said)
+		}
+	}
+}

@@ -5,6 +5,7 @@ package mesh
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,8 @@ type Mesh struct {
 	// Cmd is the process; Flags are given to it besides the addresses.
 	Cmd   *exec.Cmd
 	Flags []string
+	// Startup bounds the start, instead of Patience: large images take a while.
+	Startup time.Duration
 
 	out  *output
 	done chan struct{} // closed once the process has been reaped
@@ -121,7 +124,7 @@ func (m *Mesh) Start() error {
 	if err := <-started; err != nil {
 		return fmt.Errorf("%w; run make build first", err)
 	}
-	err := Wait("weir up is ready", func() error {
+	err := waitFor(cmp.Or(m.Startup, Patience), "weir up is ready", func() error {
 		select {
 		case <-m.done:
 			return Fatal(fmt.Errorf("it ended: %s", m.Cmd.ProcessState))

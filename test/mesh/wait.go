@@ -19,10 +19,12 @@ type fatalError struct{ error }
 func Fatal(err error) error { return fatalError{err} }
 
 // Wait calls check until it returns nil or Patience ends.
-func Wait(what string, check func() error) error {
+func Wait(what string, check func() error) error { return waitFor(Patience, what, check) }
+
+func waitFor(patience time.Duration, what string, check func() error) error {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
-	deadline := time.After(Patience)
+	deadline := time.After(patience)
 	for {
 		err := check()
 		var f fatalError
