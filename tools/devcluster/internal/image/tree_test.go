@@ -20,7 +20,7 @@ func TestTreesBecomeLayers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink("java", filepath.Join(runtime, "opt/java/bin/jvm")); err != nil {
+	if err := os.Symlink("java", filepath.Join(runtime, "opt", "java", "bin", "jvm")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(app, "app.jar"), []byte("jar"), 0o600); err != nil {
