@@ -305,7 +305,7 @@ func TestASourceThatCannotBeAsked(t *testing.T) {
 
 	offline := i.world.Join(memory.Config{Offline: true})
 	t.Cleanup(offline.Close)
-	i = install(t, testdb.New(t, schemas()...).Pool(), func(d *console.SystemDeps) { d.Registry, d.Patience = offline, 50*time.Millisecond })
+	i = install(t, testdb.New(t, schemas()...).Pool(), func(d *console.SystemDeps) { d.Registry, d.Patience = offline, time.Second })
 	if a := attention(i.overview(t, "all"), console.KindRegistry); a.Severity != console.Warning || a.Link != "/registry" {
 		t.Errorf("%+v", a)
 	}
