@@ -71,12 +71,12 @@ e2e: ## Run the end-to-end tests against real pods
 .PHONY: test-java
 test-java: ## Run the tests that Java applications judge, against real pods (RUN=TestName)
 	@$(MAKE) build-weir build-shop build-java
-	@tools/dev/test.sh java
+	@JAVA="$(JAVA)" tools/dev/test.sh java
 
 .PHONY: test-java-smoke
-test-java-smoke: ## Run the first of them: Dubbo both ways
-	@$(MAKE) build-weir build-shop build-java JAVA=3.3 CONSOLE=0
-	@RUN=$${RUN:-TestSmoke} tools/dev/test.sh java
+test-java-smoke: ## Run the first of them: Dubbo 3.3 both ways, and Hystrix's metrics and switch
+	@$(MAKE) build-weir build-shop build-java JAVA="dubbo-3.3 spring-hystrix" CONSOLE=0
+	@JAVA="dubbo-3.3 spring-hystrix" RUN=$${RUN:-TestSmoke} tools/dev/test.sh java
 
 .PHONY: screenshots
 screenshots: ## Take pictures of every view of the console into dist/screenshots (STATES="empty shop fleet gone", SCENES=trace, WAYS=en-dark-390; WEIR_SERVER and WEIR_TOKEN: of a running weir up)
@@ -129,10 +129,10 @@ build-devcluster: ## Build bin/devcluster, a whole Kubernetes (minutes the first
 	@echo "building bin/devcluster"
 	@$(MAKE) -C tools/devcluster build BIN=$(BIN)
 
-# The images of the examples in Java; one line of Dubbo: JAVA="3.3"
+# The projects of examples/java to build and to test: JAVA="dubbo-3.3 spring-hystrix"
 JAVA ?=
 .PHONY: build-java
-build-java: build-devcluster ## Build the examples in Java into images, bin/java/*.tar (minutes the first time; JAVA="3.3 3.2": lines of Dubbo)
+build-java: build-devcluster ## Build the examples in Java into images, bin/java/*.tar (minutes the first time; JAVA="dubbo-3.3 spring-hystrix": only these)
 	@tools/dev/deps.sh java
 	@tools/dev/java.sh $(JAVA)
 

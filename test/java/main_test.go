@@ -1,6 +1,7 @@
 package java
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,6 +31,18 @@ var theMesh = &mesh.Mesh{Startup: 3 * mesh.Patience}
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
+// projects are those of examples/java that run, beside the shop's Go services:
+// as `make build-java` names them, from the same variable.
+var projects = strings.Fields(cmp.Or(os.Getenv("JAVA"), "dubbo-3.3 spring-hystrix"))
+
+// needs skips a test of an application that was asked to be left out.
+func needs(t *testing.T, project string) {
+	t.Helper()
+	if !slices.Contains(projects, project) {
+		t.Skipf("JAVA is %q, without %s", os.Getenv("JAVA"), project)
+	}
+}
+
 func testMain(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "weir-test-java-")
 	if err == nil {
@@ -40,29 +53,47 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	bin := filepath.Join(root, "bin")
-	theMesh.Flags = []string{
-		"--shop", "true", "--shop-dir", dir,
-		"--shop-bin", filepath.Join(bin, "shop") + "," + filepath.Join(bin, "java", "dubbo-3.3"),
+	images := []string{filepath.Join(root, "bin", "shop")}
+	for _, project := range projects {
+		images = append(images, filepath.Join(root, "bin", "java", project))
 	}
+	theMesh.Flags = []string{"--shop", "true", "--shop-dir", dir, "--shop-bin", strings.Join(images, ",")}
 	return mesh.Run("test-java", root, theMesh, m.Run)
 }
 
 // manifests puts those of the Java applications into one directory with those
 // of the shop that they have to do with: two cores are few for all of it.
 func manifests(dir string) error {
-	for from, names := range map[string][]string{
-		"examples/shop/deploy":       {"00-namespace", "inventory", "storefront"},
-		"examples/java/dubbo/deploy": {"00-java", "catalogue", "restock"},
-	} {
-		for _, name := range names {
-			text, err := os.ReadFile(filepath.Join(root, from, name+".yaml"))
+	files := []string{
+		"examples/shop/deploy/00-namespace.yaml", "examples/shop/deploy/inventory.yaml", "examples/shop/deploy/storefront.yaml",
+	}
+	for _, project := range projects {
+		from := "examples/java/" + project
+		if strings.HasPrefix(project, "dubbo-") {
+			from = "examples/java/dubbo"
+		}
+		found, err := filepath.Glob(filepath.Join(root, from, "deploy", "*.yaml"))
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return fmt.Errorf("JAVA names %s, and %s has no manifests", project, from)
+		}
+		for _, file := range found {
+			rel, err := filepath.Rel(root, file)
 			if err != nil {
 				return err
 			}
-			if err := os.WriteFile(filepath.Join(dir, name+".yaml"), text, 0o600); err != nil {
-				return err
-			}
+			files = append(files, rel)
+		}
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), text, 0o600); err != nil {
+			return err
 		}
 	}
 	return nil

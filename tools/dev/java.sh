@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# java.sh [line…]: build the Java examples and make images of them for the dev
-# cluster: bin/java/dubbo-LINE/APP.tar. A line is a version of Dubbo, 3.3 or 3.2; all
-# are built without one. What is up to date is left alone.
+# java.sh [project…]: build the Java examples and make images of them for the dev
+# cluster: bin/java/PROJECT/APP.tar. A project is a directory of examples/java, or
+# dubbo in one of its lines: dubbo-3.3, dubbo-3.2. All are built without one. What
+# is up to date is left alone.
 #
 # An image is a Java runtime of the machine's own JDK (by jlink), the libraries
-# of an application, and its jar, each in a layer of its own. Elsewhere than in
-# the dev cluster, examples/java/dubbo/Dockerfile makes them of a stock image.
+# of an application, and its classes, each in a layer of its own. Elsewhere than
+# in the dev cluster, the Dockerfile of a project makes them of a stock image.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-lines=("$@")
-((${#lines[@]})) || lines=(3.3 3.2)
+projects=("$@")
+((${#projects[@]})) || projects=(dubbo-3.3 dubbo-3.2 spring-hystrix)
 out=bin/java
-project=examples/java/dubbo
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 mkdir -p "$out"
@@ -46,36 +46,75 @@ progress() {
     /^Downloaded from/ {n++; if (systime() - last >= every) {last = systime(); printf "  %d files of Maven Central so far\n", n; fflush()}}'
 }
 
-applications() { # applications 3.3: $out/dubbo-3.3/{lib,APP}
-  local line=$1 dir=$out/dubbo-$1 profile=() app
-  [[ $line == 3.3 ]] || profile=("-Pdubbo-$line")
-  if [[ -e $dir.made && -z $(find "$project" -newer "$dir.made" -type f ! -path '*/target/*' -print -quit) ]]; then return; fi
-  echo "building the Java applications with Dubbo $line"
-  rm -rf "$project"/*/target/"$line"
+package() { # package DIRECTORY [PROFILE…]: mvn package
+  local source=$1
+  shift
   # Without the network if that goes: all is there from the second time on.
-  if ! mvn -q -B -o "${profile[@]}" -f "$project/pom.xml" package >"$log" 2>&1; then
-    mvn -B "${profile[@]}" -f "$project/pom.xml" package 2>&1 | tee "$log" | progress ||
+  if ! mvn -q -B -o "$@" -f "$source/pom.xml" package >"$log" 2>&1; then
+    mvn -B "$@" -f "$source/pom.xml" package 2>&1 | tee "$log" | progress ||
       { grep -v '^Download\|^Progress' "$log" | tail -n 30 >&2; fail "Maven failed (see above): is Maven Central there, or a mirror in ~/.m2/settings.xml?"; }
   fi
-  rm -rf "$dir" "$dir.made"
-  mkdir -p "$dir/lib/app/lib"
-  for app in catalogue restock; do
-    install -D -m 644 "$project/$app/target/$line/$app.jar" "$dir/$app/app/app.jar"
-    cp -n "$project/$app/target/$line"/lib/*.jar "$dir/lib/app/lib/"
-  done
-  touch "$dir.made"
+}
+
+# Whether a project was built since its sources were last changed.
+fresh() { # fresh PROJECT DIRECTORY
+  [[ -e $out/$1.made && -z $(find "$2" -newer "$out/$1.made" -type f ! -path '*/target/*' -print -quit) ]]
 }
 
 # Stopped by SIGTERM as process 1, small, and quick to start rather than at its peak.
-command=/opt/java/bin/java,-XX:MaxRAMPercentage=60,-XX:+UseSerialGC,-XX:TieredStopAtLevel=1,-Xss512k,-jar,/app/app.jar
+java=/opt/java/bin/java,-XX:MaxRAMPercentage=60,-XX:+UseSerialGC,-XX:TieredStopAtLevel=1,-Xss512k
+
+image() { # image PROJECT APP COMMAND LAYER…
+  local project=$1 app=$2 command=$3 layers=() layer
+  shift 3
+  local tar=$out/$project/$app.tar
+  if [[ $tar -nt $out/jre.made && $tar -nt $out/$project.made ]]; then return; fi
+  for layer in "$out/jre" "$@"; do layers+=(--layer "$layer"); done
+  bin/devcluster make-image "shop.example/$app:$project" "${layers[@]}" --entrypoint "$java,$command" --out "$tar"
+}
+
+dubbo() { # dubbo 3.3
+  local project=dubbo-$1 source=examples/java/dubbo dir=$out/dubbo-$1 apps=(catalogue restock) profile=() app
+  [[ $1 == 3.3 ]] || profile=("-Pdubbo-$1")
+  if ! fresh "$project" "$source"; then
+    echo "building the Java applications with Dubbo $1"
+    rm -rf "$source"/*/target/"$1" "$dir" "$dir.made"
+    package "$source" "${profile[@]}"
+    mkdir -p "$dir/lib/app/lib"
+    for app in "${apps[@]}"; do
+      install -D -m 644 "$source/$app/target/$1/$app.jar" "$dir/$app/app/app.jar"
+      cp -n "$source/$app/target/$1"/lib/*.jar "$dir/lib/app/lib/"
+    done
+    touch "$dir.made"
+  fi
+  for app in "${apps[@]}"; do image "$project" "$app" -jar,/app/app.jar "$dir/lib" "$dir/$app"; done
+}
+
+# The jar that Spring Boot makes is laid open, which is how it starts fastest.
+spring() { # spring PROJECT APP…
+  local project=$1 source=examples/java/$1 dir=$out/$1 app
+  shift
+  if ! fresh "$project" "$source"; then
+    echo "building the Java applications of $project"
+    rm -rf "$source"/*/target "$dir" "$dir.made"
+    package "$source"
+    for app; do
+      mkdir -p "$dir/$app/app" "$dir/$app-lib/app/BOOT-INF"
+      (cd "$dir/$app/app" && jar -xf "$OLDPWD/$source/$app/target/$app.jar")
+      mv "$dir/$app/app/BOOT-INF/lib" "$dir/$app-lib/app/BOOT-INF/"
+    done
+    touch "$dir.made"
+  fi
+  for app; do
+    image "$project" "$app" "-cp,/app,$(tr -d '\r' <"$dir/$app/app/META-INF/MANIFEST.MF" | sed -n 's/^Main-Class: //p')" "$dir/$app-lib" "$dir/$app"
+  done
+}
 
 runtime
-for line in "${lines[@]}"; do
-  applications "$line"
-  for app in catalogue restock; do
-    image=$out/dubbo-$line/$app.tar
-    [[ $image -nt $out/jre.made && $image -nt $out/dubbo-$line.made ]] ||
-      bin/devcluster make-image "shop.example/$app:dubbo-$line" --layer "$out/jre" --layer "$out/dubbo-$line/lib" \
-        --layer "$out/dubbo-$line/$app" --entrypoint "$command" --out "$image"
-  done
+for project in "${projects[@]}"; do
+  case $project in
+    dubbo-3.[23]) dubbo "${project#dubbo-}" ;;
+    spring-hystrix) spring "$project" carriers delivery ;;
+    *) fail "there is no project $project; there are dubbo-3.3, dubbo-3.2 and spring-hystrix" ;;
+  esac
 done
