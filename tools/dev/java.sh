@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 projects=("$@")
-((${#projects[@]})) || projects=(dubbo-3.3 dubbo-3.2 spring-hystrix)
+((${#projects[@]})) || projects=(dubbo-3.3 dubbo-3.2 spring-hystrix spring-resilience4j)
 out=bin/java
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -115,6 +115,7 @@ for project in "${projects[@]}"; do
   case $project in
     dubbo-3.[23]) dubbo "${project#dubbo-}" ;;
     spring-hystrix) spring "$project" carriers delivery ;;
-    *) fail "there is no project $project; there are dubbo-3.3, dubbo-3.2 and spring-hystrix" ;;
+    spring-resilience4j) spring "$project" gifts ;;
+    *) fail "there is no project $project; there are dubbo-3.3, dubbo-3.2, spring-hystrix and spring-resilience4j" ;;
   esac
 done
