@@ -148,21 +148,6 @@ func (m *management) again(ctx context.Context) error {
 	return nil
 }
 
-// lacks says what stands in the way, in sentences.
-func (m *management) lacks() []string {
-	var out []string
-	if m.stream == "" {
-		out = append(out, fmt.Sprintf("%s has no hystrix.stream: add hystrix.stream to management.endpoints.web.exposure.include, and have Hystrix on (@EnableHystrix); until then nothing is collected", path(m.base)))
-	}
-	switch {
-	case !m.env:
-		out = append(out, fmt.Sprintf("%s has no env: add env to management.endpoints.web.exposure.include; until then no policy is applied", path(m.base)))
-	case m.asked && !m.writes:
-		out = append(out, cannotWrite(m.base))
-	}
-	return out
-}
-
 func cannotWrite(base string) string {
 	return fmt.Sprintf("%s/env cannot be written: set management.endpoint.env.post.enabled=true; until then no policy is applied", path(base))
 }

@@ -290,7 +290,7 @@ func (s *Service) shareOut() {
 			}
 			if len(s.sessions) >= s.cfg.MaxPods {
 				s.turned[in.ID] = governance.Instance{
-					App: governance.App{Namespace: app.Namespace, Name: app.Name}, ID: in.ID, Name: in.Name, SDK: sdkName,
+					App: governance.App{Namespace: app.Namespace, Name: app.Name}, ID: in.ID, Name: in.Name, SDK: "",
 					Lacks: []string{"this control plane holds as many pods as it may: raise --agentless-pods, or add a control plane"},
 				}
 				continue

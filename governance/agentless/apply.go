@@ -26,27 +26,8 @@ const (
 	rereadAfter = time.Minute
 )
 
-// pursuit is how far a session is with applying policies. Its fields are guarded
-// by the session's mutex, but for those that only the pursuing goroutine has.
-type pursuit struct {
-	set  governance.PolicySet
-	wish *wish
-	seen int // commands that the wish was made with
-
-	// have is what is written and ours, nil while that is not known; readAt is when it
-	// was asked for, wroteAt when something was written last.
-	have            map[string]string
-	readAt, wroteAt time.Time
-	asked           time.Time // when it was asked last whether it can be written
-	// agreed is how many commands there were when all was last as it should be.
-	agreed int
-}
-
-// forget is for a new process; n.mu is held.
-func (n *session) forget() { n.pursuit = pursuit{} }
-
 // by is the policy that decides a command's mode; n.mu is held.
-func (n *session) by(command string) *governance.Source {
+func (n *hystrix) by(command string) *governance.Source {
 	if n.wish == nil {
 		return nil
 	}
@@ -59,26 +40,8 @@ func (n *session) by(command string) *governance.Source {
 	return nil
 }
 
-// pursue keeps the pod's settings as the policies wish until ctx ends.
-func (n *session) pursue(ctx context.Context, m *management) {
-	for {
-		changed := n.svc.cfg.Policies.PoliciesChanged()
-		next := n.settle(ctx, m)
-		t := time.NewTimer(next)
-		select {
-		case <-t.C:
-		case <-changed:
-		case <-n.kick:
-		case <-ctx.Done():
-			t.Stop()
-			return
-		}
-		t.Stop()
-	}
-}
-
 // settle does one step, and returns when to look again.
-func (n *session) settle(ctx context.Context, m *management) time.Duration {
+func (n *hystrix) settle(ctx context.Context, m *management) time.Duration {
 	now := n.svc.cfg.Now()
 	set, ok := n.svc.cfg.Policies.Policies(n.app)
 	if !ok {
@@ -97,7 +60,7 @@ func (n *session) settle(ctx context.Context, m *management) time.Duration {
 			n.asked = now
 			if m.again(ctx) == nil && cannot(m) == "" {
 				n.mu.Lock()
-				n.lacks, n.changed = m.lacks(), true
+				n.lacks, n.changed = hystrixLacks(m), true
 				n.mu.Unlock()
 				return 0
 			}
@@ -105,7 +68,7 @@ func (n *session) settle(ctx context.Context, m *management) time.Duration {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if w.empty() {
-			n.confirm(w, set)
+			n.confirm(set, w.unmet)
 		} else {
 			n.refuse(set, reason)
 		}
@@ -123,7 +86,7 @@ func (n *session) settle(ctx context.Context, m *management) time.Duration {
 				return lookAgain / 4
 			}
 			n.agreed = len(commands)
-			n.confirm(w, set)
+			n.confirm(set, w.unmet)
 			return lookAgain
 		}
 		n.drifted(w, commands, set)
@@ -143,7 +106,7 @@ func (n *session) settle(ctx context.Context, m *management) time.Duration {
 		return lookAgain / 4
 	}
 	if reason := cannot(m); reason != "" {
-		n.lacks = m.lacks()
+		n.lacks = hystrixLacks(m)
 		n.changed = true
 		return 0
 	}
@@ -160,16 +123,16 @@ func (n *session) settle(ctx context.Context, m *management) time.Duration {
 func cannot(m *management) string {
 	switch {
 	case m.stream == "":
-		return strings.Join(m.lacks(), "; ")
+		return strings.Join(hystrixLacks(m), "; ")
 	case !m.env || m.asked && !m.writes:
-		return strings.Join(m.lacks(), "; ")
+		return strings.Join(hystrixLacks(m), "; ")
 	}
 	return ""
 }
 
 // todo is what has to be written now. What was written a moment ago, and does not
 // show in the stream yet, is waited for.
-func (n *session) todo(w *wish, commands map[string]*commandEvent, have map[string]string, now time.Time) (todo []change, waiting bool) {
+func (n *hystrix) todo(w *wish, commands map[string]*commandEvent, have map[string]string, now time.Time) (todo []change, waiting bool) {
 	for _, c := range w.diff(commands, have) {
 		if have[c.key] == c.value && now.Sub(n.wroteAt) < visible {
 			waiting = true
@@ -189,7 +152,7 @@ func (n *session) todo(w *wish, commands map[string]*commandEvent, have map[stri
 	return todo, waiting
 }
 
-func (n *session) wroteDefaults(todo []change) bool {
+func (n *hystrix) wroteDefaults(todo []change) bool {
 	return strings.HasPrefix(todo[0].key, commandPrefix+defaultKey+".")
 }
 
@@ -207,7 +170,7 @@ func leftovers(w *wish, have map[string]string) []string {
 // write writes what differs, and takes back what is not wanted any more. It says
 // first which keys it is about to write, so that whoever comes next can take them
 // back even if it is ended halfway.
-func (n *session) write(ctx context.Context, m *management, w *wish, commands map[string]*commandEvent) error {
+func (n *hystrix) write(ctx context.Context, m *management, w *wish, commands map[string]*commandEvent) error {
 	o, err := m.read(ctx)
 	if err != nil {
 		n.outcome(err)
@@ -267,32 +230,9 @@ func equalSets(sorted, other []string) bool {
 	return slices.Equal(sorted, slices.Compact(other))
 }
 
-func (n *session) outcome(err error) {
-	word := "written"
-	if err != nil {
-		word = "failed"
-	}
-	n.svc.metrics.writes.WithLabelValues(word).Inc()
-}
-
-// confirm says that the pod enforces a set; n.mu is held.
-func (n *session) confirm(w *wish, set governance.PolicySet) {
-	n.because("")
-	n.say(&governance.Applied{Version: set.Version, Hash: set.Hash, Unmet: w.unmet})
-}
-
-// refuse says that it cannot, and why; n.mu is held.
-func (n *session) refuse(set governance.PolicySet, reason string) {
-	a := &governance.Applied{Refused: &governance.Refusal{Version: set.Version, Hash: set.Hash, Reason: reason}}
-	if n.applied != nil {
-		a.Version, a.Hash = n.applied.Version, n.applied.Hash
-	}
-	n.say(a)
-}
-
 // drifted notes that a pod which was as it should be is so no longer, though
 // nobody has wished for anything else here.
-func (n *session) drifted(w *wish, commands map[string]*commandEvent, set governance.PolicySet) {
+func (n *hystrix) drifted(w *wish, commands map[string]*commandEvent, set governance.PolicySet) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.applied == nil || n.applied.Hash != set.Hash || n.applied.Refused != nil || n.agreed != len(commands) {

@@ -8,9 +8,6 @@ import (
 	"github.com/weirmesh/weir/governance"
 )
 
-// sdkName is what instances are said to run, where one with an SDK names that.
-const sdkName = "hystrix-stream"
-
 const (
 	// tellEvery is how often what sessions have is stored.
 	tellEvery = 500 * time.Millisecond

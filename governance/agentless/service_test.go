@@ -23,7 +23,7 @@ func TestASwitchIsPulledConfirmedAndReleased(t *testing.T) {
 		_, end := w.control()
 		defer end()
 		w.after(25 * time.Second)
-		if i := w.instance("1"); !w.current("1") || i.SDK != sdkName || i.Name != "delivery-1" || len(i.Lacks) != 0 {
+		if i := w.instance("1"); !w.current("1") || i.SDK != hystrixName || i.Name != "delivery-1" || len(i.Lacks) != 0 {
 			w.Fatalf("at first it is %+v", i)
 		}
 		if len(j.written()) != 0 {

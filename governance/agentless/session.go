@@ -1,13 +1,10 @@
 package agentless
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -20,13 +17,11 @@ const (
 	// firstPause and lastPause are between attempts to reach a pod.
 	firstPause = 500 * time.Millisecond
 	lastPause  = 10 * time.Second
-	// silence is how long a stream may say nothing; it does so twice a second.
-	silence = 10 * time.Second
 	// maxCommands bounds the commands of one pod that are collected.
 	maxCommands = 5000
 )
 
-// session is one pod: its stream, and what is applied to it.
+// session is one pod: what it counts, and what is applied to it.
 type session struct {
 	svc      *Service
 	at       registry.App
@@ -42,28 +37,41 @@ type session struct {
 	pod     registry.Pod // as it was seen last
 	boot    string       // the process that the rest is of
 
-	commands map[string]*commandEvent
-	windows  map[string]*window
-	states   map[string]governance.State // as they were told last
-	beyond   int                         // commands for which there is no room
-	out      outbox
+	engine engine                      // of that process; nil before it was reached first
+	states map[string]governance.State // as they were told last
+	beyond int                         // commands for which there is no room
+	out    outbox
 
-	hears   time.Time // when the stream that is read now first spoke; zero for not yet
-	lacks   []string  // of the pod's management, as it was seen last
-	trouble string    // why it is not heard now
-	reason  string    // why what is wanted is not applied now
+	lacks   []string // of the pod's management, as it was seen last
+	trouble string   // why it is not heard now
+	reason  string   // why what is wanted is not applied now
 	applied *governance.Applied
 	since   time.Time // when that was said first
 	changed bool      // since it was told
-
-	pursuit
 }
+
+// engine is what guards calls in one process, as far as it is seen and changed by
+// a management port: Hystrix (hystrix.go), or Resilience4j (resilience.go). It has
+// its session's mutex for its own, and outlives connections.
+type engine interface {
+	// name is what instances are said to run, where one with an SDK names that.
+	name() string
+	// reached begins with a management port that was found, and says what stands in
+	// the way there, in sentences; the session's mutex is held.
+	reached(m *management) (lacks []string)
+	// collect reads what the pod counts until that ends, or ctx does.
+	collect(ctx context.Context, m *management) error
+	// settle does one step to what policies wish, and returns when to look again.
+	settle(ctx context.Context, m *management) time.Duration
+}
+
+// newEngine is for a process whose port has what m says.
+func newEngine(n *session, _ *management) engine { return newHystrix(n) }
 
 func newSession(s *Service, app registry.App, service registry.Service, in registry.Instance, end context.CancelFunc) *session {
 	return &session{
 		svc: s, at: app, app: governance.App{Namespace: app.Namespace, Name: app.Name}, id: in.ID, name: in.Name, end: end,
-		kick: make(chan struct{}, 1), service: service, host: in, changed: true,
-		commands: map[string]*commandEvent{}, windows: map[string]*window{}, states: map[string]governance.State{},
+		kick: make(chan struct{}, 1), service: service, host: in, changed: true, states: map[string]governance.State{},
 	}
 }
 
@@ -74,7 +82,7 @@ func (n *session) renew(service registry.Service, in registry.Instance) {
 	n.service, n.host = service, in
 }
 
-// run keeps a stream until ctx ends.
+// run keeps the pod until ctx ends.
 func (n *session) run(ctx context.Context) {
 	defer n.end()
 	if n.wait && !sleep(ctx, settling) {
@@ -131,7 +139,7 @@ func (s *Service) acquire(ctx context.Context) bool {
 
 func (s *Service) release() { <-s.writers }
 
-// once finds the pod's management and reads its stream until that ends.
+// once finds the pod's management and reads what it counts until that ends.
 func (n *session) once(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -153,20 +161,34 @@ func (n *session) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.met(m, process(pod))
+	e := n.met(m, process(pod))
 	var applying sync.WaitGroup
-	applying.Go(func() { n.pursue(ctx, m) })
+	applying.Go(func() { n.pursue(ctx, e, m) })
 	defer applying.Wait()
 	defer cancel()
-	if m.stream == "" {
-		// It is looked at again: somebody may be about to mend that.
-		sleep(ctx, lastPause)
-		return errNoStream
-	}
-	return n.read(ctx, m)
+	return e.collect(ctx, m)
 }
 
-var errNoStream = errors.New("there is no stream")
+// errLacking ends what cannot go on for lack of something that is told already.
+var errLacking = errors.New("something is lacking")
+
+// pursue keeps the pod's settings as the policies wish until ctx ends.
+func (n *session) pursue(ctx context.Context, e engine, m *management) {
+	for {
+		changed := n.svc.cfg.Policies.PoliciesChanged()
+		next := e.settle(ctx, m)
+		t := time.NewTimer(next)
+		select {
+		case <-t.C:
+		case <-changed:
+		case <-n.kick:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+		t.Stop()
+	}
+}
 
 // look reads what runs in the pod. While the cluster does not answer, what was
 // there last counts.
@@ -190,8 +212,8 @@ func (n *session) look(ctx context.Context) (registry.Pod, error) {
 	return pod, err
 }
 
-// met begins with a management port that was found.
-func (n *session) met(m *management, boot string) {
+// met begins with a management port that was found, and returns what is there.
+func (n *session) met(m *management, boot string) engine {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.boot != boot {
@@ -199,16 +221,14 @@ func (n *session) met(m *management, boot string) {
 		if n.boot != "" {
 			n.out.put(nil, n.anew(n.svc.cfg.Now()), n.svc.room())
 		}
-		n.boot, n.beyond = boot, 0
-		clear(n.commands)
-		clear(n.windows)
-		n.forget()
+		n.boot, n.beyond, n.engine = boot, 0, nil
 		n.say(&governance.Applied{})
 	}
-	n.lacks, n.changed, n.hears = m.lacks(), true, time.Time{}
-	if m.stream == "" {
-		n.trouble = "" // which is among what it lacks
+	if e := newEngine(n, m); n.engine == nil || n.engine.name() != e.name() {
+		n.engine = e
 	}
+	n.lacks, n.changed = n.engine.reached(m), true
+	return n.engine
 }
 
 // anew closes the circuits of a process that is no more; n.mu is held.
@@ -228,7 +248,7 @@ func (n *session) anew(now time.Time) []governance.Transition {
 
 // broke notes why the stream ended.
 func (n *session) broke(err error) {
-	if err == nil || errors.Is(err, errNoStream) {
+	if err == nil || errors.Is(err, errLacking) {
 		return
 	}
 	text := err.Error()
@@ -244,105 +264,8 @@ func (n *session) broke(err error) {
 	}
 }
 
-// read reads a stream to its end.
-func (n *session) read(ctx context.Context, m *management) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watchdog := time.AfterFunc(silence, func() { cancel(fmt.Errorf("%s has been silent for %s", path(m.stream), silence)) })
-	defer watchdog.Stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.stream, nil)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Accept", "text/event-stream")
-	resp, err := m.client.Do(req)
-	if err != nil {
-		return cmp.Or(context.Cause(ctx), err)
-	}
-	defer resp.Body.Close()
-	switch {
-	case resp.StatusCode == http.StatusServiceUnavailable:
-		return fmt.Errorf("%s has as many readers as it may (hystrix.config.stream.maxConcurrentConnections, 5): end another, such as a dashboard or Turbine", path(m.stream))
-	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("GET %s answers %d", path(m.stream), resp.StatusCode)
-	}
-	n.svc.metrics.streaming.Inc()
-	defer n.svc.metrics.streaming.Dec()
-	d := newDecoder(resp.Body)
-	garbage, first := 0, true
-	for {
-		e, err := d.next()
-		if d.garbage > garbage {
-			n.svc.metrics.garbage.Add(float64(d.garbage - garbage))
-			garbage = d.garbage
-		}
-		if err != nil {
-			if cause := context.Cause(ctx); cause != nil {
-				return cause
-			}
-			return fmt.Errorf("%s ended: %w", path(m.stream), err)
-		}
-		watchdog.Reset(silence)
-		if first {
-			first = false
-			n.mu.Lock()
-			n.hears = n.svc.cfg.Now()
-			n.trouble, n.changed = "", n.changed || n.trouble != ""
-			n.mu.Unlock()
-		}
-		n.svc.metrics.events.Inc()
-		if e.command != nil {
-			n.take(e.command, n.svc.cfg.Now())
-		}
-	}
-}
-
-// take takes in one word of a command.
-func (n *session) take(c *commandEvent, now time.Time) {
-	room := n.svc.room()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	before := n.commands[c.Name]
-	if before == nil && len(n.commands) >= maxCommands {
-		if n.beyond == 0 {
-			n.changed = true
-		}
-		n.beyond++
-		return
-	}
-	n.commands[c.Name] = c
-	w := n.windows[c.Name]
-	if w == nil {
-		w = &window{}
-		n.windows[c.Name] = w
-	}
-	from, told := n.states[c.Name]
-	if !told {
-		from = governance.StateClosed
-	}
-	var moved []governance.Transition
-	if to := c.state(); to != from {
-		moved = append(moved, transition(c, from, now, n.by(c.Name)))
-		n.states[c.Name] = to
-	}
-	samples, gap := w.take(c, now)
-	if gap > 0 {
-		n.svc.metrics.gaps.Add(gap.Seconds())
-	}
-	if dropped := n.out.put(samples, moved, room); dropped > 0 {
-		n.svc.metrics.dropped.Add(float64(dropped))
-	}
-	if before == nil || !sameSettings(before, c) {
-		n.wake()
-	}
-}
-
 // room is how many samples each pod may have waiting for the store.
 func (s *Service) room() int { return max(leastPending, maxPending/max(1, int(s.held.Load()))) }
-
-func sameSettings(a, b *commandEvent) bool {
-	return !slices.ContainsFunc(settings, func(s *setting) bool { return s.effective != nil && s.effective(a) != s.effective(b) })
-}
 
 // wake has what is applied looked at.
 func (n *session) wake() {
@@ -365,6 +288,29 @@ func sameApplied(a, b *governance.Applied) bool {
 		(a.Refused == nil || a.Refused.Hash == b.Refused.Hash && a.Refused.Reason == b.Refused.Reason)
 }
 
+func (n *session) outcome(err error) {
+	word := "written"
+	if err != nil {
+		word = "failed"
+	}
+	n.svc.metrics.writes.WithLabelValues(word).Inc()
+}
+
+// confirm says that the pod enforces a set; n.mu is held.
+func (n *session) confirm(set governance.PolicySet, unmet []governance.Unmet) {
+	n.because("")
+	n.say(&governance.Applied{Version: set.Version, Hash: set.Hash, Unmet: unmet})
+}
+
+// refuse says that it cannot, and why; n.mu is held.
+func (n *session) refuse(set governance.PolicySet, reason string) {
+	a := &governance.Applied{Refused: &governance.Refusal{Version: set.Version, Hash: set.Hash, Reason: reason}}
+	if n.applied != nil {
+		a.Version, a.Hash = n.applied.Version, n.applied.Hash
+	}
+	n.say(a)
+}
+
 // because notes why what is wanted is not applied; n.mu is held.
 func (n *session) because(reason string) {
 	if n.reason != reason {
@@ -380,6 +326,10 @@ func (n *session) instance(every bool, now time.Time) (governance.Instance, bool
 		return governance.Instance{}, false
 	}
 	n.changed = false
+	sdk := ""
+	if n.engine != nil {
+		sdk = n.engine.name()
+	}
 	lacks := slices.Clone(n.lacks)
 	if n.trouble != "" {
 		lacks = append(lacks, n.trouble)
@@ -391,7 +341,7 @@ func (n *session) instance(every bool, now time.Time) (governance.Instance, bool
 		lacks = append(lacks, fmt.Sprintf("it has more than %d commands, and those beyond are not collected", maxCommands))
 	}
 	return governance.Instance{
-		App: n.app, ID: n.id, Name: n.name, SDK: sdkName, Seen: now, Applied: n.applied, AppliedAt: n.since, Lacks: lacks,
+		App: n.app, ID: n.id, Name: n.name, SDK: sdk, Seen: now, Applied: n.applied, AppliedAt: n.since, Lacks: lacks,
 	}, true
 }
 
@@ -435,6 +385,3 @@ func (n *session) append(ctx context.Context) error {
 	n.out.unsent = nil
 	return err
 }
-
-// snapshotCommands returns what the stream has told of commands; n.mu is held.
-func (n *session) snapshotCommands() map[string]*commandEvent { return maps.Clone(n.commands) }
