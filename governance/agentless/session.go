@@ -169,8 +169,8 @@ func (n *session) once(ctx context.Context) error {
 	return e.collect(ctx, m)
 }
 
-// errLacking ends what cannot go on for lack of something that is told already.
-var errLacking = errors.New("something is lacking")
+// errLacking ends what cannot go on, for a reason that is among what the pod lacks.
+var errLacking = errors.New("there is no stream")
 
 // pursue keeps the pod's settings as the policies wish until ctx ends.
 func (n *session) pursue(ctx context.Context, e engine, m *management) {
