@@ -29,9 +29,11 @@ const markerKey = "weirmesh.governed"
 type management struct {
 	client *http.Client
 	base   string // such as "http://10.0.0.7:8081/actuator"
-	stream string // the address of the Hystrix stream; empty where there is none
-	// What it says it has.
-	env, refresh bool
+	// What it says it has: the address of the Hystrix stream, and those of what
+	// Resilience4j and Micrometer tell; empty where there is none.
+	stream, circuits, prometheus string
+	env, refresh                 bool
+	holds                        bool // circuit breakers are taken by name, which is how they are held open
 	// writes is whether POST is taken at env; only known if asked is set.
 	writes, asked bool
 }
@@ -122,10 +124,14 @@ func (m *management) look(ctx context.Context) error {
 	}
 	_, m.env = index.Links["env"]
 	_, m.refresh = index.Links["refresh"]
-	m.stream = ""
-	if _, ok := index.Links["hystrix.stream"]; ok {
-		m.stream = m.base + "/hystrix.stream"
+	address := func(endpoint string) string {
+		if _, ok := index.Links[endpoint]; ok {
+			return m.base + "/" + endpoint
+		}
+		return ""
 	}
+	m.stream, m.circuits, m.prometheus = address("hystrix.stream"), address("circuitbreakers"), address("prometheus")
+	_, m.holds = index.Links["circuitbreakers-name"]
 	m.writes, m.asked = false, false
 	if m.env {
 		// Nothing is written to find out whether something could be.

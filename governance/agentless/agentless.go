@@ -1,22 +1,27 @@
 // Package agentless governs applications that hold no code of Weir's: Spring Cloud
-// with Hystrix. It reads what their pods count from the Hystrix stream of their
-// management ports, and applies policies by writing properties there.
+// with Hystrix or Resilience4j. It reads what their pods count from their
+// management ports, and applies policies by writing there.
 //
 // The way of a pod: the registry says which Services ask to be governed
 // (registry.Govern) and which pods they have; of those, each control plane takes
 // its share (membership.go) and holds one session a pod (session.go). A session
-// finds the pod's management (place.go), reads its stream (stream.go), turns it
-// into samples and transitions (window.go), and stores them as instances with an
-// SDK do (report.go). Beside that it holds what the policies come to (settings.go)
-// against what the stream shows to be in effect, writes what differs (apply.go,
-// actuator.go), and says that the policies are applied once the stream says so.
+// finds the pod's management (place.go, actuator.go), has its engine count and
+// obey, and stores samples and transitions as instances with an SDK do (report.go).
+//
+// There are two engines. Hystrix (hystrix.go): its stream is read (stream.go) and
+// turned into samples (window.go); what the policies come to (settings.go) is held
+// against what the stream shows to be in effect, and what differs is written as
+// properties (apply.go). Resilience4j (resilience.go): its metrics and its circuit
+// breakers are asked for every few seconds (tally.go), and circuit breakers are held
+// open, disabled and let go by their actuator (modes.go). Either says that policies
+// are applied once the pod says so itself.
 //
 // Nothing is read or written where a Service has not asked for it. What stands in
 // the way is said of each instance (governance.Instance.Lacks), what a policy asks
-// for that Hystrix has not, of each policy (governance.Applied.Unmet).
+// for that an engine has not, of each policy (governance.Applied.Unmet).
 //
-// A pod keeps nothing over a restart, and knows of no control plane: properties
-// are written again to a process that begins anew, and what expires is taken back
+// A pod keeps nothing over a restart, and knows of no control plane: what is wished
+// is written again to a process that begins anew, and what expires is taken back
 // from here.
 package agentless
 
@@ -60,6 +65,8 @@ type Store interface {
 	Append(ctx context.Context, r governance.Report) error
 	// Circuits is that of governance.History.
 	Circuits(ctx context.Context, app governance.App) ([]governance.Circuit, bool, error)
+	// Events is that of governance.History.
+	Events(ctx context.Context, q governance.EventQuery) ([]governance.Event, error)
 	// Collect says that a process collects, and returns all of which that was heard
 	// within the time given.
 	Collect(ctx context.Context, id string, gone time.Duration) ([]string, error)

@@ -55,7 +55,7 @@ func (n *hystrix) reached(m *management) []string {
 func hystrixLacks(m *management) []string {
 	var out []string
 	if m.stream == "" {
-		out = append(out, fmt.Sprintf("%s has no hystrix.stream: add hystrix.stream to management.endpoints.web.exposure.include, and have Hystrix on (@EnableHystrix); until then nothing is collected", path(m.base)))
+		out = append(out, fmt.Sprintf("%s has no hystrix.stream: add hystrix.stream to management.endpoints.web.exposure.include, and have Hystrix on (@EnableHystrix), or, where Resilience4j guards its calls, circuitbreakers and prometheus; until then nothing is collected", path(m.base)))
 	}
 	switch {
 	case !m.env:

@@ -1,6 +1,7 @@
 package agentless
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,10 @@ type session struct {
 
 	engine engine                      // of that process; nil before it was reached first
 	states map[string]governance.State // as they were told last
-	beyond int                         // commands for which there is no room
+	// owned are those that a policy had brought into the state they were told to be in
+	// before this session began.
+	owned  map[string]governance.State
+	beyond int // commands for which there is no room
 	out    outbox
 
 	lacks   []string // of the pod's management, as it was seen last
@@ -66,12 +70,17 @@ type engine interface {
 }
 
 // newEngine is for a process whose port has what m says.
-func newEngine(n *session, _ *management) engine { return newHystrix(n) }
+func newEngine(n *session, m *management) engine {
+	if m.stream == "" && m.circuits != "" {
+		return newResilience(n)
+	}
+	return newHystrix(n)
+}
 
 func newSession(s *Service, app registry.App, service registry.Service, in registry.Instance, end context.CancelFunc) *session {
 	return &session{
 		svc: s, at: app, app: governance.App{Namespace: app.Namespace, Name: app.Name}, id: in.ID, name: in.Name, end: end,
-		kick: make(chan struct{}, 1), service: service, host: in, changed: true, states: map[string]governance.State{},
+		kick: make(chan struct{}, 1), service: service, host: in, changed: true, states: map[string]governance.State{}, owned: map[string]governance.State{},
 	}
 }
 
@@ -119,14 +128,42 @@ func (n *session) recall(ctx context.Context) {
 	if err != nil {
 		return // what is open is told anew
 	}
+	held := governance.EventQuery{App: n.app, Instance: n.id, Kinds: []string{governance.EventTransition}, Limit: maxRecalled}
+	n.mu.Lock()
+	for i := range all {
+		c := &all[i]
+		if c.Instance != n.id || c.At != governance.Provider {
+			continue
+		}
+		n.states[c.Command] = c.State
+		if c.State != governance.StateOpen && c.State != governance.StateHalfOpen && c.State != governance.StateClosed && (held.From.IsZero() || c.Time.Before(held.From)) {
+			held.From = c.Time
+		}
+	}
+	n.mu.Unlock()
+	if held.From.IsZero() {
+		return
+	}
+	events, err := n.svc.cfg.Store.Events(look, held)
+	if err != nil {
+		return // what is held is taken for somebody else's
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for i := range all {
-		if all[i].Instance == n.id && all[i].At == governance.Provider {
-			n.states[all[i].Command] = all[i].State
+	told := map[string]bool{}
+	for i := range events { // the newest first
+		e := &events[i]
+		if t := e.Transition; t != nil && t.At == governance.Provider && !told[t.Command] {
+			told[t.Command] = true
+			if cmp.Or(t.Policy, e.Policy) != "" && t.To == n.states[t.Command] {
+				n.owned[t.Command] = t.To
+			}
 		}
 	}
 }
+
+// maxRecalled bounds how many transitions of a pod are looked through.
+const maxRecalled = 10_000
 
 func (s *Service) acquire(ctx context.Context) bool {
 	select {
@@ -243,6 +280,7 @@ func (n *session) anew(now time.Time) []governance.Transition {
 		}
 	}
 	clear(n.states)
+	clear(n.owned)
 	return out
 }
 

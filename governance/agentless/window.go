@@ -94,7 +94,7 @@ func spread(c *commandEvent, counts governance.Counts, now time.Time, seconds in
 	inFlight := int(max(whole(c.MaxConcurrent), whole(c.Concurrent)))
 	var out []governance.Sample
 	first := now.Unix() - int64(seconds)
-	layout := newLayout(c.Latency, counts.Ran())
+	layout := newLayout(c.Latency.measure(), counts.Ran())
 	for i := range seconds {
 		part := share(counts, i, seconds)
 		if part == (governance.Counts{}) {
@@ -122,22 +122,22 @@ func share(c governance.Counts, i, n int) governance.Counts {
 // each stands for several.
 const maxSketched = 2000
 
-// layout makes sketches of what percentiles tell. Each call is given the
-// percentile above its rank: a quantile of one pod's sketch, or of many merged, is
-// never less than the true one, and more by at most the distance between the
-// percentiles that the stream tells.
+// layout makes sketches of what percentiles or histograms tell. Each call is given
+// the least duration that is told at or above its rank: a quantile of one pod's
+// sketch, or of many merged, is never less than the true one, and more by at most
+// the distance between the durations that are told.
 type layout struct {
-	l        latencies
+	above    func(rank float64) time.Duration // by rank in percent
 	ran      int64
 	n        int64 // calls that are laid out
 	at, told int64 // of n, and of ran
 	stride   int64 // coprime to n, so that every second gets ranks from all over
 }
 
-// newLayout is for a window's calls that ran. Without a latency, nothing is known.
-func newLayout(l latencies, ran int64) *layout {
-	y := &layout{l: l, ran: ran}
-	if !(l.P100 > 0) || ran <= 0 {
+// newLayout is for calls that ran. With above nil, nothing is known of them.
+func newLayout(above func(rank float64) time.Duration, ran int64) *layout {
+	y := &layout{above: above, ran: ran}
+	if above == nil || ran <= 0 {
 		return y
 	}
 	y.n = min(ran, maxSketched)
@@ -165,7 +165,7 @@ func (y *layout) next(calls int64) []byte {
 	var s sketch.Sketch
 	for ; y.at < to; y.at++ {
 		rank := (float64(y.at*y.stride%y.n) + 0.5) / float64(y.n) * 100
-		s.Add(y.l.above(rank))
+		s.Add(y.above(rank))
 	}
 	if s.Count() == 0 {
 		return nil
@@ -174,7 +174,7 @@ func (y *layout) next(calls int64) []byte {
 		multiply(&s, times)
 	}
 	for k, more := int64(0), calls-s.Count(); k < more; k++ {
-		s.Add(y.l.above((float64(k) + 0.5) / float64(more) * 100))
+		s.Add(y.above((float64(k) + 0.5) / float64(more) * 100))
 	}
 	data, err := s.MarshalBinary()
 	if err != nil {
@@ -196,6 +196,14 @@ func multiply(s *sketch.Sketch, times int64) {
 		*s = twice
 	}
 	*s = sum
+}
+
+// measure is above, or nil without a latency.
+func (l latencies) measure() func(rank float64) time.Duration {
+	if !(l.P100 > 0) {
+		return nil
+	}
+	return l.above
 }
 
 // above is the least percentile that the stream tells at or above a rank.

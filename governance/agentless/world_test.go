@@ -49,6 +49,7 @@ type jvm struct {
 	streams  int
 	most     int
 	server   *memhttp.Server
+	instead  http.Handler // answers for another kind of process
 }
 
 func newJVM(t *testing.T) *jvm {
@@ -104,6 +105,10 @@ func (j *jvm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	j.mu.Unlock()
 	if deny != 0 {
 		w.WriteHeader(deny)
+		return
+	}
+	if j.instead != nil {
+		j.instead.ServeHTTP(w, r)
 		return
 	}
 	switch r.Method + " " + r.URL.Path {

@@ -3,24 +3,38 @@ import type { Sentences } from '~/said/translate'
 
 export const agentless: Sentences = {
   '%d %% of %d calls failed in %s, %d %% allowed': '{3} 内 {2} 次调用中 {1} % 失败，允许 {4} %',
+  '%g %% of %d calls failed, %g %% allowed': '{2} 次调用中 {1} % 失败，允许 {3} %',
+  '%g %% of %d calls were slow, %g %% allowed': '{2} 次调用中 {1} % 为慢调用，允许 {3} %',
   '%s %s answers %d': '{1} {2} 返回 {3}',
   '%s %s answers more than %d MiB': '{1} {2} 返回超过 {3} MiB',
   "%s %s answers something that is no actuator's": '{1} {2} 返回的不是 actuator 的内容',
   '%s %s asks for credentials (%d), which Weir has none of: let the management port be reached without, and by the control plane alone':
     '{1} {2} 要求凭据（{3}），而 Weir 没有：请让管理端口无需凭据即可访问，且仅限控制面访问',
+  '%s cannot be written: set management.endpoint.circuitbreakers.access=unrestricted; until then no policy is applied':
+    '{1} 不可写：请设置 management.endpoint.circuitbreakers.access=unrestricted；在此之前不会应用任何策略',
   '%s did not answer within %s': '{1} 在 {2} 内没有应答',
   '%s ended: %w': '{1} 已结束：{2}',
   '%s has as many readers as it may (hystrix.config.stream.maxConcurrentConnections, 5): end another, such as a dashboard or Turbine':
     '{1} 的读取者已达上限（hystrix.config.stream.maxConcurrentConnections，5）：请结束其他读取者，例如 Dashboard 或 Turbine',
   '%s has been silent for %s': '{1} 已有 {2} 没有数据',
+  '%s has no circuitbreakers: add circuitbreakers to management.endpoints.web.exposure.include; until then no policy is applied':
+    '{1} 没有 circuitbreakers：请在 management.endpoints.web.exposure.include 中加入 circuitbreakers；在此之前不会应用任何策略',
   '%s has no env: add env to management.endpoints.web.exposure.include; until then no policy is applied':
     '{1} 没有 env：请在 management.endpoints.web.exposure.include 中加入 env；在此之前不会应用任何策略',
-  '%s has no hystrix.stream: add hystrix.stream to management.endpoints.web.exposure.include, and have Hystrix on (@EnableHystrix); until then nothing is collected':
-    '{1} 没有 hystrix.stream：请在 management.endpoints.web.exposure.include 中加入 hystrix.stream，并启用 Hystrix（@EnableHystrix）；在此之前不会采集任何数据',
+  '%s has no histogram of calls: set management.metrics.distribution.percentiles-histogram.resilience4j.circuitbreaker.calls=true; until then it is not known how long calls last':
+    '{1} 没有调用的直方图：请设置 management.metrics.distribution.percentiles-histogram.resilience4j.circuitbreaker.calls=true；在此之前不知道调用的耗时',
+  '%s has no hystrix.stream: add hystrix.stream to management.endpoints.web.exposure.include, and have Hystrix on (@EnableHystrix), or, where Resilience4j guards its calls, circuitbreakers and prometheus; until then nothing is collected':
+    '{1} 没有 hystrix.stream：请在 management.endpoints.web.exposure.include 中加入 hystrix.stream，并启用 Hystrix（@EnableHystrix）；若其调用由 Resilience4j 保护，则加入 circuitbreakers 和 prometheus；在此之前不会采集任何数据',
+  '%s has no prometheus: add prometheus to management.endpoints.web.exposure.include, and io.micrometer:micrometer-registry-prometheus to the dependencies; until then calls are not counted':
+    '{1} 没有 prometheus：请在 management.endpoints.web.exposure.include 中加入 prometheus，并在依赖中加入 io.micrometer:micrometer-registry-prometheus；在此之前不会统计调用',
   '%s is %s in it, and should be %s': '其中 {1} 为 {2}，应为 {3}',
+  '%s says nothing of circuit breakers: add io.github.resilience4j:resilience4j-micrometer to the dependencies; until then calls are not counted':
+    '{1} 没有熔断器的内容：请在依赖中加入 io.github.resilience4j:resilience4j-micrometer；在此之前不会统计调用',
   '%s%s. The rest of the policy holds': '{1}{2}。该策略的其余部分已生效',
   '%s/env cannot be written: set management.endpoint.env.post.enabled=true; until then no policy is applied':
     '{1}/env 不可写：请设置 management.endpoint.env.post.enabled=true；在此之前不会应用任何策略',
+  "%s: Resilience4j reads it when its process begins, from %s=%s in the application's configuration":
+    '{1}：Resilience4j 只在进程启动时读取，取自应用配置中的 {2}={3}',
   'a port of the Service': 'Service 的端口',
   'a port of the pod': 'Pod 的端口',
   'a probe succeeded': '一次试探调用成功',
@@ -29,17 +43,28 @@ export const agentless: Sentences = {
   'another pod has taken its name': '已有另一个 Pod 使用其名称',
   'answers %d': '返回 {1}',
   'breaker.errorPercent: Hystrix knows whole percents, so it opens at %s': 'breaker.errorPercent：Hystrix 只支持整数百分比，因此在 {1} 时熔断',
+  'breaker.mode: it has no circuit breaker %s yet: unless %s is in its configuration, Resilience4j makes one with the first call, which is let through':
+    'breaker.mode：它还没有熔断器 {1}：除非其配置中有 {2}，否则 Resilience4j 在首次调用时才创建，而该次调用会被放行',
+  'breaker.mode: the actuator of Resilience4j can hold no circuit closed, so it is disabled, which lets every call through and counts none':
+    'breaker.mode：Resilience4j 的 actuator 无法强制关闭熔断器，因此将其禁用：所有调用都放行，且不计数',
   'breaker.probes: Hystrix closes a circuit after one probe': 'breaker.probes：Hystrix 在一次试探成功后即关闭熔断器',
   'breaker.slowCall: Hystrix opens no circuit for slow calls; a timeout counts as a failure': 'breaker.slowCall：Hystrix 不因慢调用而熔断；超时计为失败',
   'breaker.window: Hystrix reads it once, when a command first runs; it is %s': 'breaker.window：Hystrix 只在命令首次运行时读取一次；当前为 {1}',
   'bulkhead: command %s runs in thread pool %s together with %d others, such as %s, and Hystrix bounds the pool as a whole':
     'bulkhead：命令 {1} 与另外 {3} 个命令（例如 {4}）共用线程池 {2}，而 Hystrix 只能限制整个线程池',
+  'circuit breaker %s is %s in it': '其中熔断器 {1} 为 {2}',
+  'circuit breaker %s is %s, and no policy says so: it is left as it is. A switch of it that is pulled and released closes it':
+    '熔断器 {1} 为 {2}，但没有策略如此规定：保持原样。对它拉下再释放一个开关即可使其关闭',
   "fallback: Hystrix runs the one in the application's code, or none": 'fallback：Hystrix 执行应用代码中的降级逻辑，或不执行',
+  "fallback: Resilience4j runs the one in the application's code, or none": 'fallback：Resilience4j 执行应用代码中的降级逻辑，或不执行',
+  'it has been open for as long as it may, and lets probes through': '打开时间已到，放行试探调用',
   'it has more than %d commands, and those beyond are not collected': '它有超过 {1} 个命令，超出部分不会被采集',
   'it has no port that is known: name its management port "management", or say where it is with the Service\'s annotation boot.spring.io/actuator':
     '没有已知的端口：请将其管理端口命名为 "management"，或用 Service 的注解 boot.spring.io/actuator 指明其位置',
   'it is not heard: %s': '无法采集：{1}',
   'its Service does not ask to be governed any more': '其 Service 已不再要求治理',
+  'its application or its actuator was told to': '其应用或 actuator 收到了指令',
+  'its probes succeeded': '试探调用成功',
   'its process began anew': '其进程已重新启动',
   'its settings say so': '其设置如此规定',
   'more pods ask to be governed than this control plane may hold: raise --agentless-pods, or add a control plane':
