@@ -192,7 +192,7 @@ func (attempt) Invoke(ctx context.Context, invoker base.Invoker, inv base.Invoca
 			tellAttempt(span, inv, invoker.GetURL().Location)
 		}
 	}
-	res := invoker.Invoke(ctx, inv)
+	res := invoke(ctx, invoker, inv)
 	if err := res.Error(); err != nil {
 		if untilTheEnd && strings.Contains(err.Error(), readTimeout) {
 			// It was told to wait for longer than the context lasts, but its timers go

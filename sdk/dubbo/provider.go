@@ -51,7 +51,7 @@ func (provider) Invoke(ctx context.Context, invoker base.Invoker, inv base.Invoc
 		method: m, args: inv.Arguments(), span: span,
 	}
 	trace.Governed(span, s.circuit.Series())
-	return s.serve(ctx, invoker, inv)
+	return wrap(url, inv, s.serve(ctx, invoker, inv))
 }
 
 // OnResponse implements filter.Filter.
