@@ -48,10 +48,24 @@ help: ## List the targets
 .PHONY: up
 up: ## Run everything: PostgreSQL, a Kubernetes node, Weir, the example shop (ARGS=… for weir up)
 	@tools/dev/deps.sh up
-	@if [[ $(CONSOLE) == 0 ]] || $(MAKE) console-packages; then $(MAKE) build; else \
-		echo "make up: the console's packages cannot be had (see above), so its page stays as it was built last, or is left out; make console builds it later"; \
-		$(MAKE) build CONSOLE=0; fi
+	@$(MAKE) up-built
 	@tools/dev/up.sh $(ARGS)
+
+.PHONY: up-java
+up-java: ## The same, with services in Java in the shop
+	@tools/dev/deps.sh up
+	@tools/dev/deps.sh java
+	@$(MAKE) up-built
+	@tools/dev/java.sh dubbo-3.3 spring-hystrix
+	@tools/dev/up.sh --shop true \
+		--shop-dir examples/shop/deploy,examples/java/dubbo/deploy,examples/java/spring-hystrix/deploy \
+		--shop-bin bin/shop,bin/java/dubbo-3.3,bin/java/spring-hystrix $(ARGS)
+
+.PHONY: up-built
+up-built:
+	@if [[ $(CONSOLE) == 0 ]] || $(MAKE) console-packages; then $(MAKE) build; else \
+		echo "The console's packages cannot be had (see above), so its page stays as it was built last, or is left out; make console builds it later"; \
+		$(MAKE) build CONSOLE=0; fi
 
 .PHONY: test
 test: ## Run every check and every test, and say where the time went
@@ -70,13 +84,13 @@ e2e: ## Run the end-to-end tests against real pods
 
 .PHONY: test-java
 test-java: ## Run the tests that Java applications judge, against real pods (RUN=TestName)
-	@$(MAKE) build-weir build-shop build-java
-	@JAVA="$(JAVA)" tools/dev/test.sh java
+	@tools/dev/deps.sh java
+	@tools/dev/test.sh java
 
 .PHONY: test-java-smoke
-test-java-smoke: ## Run the first of them: Dubbo 3.3 both ways, and Hystrix's metrics and switch
-	@$(MAKE) build-weir build-shop build-java JAVA="dubbo-3.3 spring-hystrix" CONSOLE=0
-	@JAVA="dubbo-3.3 spring-hystrix" RUN=$${RUN:-TestSmoke} tools/dev/test.sh java
+test-java-smoke: ## Run those of them that are among make test: Dubbo 3.3 both ways, Hystrix's metrics and switch
+	@tools/dev/deps.sh java
+	@CONSOLE=0 tools/dev/test.sh smoke
 
 .PHONY: screenshots
 screenshots: ## Take pictures of every view of the console into dist/screenshots (STATES="empty shop fleet gone", SCENES=trace, WAYS=en-dark-390; WEIR_SERVER and WEIR_TOKEN: of a running weir up)

@@ -32,14 +32,14 @@ var theMesh = &mesh.Mesh{Startup: 3 * mesh.Patience}
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 // projects are those of examples/java that run, beside the shop's Go services:
-// as `make build-java` names them, from the same variable.
-var projects = strings.Fields(cmp.Or(os.Getenv("JAVA"), "dubbo-3.3 spring-hystrix"))
+// what JAVA was for make.
+var projects = strings.Fields(cmp.Or(os.Getenv("WEIR_TEST_JAVA"), "dubbo-3.3 spring-hystrix"))
 
 // needs skips a test of an application that was asked to be left out.
 func needs(t *testing.T, project string) {
 	t.Helper()
 	if !slices.Contains(projects, project) {
-		t.Skipf("JAVA is %q, without %s", os.Getenv("JAVA"), project)
+		t.Skipf("WEIR_TEST_JAVA is %q, without %s", projects, project)
 	}
 }
 

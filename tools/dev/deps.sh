@@ -109,7 +109,7 @@ if [[ $target == test || $target == bench ]]; then
   program gcc gcc
   [[ -e /usr/include/stdlib.h ]] || need "the C library's headers" libc6-dev
 fi
-if [[ $target == java ]]; then jdk; fi
+if [[ $target == test || $target == java ]]; then jdk; fi
 if [[ $target == generate ]]; then program protoc protobuf-compiler; fi
 if [[ $target == bench ]]; then
   [[ -e /usr/share/java/zookeeper.jar ]] || need "ZooKeeper, a peer to compare with" zookeeper

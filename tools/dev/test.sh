@@ -72,8 +72,17 @@ step_kube() { CGO_ENABLED=1 go test -race -timeout 20m $run $(kube_packages); }
 step_shop() { cd examples/shop && CGO_ENABLED=1 go test -race -timeout 10m $run ./...; }
 step_bench() { cd test/bench && go test -timeout 10m $run ./...; }
 step_node() { make -C tools/devcluster test; }
-# Not among all: make test-java builds what it stands on first.
-step_java() { go test -count=1 -timeout 20m -v $(as_root) $run ./test/java/...; }
+# The images are made here, so that make test counts their time too.
+step_smoke() {
+  local projects="dubbo-3.3 spring-hystrix"
+  tools/dev/java.sh $projects
+  WEIR_TEST_JAVA=$projects go test -count=1 -timeout 20m $(as_root) "${run:--run=TestSmoke}" ./test/java/...
+}
+# Not among all.
+step_java() {
+  tools/dev/java.sh ${JAVA:-}
+  WEIR_TEST_JAVA=${JAVA:-} go test -count=1 -timeout 25m -v $(as_root) $run ./test/java/...
+}
 step_e2e() { go test -count=1 -timeout 25m $(as_root) $run ./test/e2e/...; }
 
 # A Kubernetes node needs root. Building does not, so that only what runs one is
@@ -90,13 +99,13 @@ if [[ ${1:-} == --step ]]; then
   exit
 fi
 
-all=(format rules console build linter vet lint tidy unit shop bench devcluster kube dubbo node e2e)
+all=(format rules console build linter vet lint tidy unit shop bench devcluster kube dubbo node e2e smoke)
 steps=("$@")
 ((${#steps[@]})) || steps=("${all[@]}")
 wanted() { [[ " ${steps[*]} " == *" $1 "* ]]; }
 # What a chosen step stands on is brought up to date first.
-if wanted e2e && ! wanted build; then steps=(build "${steps[@]}"); fi
-if { wanted kube || wanted dubbo || wanted node || wanted e2e; } && ! wanted devcluster; then steps=(devcluster "${steps[@]}"); fi
+if { wanted e2e || wanted smoke || wanted java; } && ! wanted build; then steps=(build "${steps[@]}"); fi
+if { wanted kube || wanted dubbo || wanted node || wanted e2e || wanted smoke || wanted java; } && ! wanted devcluster; then steps=(devcluster "${steps[@]}"); fi
 
 tmp=$(mktemp -d)
 # Ctrl-C ends all of it, not the present step alone (go test takes the signal for
@@ -146,7 +155,7 @@ fi
 for step in "${steps[@]}"; do
   case $step in
     devcluster) if [[ $beside ]]; then await devcluster; else foreground devcluster; fi ;;
-    kube | dubbo | node | e2e)
+    kube | dubbo | node | e2e | smoke | java)
       if [[ ${status[devcluster]:-ok} != ok ]]; then
         say "$step"
         echo "-- step $step was left out: there is no dev cluster to run it on"

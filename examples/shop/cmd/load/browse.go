@@ -15,52 +15,64 @@ import (
 )
 
 // browser looks at carts, as a customer's browser would: it knows one address
-// and nothing of a mesh.
+// and nothing of a mesh. In a shop with a catalogue every second look is at an
+// article.
 type browser struct {
-	base  string
-	http  *http.Client
-	pace  *pace.Pace
-	log   *slog.Logger
-	calls *tally.Calls
+	base     string
+	articles bool
+	http     *http.Client
+	pace     *pace.Pace
+	log      *slog.Logger
+	calls    *tally.Calls
 
 	degraded atomic.Int64
 }
 
 func (b *browser) look(n int64, due time.Time) {
 	done := b.calls.Begin()
-	cart, class, err := b.cart(context.Background(), n, due)
-	o := tally.Outcome{Method: "cart", Address: b.base, Class: class}
-	if err != nil {
-		o.Error = err.Error()
-		b.log.Warn("cart could not be looked at", "error", err)
+	o := tally.Outcome{Method: "cart", Address: b.base}
+	var err error
+	if b.articles && n%2 == 1 {
+		var article storefront.Article
+		o.Method = "article"
+		o.Class, err = b.get(due, "/article/"+articles[n/2%int64(len(articles))], &article)
+		o.Instance, o.Via = article.ServedBy, article.StockBy
 	} else {
+		var cart storefront.Cart
+		o.Class, err = b.get(due, fmt.Sprintf("/cart/%d", n%1000), &cart)
 		o.Instance = cart.ServedBy
 		if cart.Degraded {
 			b.degraded.Add(1)
 		}
 	}
+	if err != nil {
+		o.Error = err.Error()
+		b.log.Warn("could not be looked at", "what", o.Method, "error", err)
+	}
 	done(o)
 }
 
-func (b *browser) cart(ctx context.Context, n int64, due time.Time) (cart storefront.Cart, class string, err error) {
-	ctx, cancel := context.WithDeadline(ctx, due.Add(b.http.Timeout))
+// get reads a page. Not under the context that ends the program: what has begun
+// is finished.
+func (b *browser) get(due time.Time, path string, into any) (class string, err error) {
+	ctx, cancel := context.WithDeadline(context.Background(), due.Add(b.http.Timeout))
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/cart/%d", b.base, n%1000), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.base+path, nil)
 	if err != nil {
-		return cart, "address", err
+		return "address", err
 	}
 	resp, err := b.http.Do(req)
 	if err != nil {
-		return cart, "broken", err
+		return "broken", err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return cart, fmt.Sprint(resp.StatusCode), fmt.Errorf("GET %s: %s", req.URL, resp.Status)
+		return fmt.Sprint(resp.StatusCode), fmt.Errorf("GET %s: %s", req.URL, resp.Status)
 	}
-	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 1<<20)).Decode(&cart); err != nil {
-		return cart, "body", err
+	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 1<<20)).Decode(into); err != nil {
+		return "body", err
 	}
-	return cart, "", nil
+	return "", nil
 }
 
 // show is what the browser adds to /stats.

@@ -30,7 +30,8 @@ func main() {
 			concurrency := fs.Int("concurrency", 200, "the `most` orders under way; one that is due beyond them is not placed, and counted as shed")
 			timeout := fs.Duration("timeout", 10*time.Second, "`how long` an order may take in all")
 			front := fs.String("storefront", "", "`address` of the storefront, perhaps behind a gateway, such as http://127.0.0.1:8080/shop; empty to place orders only")
-			browse := fs.Float64("browse-rate", 5, "carts looked at per `second`, if there is a storefront")
+			browse := fs.Float64("browse-rate", 5, "pages looked at per `second`, if there is a storefront")
+			knows := fs.String("catalogue", "", "`application` that the storefront asks for articles; without one only carts are looked at")
 			report := fs.Duration("report", 5*time.Second, "`how often` to print a line")
 			return func(ctx context.Context, p *process.Process) error {
 				if *rate <= 0 || *browse <= 0 || *concurrency < 1 {
@@ -59,7 +60,7 @@ func main() {
 				var browsing sync.WaitGroup
 				if *front != "" {
 					l.browser = &browser{
-						base: *front, pace: &pace.Pace{PerSecond: *browse, Concurrency: *concurrency}, log: p.Log,
+						base: *front, articles: *knows != "", pace: &pace.Pace{PerSecond: *browse, Concurrency: *concurrency}, log: p.Log,
 						http:  &http.Client{Timeout: *timeout, Transport: &http.Transport{MaxIdleConnsPerHost: *concurrency}},
 						calls: tally.NewCalls(time.Now, nil),
 					}
