@@ -20,6 +20,7 @@ import (
 
 	"github.com/weirmesh/weir/gateway"
 	"github.com/weirmesh/weir/gateway/memory"
+	"github.com/weirmesh/weir/internal/pause"
 	"github.com/weirmesh/weir/registry"
 	registrymemory "github.com/weirmesh/weir/registry/memory"
 )
@@ -141,7 +142,7 @@ func (f *fixture) applied(rev gateway.Revision) gateway.Node {
 }
 
 // poll lets others run before something is looked at again.
-func poll(ctx context.Context) { pause(ctx, time.Millisecond) }
+func poll(ctx context.Context) { pause.For(ctx, time.Millisecond) }
 
 // until waits for a condition.
 func (f *fixture) until(what string, ok func() bool) {

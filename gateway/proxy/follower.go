@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/gateway"
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 // Of reading the source.
@@ -107,7 +108,7 @@ func (f *follower) run(ctx context.Context) error {
 		} else {
 			backoff = firstBackoff
 		}
-		if !pause(ctx, wait) {
+		if !pause.For(ctx, wait) {
 			return nil
 		}
 		if err != nil {
@@ -123,18 +124,6 @@ func (f *follower) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-	}
-}
-
-// pause waits, and reports whether ctx goes on.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
 	}
 }
 
@@ -158,7 +147,7 @@ func (f *follower) watch(ctx context.Context, changed chan<- struct{}) {
 			return
 		}
 		f.warn(ctx, "the source of the routes is not watched for now", err)
-		if !pause(ctx, backoff/2+rand.N(backoff/2)) {
+		if !pause.For(ctx, backoff/2+rand.N(backoff/2)) {
 			return
 		}
 		wake() // what came meanwhile
@@ -418,7 +407,7 @@ func (f *follower) report(ctx context.Context) {
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			f.warn(ctx, "the source was not told which routes are served", err)
-			if !pause(ctx, firstBackoff) {
+			if !pause.For(ctx, firstBackoff) {
 				return
 			}
 		}

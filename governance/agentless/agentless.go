@@ -41,6 +41,7 @@ import (
 
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/internal/node"
+	"github.com/weirmesh/weir/internal/pause"
 	"github.com/weirmesh/weir/registry"
 )
 
@@ -221,7 +222,7 @@ func (s *Service) follow(ctx context.Context) {
 			}
 			s.log.WarnContext(ctx, "cannot tell which applications ask to be governed, and will try again", "error", err)
 		}
-		if !sleep(ctx, lookEvery) {
+		if !pause.For(ctx, lookEvery) {
 			return
 		}
 	}

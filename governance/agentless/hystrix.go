@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 // hystrixName is what instances with Hystrix are said to run.
@@ -75,7 +76,7 @@ func (n *hystrix) collect(ctx context.Context, m *management) error {
 	n.trouble = "" // it is among what the pod lacks
 	n.mu.Unlock()
 	// It is looked at again: somebody may be about to mend that.
-	sleep(ctx, lastPause)
+	pause.For(ctx, lastPause)
 	return errLacking
 }
 

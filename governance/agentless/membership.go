@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 // How control planes share pods out.
@@ -111,7 +113,7 @@ func (s *Service) join(ctx context.Context) {
 			s.log.WarnContext(ctx, "cannot say that this control plane collects, and will try again", "error", err)
 		}
 		failing = err != nil
-		if !sleep(ctx, beat*9/10+rand.N(beat/5)) {
+		if !pause.For(ctx, beat*9/10+rand.N(beat/5)) {
 			break
 		}
 	}
@@ -119,16 +121,4 @@ func (s *Service) join(ctx context.Context) {
 	look, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer done()
 	_ = s.cfg.Store.EndCollect(look, s.members.self) // they do so a little later
-}
-
-// sleep waits, and reports whether ctx lives.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

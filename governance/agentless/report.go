@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 const (
@@ -21,7 +22,7 @@ const (
 func (s *Service) tell(ctx context.Context) {
 	failing := false
 	var said time.Time
-	for sleep(ctx, tellEvery) {
+	for pause.For(ctx, tellEvery) {
 		now := s.cfg.Now()
 		s.mu.Lock()
 		sessions := make([]*session, 0, len(s.sessions))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/internal/pause"
 	"github.com/weirmesh/weir/registry"
 )
 
@@ -94,11 +95,11 @@ func (n *session) renew(service registry.Service, in registry.Instance) {
 // run keeps the pod until ctx ends.
 func (n *session) run(ctx context.Context) {
 	defer n.end()
-	if n.wait && !sleep(ctx, settling) {
+	if n.wait && !pause.For(ctx, settling) {
 		return
 	}
 	n.recall(ctx)
-	pause := firstPause
+	delay := firstPause
 	for ctx.Err() == nil {
 		begin := time.Now()
 		err := n.once(ctx)
@@ -107,12 +108,12 @@ func (n *session) run(ctx context.Context) {
 		}
 		n.broke(err)
 		if time.Since(begin) > time.Minute {
-			pause = firstPause
+			delay = firstPause
 		}
-		if !sleep(ctx, pause/2+rand.N(pause)) {
+		if !pause.For(ctx, delay/2+rand.N(delay)) {
 			return
 		}
-		pause = min(pause*2, lastPause)
+		delay = min(delay*2, lastPause)
 	}
 }
 

@@ -32,6 +32,7 @@ import (
 
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/internal/httpapi"
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 // Config are the settings of an API. Zero values, but for Store, are sane.
@@ -175,7 +176,7 @@ func (a *API) again(ctx context.Context, what string, f func(context.Context) er
 			return
 		}
 		a.log.WarnContext(ctx, "trying again", "task", what, "error", err)
-		pause(ctx, jitter(time.Second))
+		pause.For(ctx, jitter(time.Second))
 	}
 }
 
@@ -192,7 +193,7 @@ func (a *API) Shutdown(ctx context.Context) error {
 const putAwayAfter = 10 * time.Minute
 
 func (a *API) putAway(ctx context.Context) {
-	for pause(ctx, jitter(time.Minute)) {
+	for pause.For(ctx, jitter(time.Minute)) {
 		a.putAwayExpired(ctx)
 	}
 }

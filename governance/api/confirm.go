@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 // Confirmation is how far a version of a policy is with the instances that have
@@ -124,7 +125,7 @@ func (f *fleet) awaitAll(ctx context.Context, v governance.Version, most time.Du
 		if err != nil || c.Live == c.Confirmed+c.Refused {
 			return c, err
 		}
-		if !pause(ctx, rest(begin)) {
+		if !pause.For(ctx, rest(begin)) {
 			return c, nil
 		}
 		timer := time.NewTimer(time.Second)
@@ -175,6 +176,6 @@ func (f *fleet) confirmAll(ctx context.Context) {
 				f.hub.confirmed(v.Version)
 			}
 		}
-		pause(ctx, rest(begin))
+		pause.For(ctx, rest(begin))
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/internal/httpapi"
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 // fleet is what this control plane knows of instances at first hand: those that
@@ -241,7 +242,7 @@ func (f *fleet) flushAll(ctx context.Context) {
 			f.leaveAll(ctx)
 			return
 		case <-f.wake:
-			pause(ctx, 10*time.Millisecond) // many come together
+			pause.For(ctx, 10*time.Millisecond) // many come together
 		case <-ticker.C:
 			all = true
 		}

@@ -23,6 +23,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 // firstPort is where the search for a free port begins: below the range the
@@ -71,7 +73,7 @@ func (s *Server) launch(ctx context.Context, previous int) error {
 			s.port = 0
 		case errors.Is(err, errRetryShmem) && time.Now().Before(deadline):
 			// After a kill -9 of the first process its children need a moment.
-			if !pause(ctx, 100*time.Millisecond) {
+			if !pause.For(ctx, 100*time.Millisecond) {
 				return context.Cause(ctx)
 			}
 		default:

@@ -13,6 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 // Wake tells a subscriber to look at its tables. It is a hint, not data:
@@ -210,7 +212,7 @@ func (l *Listener) run(ctx context.Context, ended chan<- struct{}) {
 			l.log.WarnContext(ctx, "cannot listen for notifications; retrying", "error", describe(err, l.conn))
 		}
 		failures++
-		if !pause(ctx, backoff(failures, l.cfg.MinBackoff, l.cfg.MaxBackoff)) {
+		if !pause.For(ctx, backoff(failures, l.cfg.MinBackoff, l.cfg.MaxBackoff)) {
 			return
 		}
 	}

@@ -18,6 +18,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 // versionTable is where each schema records its migrations: goose's own name,
@@ -149,7 +151,7 @@ func (l *migrationLock) SessionLock(ctx context.Context, conn *sql.Conn) error {
 		if !waited {
 			l.log.InfoContext(ctx, "waiting for another process to migrate the schema")
 		}
-		if !pause(ctx, lockPoll) {
+		if !pause.For(ctx, lockPoll) {
 			return context.Cause(ctx)
 		}
 	}

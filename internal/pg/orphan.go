@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 // pidFile is what a running server writes into postmaster.pid.
@@ -120,7 +122,7 @@ func (s *Server) clearZombie(ctx context.Context, pid int) error {
 			return say(ErrDirInUse, nil, fmt.Sprintf(
 				"postgres: process %d is dead, and %d of its processes still work on %s: end them, or name another directory with --data-dir", pid, left, s.dataDir))
 		}
-		if !pause(ctx, 20*time.Millisecond) {
+		if !pause.For(ctx, 20*time.Millisecond) {
 			return context.Cause(ctx)
 		}
 	}

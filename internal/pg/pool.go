@@ -12,6 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 // minMajor is the oldest PostgreSQL the adapters' SQL is written for: Open
@@ -163,7 +165,7 @@ func await(ctx context.Context, cfg *pgx.ConnConfig, o Options) error {
 		if attempt == 1 {
 			o.Log.WarnContext(ctx, "waiting for the database", "error", err, "for_at_most", o.RetryFor)
 		}
-		if !pause(ctx, wait) {
+		if !pause.For(ctx, wait) {
 			return context.Cause(ctx)
 		}
 	}
@@ -197,16 +199,4 @@ func backoff(attempt int, low, high time.Duration) time.Duration {
 		d = min(high, low<<(attempt-1))
 	}
 	return d/2 + rand.N(d/2+1)
-}
-
-// pause waits; false means ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/common"
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
 
+	"github.com/weirmesh/weir/internal/pause"
 	"github.com/weirmesh/weir/registry"
 )
 
@@ -85,7 +86,7 @@ func (p *provider) follow() {
 		case <-p.b.departing.Done():
 			return
 		}
-		if !sleep(p.b.departing, republishDelay) {
+		if !pause.For(p.b.departing, republishDelay) {
 			return
 		}
 		if err := p.publish(p.b.departing); err != nil && p.b.departing.Err() == nil {
@@ -269,7 +270,7 @@ func (p *provider) insist(ctx context.Context, what string, do func(context.Cont
 		p.b.log.Warn("the registry does not take this instance yet; it is not ready until it does",
 			slog.String("app", p.app.String()), slog.String("step", what), slog.Any("error", err),
 			slog.Int("attempt", attempt), slog.Duration("retry", wait.Round(time.Millisecond)))
-		if !sleep(ctx, wait) {
+		if !pause.For(ctx, wait) {
 			continue
 		}
 		delay = min(2*delay, 30*p.b.cfg.RetryDelay)

@@ -253,18 +253,6 @@ func (b *Binding) goWorkLocked(f func()) bool {
 	return true
 }
 
-// sleep waits for d or until ctx ends, and reports whether it waited in full.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // isDone reports whether err is only the end of a context.
 func isDone(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)

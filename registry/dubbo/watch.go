@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weirmesh/weir/internal/pause"
 	"github.com/weirmesh/weir/registry"
 )
 
@@ -239,7 +240,7 @@ func (w *watch) fetch(r string, rev *revision) {
 			w.b.log.Warn("instances cannot be called yet: what they offer could not be read; trying again",
 				slog.String("app", w.app.String()), slog.String("revision", short(r)), slog.Any("error", err))
 		}
-		if !sleep(w.ctx, delay) {
+		if !pause.For(w.ctx, delay) {
 			return
 		}
 		delay = min(2*delay, 30*time.Second)

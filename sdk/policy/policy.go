@@ -26,6 +26,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 const (
@@ -308,7 +309,7 @@ func (c *Client) Run(ctx context.Context) {
 			logged = kind
 			c.log.Warn("no stream of policies; what was applied stays in force, and it is tried again", "url", c.base.Redacted(), "error", err)
 		}
-		if !sleep(ctx, delay(attempt, answer)) {
+		if !pause.For(ctx, delay(attempt, answer)) {
 			break
 		}
 	}

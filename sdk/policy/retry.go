@@ -2,7 +2,6 @@ package policy
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -74,16 +73,4 @@ func delay(attempt int, answer *answerError) time.Duration {
 
 func backoff(attempt int) time.Duration {
 	return rand.N(min(time.Second<<min(attempt, 10), backoffMost))
-}
-
-// sleep returns false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

@@ -25,6 +25,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 // What a Reporter holds and how it behaves where its config does not say.
@@ -214,7 +215,7 @@ func (r *Reporter) Run(ctx context.Context) {
 		case <-r.wake:
 		case <-r.urgent:
 			// A new policy set reaches thousands of instances in one moment.
-			if !sleep(ctx, mathrand.N(ackJitter)) {
+			if !pause.For(ctx, mathrand.N(ackJitter)) {
 				return
 			}
 		}
@@ -234,7 +235,7 @@ func (r *Reporter) Run(ctx context.Context) {
 // collectEvery looks at the sources at this instance's own moment of each
 // second, which spreads the load of many instances.
 func (r *Reporter) collectEvery(ctx context.Context) {
-	if !sleep(ctx, mathrand.N(r.cfg.Interval)) {
+	if !pause.For(ctx, mathrand.N(r.cfg.Interval)) {
 		return
 	}
 	ticker := time.NewTicker(r.cfg.Interval)
@@ -444,7 +445,7 @@ func (r *Reporter) pause(ctx context.Context, wait time.Duration) bool {
 	case <-timer.C:
 		return true
 	case <-r.urgent:
-		return sleep(ctx, mathrand.N(ackJitter))
+		return pause.For(ctx, mathrand.N(ackJitter))
 	}
 }
 

@@ -79,15 +79,3 @@ func (r *Reporter) post(ctx context.Context, body []byte) (answer governance.Rep
 	}
 	return answer, wait, errors.New(message)
 }
-
-// sleep returns false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
