@@ -272,12 +272,16 @@ func TestRulesOfTheSystem(t *testing.T) {
 	away.unknown = []SystemUnknown{{"y", "away"}}
 	lost := well(func(s *found) { s.unknown = []SystemUnknown{{"x", "why"}} })
 	lost.unknown = []SystemUnknown{{"x", "why"}, {"y", "no answer"}}
+	late := well(nil)
+	late.unlisted = "no answer"
 	check(t, map[string]ruleCase{
 		"all is well":             {well(nil), rule, ""},
 		"the database is away":    {away, rule, "critical system.database The database does not answer, and what is shown of it is as it was last known: it is away"},
 		"something is not known":  {lost, rule, "warning system.unknown Not known now: x (why).\nwarning system.unknown Not known now: y (no answer)."},
 		"the view is not known":   {facts{unknown: []SystemUnknown{{"y", "no answer"}}}, rule, "warning system.unknown Not known now: y (no answer)."},
 		"the registry is away":    {well(func(s *found) { s.registry.unknown = "no link" }), rule, "warning system.registry The applications of the cluster are not known: no link"},
+		"so is the view":          {facts{unlisted: "no link"}, rule, "warning system.registry The applications of the cluster are not known: no link"},
+		"the view knows better":   {late, rule, ""},
 		"there is no cluster":     {well(func(s *found) { s.registry.unknown = noCluster }), rule, ""},
 		"the registry is old":     {well(func(s *found) { s.registry.stale = at }), rule, "warning system.registry The registry is out of touch with the cluster, and shows the last state it knew."},
 		"a queue has room":        {queue(node.Queue{Depth: 79, Limit: 100}), rule, ""},

@@ -14,7 +14,7 @@ import (
 // systemAilments tells what is wrong with this installation of Weir itself.
 func (f *facts) systemAilments() []Attention {
 	if f.system == nil {
-		return f.notKnown(true)
+		return slices.Concat(f.registryAway(), f.notKnown(true))
 	}
 	return slices.Concat(f.databaseAway(), f.registryAway(), f.notKnown(f.system.database.OK), f.queuesFull(), f.partitionsMissing(), f.versionsDiffer(), f.nodesNote())
 }
@@ -40,10 +40,14 @@ func databaseAttention(why string) Attention {
 	return systemAttention(KindDatabase, Critical, "The database does not answer, and what is shown of it is as it was last known: "+why, map[string]string{"why": why})
 }
 
-// registryAway tells of a registry that is not in touch. Where there is no cluster
-// there is none to miss.
+// registryAway tells of a registry that is not in touch, by the system view, or by
+// what the overview itself was answered while that view is late. Where there is no
+// cluster there is none to miss.
 func (f *facts) registryAway() []Attention {
-	r := f.system.registry
+	r := foundRegistry{unknown: f.unlisted}
+	if f.system != nil {
+		r = f.system.registry
+	}
 	var a Attention
 	switch {
 	case r.unknown != "" && r.unknown != noCluster:

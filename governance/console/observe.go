@@ -47,6 +47,7 @@ type facts struct {
 	gateways  []gateway.Node
 	heard     bool                        // whether gateways are those of now
 	apps      map[registry.App]registered // nil while it is not known
+	unlisted  string                      // why apps are not those of now; the system view says it better
 	unsure    map[registry.App]bool       // upstreams of which nobody knows whether there are any
 
 	// What says nothing once it is old.
@@ -138,8 +139,14 @@ func (o *observer) find(ctx context.Context, last *facts) *facts {
 	})
 	if o.deps.System.Registry != nil {
 		source(func(ctx context.Context) {
-			if apps, err := within(ctx, o.askRegistry); err == nil { // else the system view says why it is not known
+			apps, err := within(ctx, o.askRegistry)
+			switch {
+			case err == nil:
 				f.apps = apps
+			case ctx.Err() != nil:
+				f.unlisted = noAnswer(o.deps.Patience)
+			default:
+				f.unlisted = registry.Text(err)
 			}
 		})
 	}
