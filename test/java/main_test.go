@@ -122,6 +122,11 @@ type pod struct {
 	Status struct {
 		PodIP      string `json:"podIP"`
 		Conditions []struct{ Type, Status string }
+
+		ContainerStatuses []struct {
+			RestartCount int
+			LastState    json.RawMessage
+		}
 	} `json:"status"`
 }
 
@@ -296,5 +301,17 @@ func (s *shoppers) done(t *testing.T) {
 	s.wg.Wait()
 	if s.failed.Load() != 0 || s.asked.Load() < 20 {
 		t.Errorf("%d of %d requests failed, first %v", s.failed.Load(), s.asked.Load(), s.first.Load())
+		said(t, "storefront")
+	}
+}
+
+// said shows what an application wrote last, before its restart if there was one.
+func said(t *testing.T, app string) {
+	t.Helper()
+	for _, p := range pods(t, app) {
+		for _, c := range p.Status.ContainerStatuses {
+			t.Logf("%s, restarts: %d, last end: %s\n%s", p.Metadata.Name, c.RestartCount, c.LastState,
+				kubectl(t, "logs", p.Metadata.Name, "--tail=300", fmt.Sprintf("--previous=%t", c.RestartCount > 0)))
+		}
 	}
 }

@@ -1,0 +1,24 @@
+package dubbo
+
+import (
+	"dubbo.apache.org/dubbo-go/v3/remoting/getty"
+)
+
+// fill is what the client of the Dubbo protocol waits between two connections of
+// a pool, in milliseconds, times how many it has made, ten at most.
+//
+// Its own 300 ms fill the usual pool of 16 in half a minute. A provider in Java
+// that ends keeps its port open for up to ten seconds and closes at once what
+// connects then, and dubbo-getty (v1.4.10) answers each connection that closes by
+// another one, without a pause, while it goes on filling: thousands a second, each
+// with its buffers, until the process is out of memory. A pool that is full before
+// its provider can end does not begin that.
+const fill = 10
+
+// It is set before any program's own getty.SetClientConf, which comes after and
+// counts, as do the parameters of a protocol's configuration.
+func init() {
+	conf := getty.GetDefaultClientConfig()
+	conf.ReconnectInterval = fill
+	getty.SetClientConf(*conf)
+}
