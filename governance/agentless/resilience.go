@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 // resilienceName is what instances with Resilience4j are said to run.
@@ -159,7 +160,7 @@ func (r *resilience) collect(ctx context.Context, m *management) error {
 		if (cannotHold(m) != "" || m.prometheus == "") && time.Since(begun) >= lastPause {
 			return errLacking // it is looked at again: somebody may be about to mend that
 		}
-		if !sleep(ctx, scrapeEvery*9/10+rand.N(scrapeEvery/5)) {
+		if !pause.For(ctx, scrapeEvery*9/10+rand.N(scrapeEvery/5)) {
 			return context.Cause(ctx)
 		}
 	}

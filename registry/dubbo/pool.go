@@ -17,7 +17,7 @@ const fill = 10
 
 // It is set before any program's own getty.SetClientConf, which comes after and
 // counts, as do the parameters of a protocol's configuration.
-func init() {
+func init() { //nolint:gochecknoinits // nothing later would come before what a program sets itself
 	conf := getty.GetDefaultClientConfig()
 	conf.ReconnectInterval = fill
 	getty.SetClientConf(*conf)
