@@ -16,6 +16,16 @@ type Govern struct {
 	// prometheus.io/path as they are written.
 	PrometheusPort string `json:"prometheusPort,omitempty"`
 	PrometheusPath string `json:"prometheusPath,omitempty"`
+	// Config is the name of a ConfigMap that the instances read their settings from,
+	// into which policies may be written too; empty for none.
+	Config string `json:"config,omitempty"`
+}
+
+// Config is what a ConfigMap holds, by document, and when SetConfig changed it
+// last; zero for never.
+type Config struct {
+	Documents map[string]string
+	Written   time.Time
 }
 
 // Inspector tells what governing applications from outside takes beyond their
@@ -28,6 +38,14 @@ type Inspector interface {
 	// Pod reads what runs in an instance, by its namespace and name, from the
 	// registry itself. Errors: NotFound, Forbidden, Unavailable.
 	Pod(ctx context.Context, namespace, name string) (Pod, error)
+
+	// Config reads a ConfigMap. Errors: as for Pod.
+	Config(ctx context.Context, namespace, name string) (Config, error)
+
+	// SetConfig makes text one document of a ConfigMap that exists, or takes the
+	// document away if text is empty, and leaves its others alone. Errors: Forbidden,
+	// Invalid, Unavailable.
+	SetConfig(ctx context.Context, namespace, name, document, text string) error
 }
 
 // Pod is what runs in one instance.

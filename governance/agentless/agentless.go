@@ -16,6 +16,10 @@
 // open, disabled and let go by their actuator (modes.go). Either says that policies
 // are applied once the pod says so itself.
 //
+// Where a Service says which ConfigMap its pods read, what the policies come to is
+// written into that too (config.go), so that it holds in new processes from their
+// first call on.
+//
 // Nothing is read or written where a Service has not asked for it. What stands in
 // the way is said of each instance (governance.Instance.Lacks), what a policy asks
 // for that an engine has not, of each policy (governance.Applied.Unmet).
@@ -114,6 +118,7 @@ type Service struct {
 	log     *slog.Logger
 	client  *http.Client
 	places  places
+	docs    documents
 	metrics *metrics
 	writers chan struct{} // holds a token for each pod that is written to
 	held    atomic.Int64  // sessions
@@ -166,6 +171,7 @@ func (s *Service) Run(ctx context.Context) error {
 	loops.Go(func() { s.join(ctx) })
 	loops.Go(func() { s.follow(ctx) })
 	loops.Go(func() { s.tell(ctx) })
+	loops.Go(func() { s.configure(ctx) })
 	loops.Wait()
 	s.mu.Lock()
 	apps := s.apps

@@ -76,9 +76,17 @@ func (n *hystrix) settle(ctx context.Context, m *management) time.Duration {
 	}
 	heard := n.hears != (time.Time{}) && now.Sub(n.hears) >= firstRound
 	n.mu.Unlock()
+	release := false
 	if have != nil && (now.Sub(n.readAt) < rereadAfter || w.empty() && len(have) == 0) {
 		todo, waiting := n.todo(w, commands, have, now)
 		left := leftovers(w, have)
+		// What is wanted does not wait for a ConfigMap. What is taken back does: what
+		// that says is what it is taken back to.
+		if len(todo) == 0 {
+			if release = n.reread(ctx, m); !release {
+				return lookAgain / 4
+			}
+		}
 		if len(todo)+len(left) == 0 {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -95,7 +103,7 @@ func (n *hystrix) settle(ctx context.Context, m *management) time.Duration {
 		return retry
 	}
 	defer n.svc.release()
-	err := n.write(ctx, m, w, commands)
+	err := n.write(ctx, m, w, commands, release)
 	if ctx.Err() != nil {
 		return retry
 	}
@@ -167,10 +175,10 @@ func leftovers(w *wish, have map[string]string) []string {
 	return out
 }
 
-// write writes what differs, and takes back what is not wanted any more. It says
+// write writes what differs, and, for release, takes back what is not wanted any more. It says
 // first which keys it is about to write, so that whoever comes next can take them
 // back even if it is ended halfway.
-func (n *hystrix) write(ctx context.Context, m *management, w *wish, commands map[string]*commandEvent) error {
+func (n *hystrix) write(ctx context.Context, m *management, w *wish, commands map[string]*commandEvent, release bool) error {
 	o, err := m.read(ctx)
 	if err != nil {
 		n.outcome(err)
@@ -179,7 +187,10 @@ func (n *hystrix) write(ctx context.Context, m *management, w *wish, commands ma
 	now := n.svc.cfg.Now()
 	have := o.have()
 	todo, _ := n.todo(w, commands, have, now)
-	left := leftovers(w, have)
+	var left []string
+	if release {
+		left = leftovers(w, have)
+	}
 	defer func() {
 		n.mu.Lock()
 		n.have, n.readAt = have, now

@@ -45,7 +45,7 @@ type modeWish struct {
 func (w *modeWish) empty() bool { return len(w.modes) == 0 && len(w.unmet) == 0 }
 
 // planModes says what the policies of a set come to.
-func planModes(set governance.PolicySet, app governance.App, circuits map[string]circuit, now time.Time) *modeWish {
+func planModes(set governance.PolicySet, app governance.App, circuits map[string]circuit, config string, began func(key string) bool, now time.Time) *modeWish {
 	w := &modeWish{modes: map[string]governance.Mode{}, by: map[string]governance.Source{}}
 	names := map[string]bool{}
 	for name := range circuits {
@@ -63,7 +63,7 @@ func planModes(set governance.PolicySet, app governance.App, circuits map[string
 			w.until = e.Until
 		}
 		c, there := circuits[name]
-		cannotEnforce(name, e, c, there, unmet)
+		cannotEnforce(name, e, c, there, config, began, unmet)
 		if b := e.Breaker; there && b != nil && b.Mode != "" {
 			w.modes[name], w.by[name] = b.Mode, e.Sources["breaker.mode"]
 		}
@@ -72,19 +72,67 @@ func planModes(set governance.PolicySet, app governance.App, circuits map[string
 	return w
 }
 
-// cannotEnforce adds what of rules a process with Resilience4j does not enforce.
-func cannotEnforce(name string, e governance.Effective, c circuit, there bool, unmet unmetSet) {
-	fixed := func(field, source, property, value string) {
-		unmet.add(e.Sources[source], fmt.Sprintf("%s: Resilience4j reads it when its process begins, from %s=%s in the application's configuration", field, instanceKey(property, name), value))
+// startProperty is one that Resilience4j reads when its process begins, and the field
+// of a policy that it is of.
+type startProperty struct{ field, source, property, value string }
+
+// startProperties are what rules come to for a process that begins.
+func startProperties(e governance.Effective) (out []startProperty) {
+	add := func(field, source, property, value string) {
+		out = append(out, startProperty{field, source, property, value})
 	}
 	millis := func(d governance.Duration) string {
 		return strconv.FormatInt(time.Duration(d).Milliseconds(), 10) + "ms"
 	}
 	if e.Timeout != 0 {
-		fixed("timeout", "timeout", "timelimiter.%s.timeoutDuration", millis(e.Timeout))
+		add("timeout", "timeout", "timelimiter.%s.timeoutDuration", millis(e.Timeout))
 	}
 	if e.Bulkhead != nil {
-		fixed("bulkhead", "bulkhead", "bulkhead.%s.maxConcurrentCalls", strconv.Itoa(e.Bulkhead.Concurrent))
+		add("bulkhead", "bulkhead", "bulkhead.%s.maxConcurrentCalls", strconv.Itoa(e.Bulkhead.Concurrent))
+	}
+	b := e.Breaker
+	if b == nil {
+		return out
+	}
+	if b.MinCalls != 0 {
+		add("breaker.minCalls", "breaker.minCalls", "circuitbreaker.%s.minimumNumberOfCalls", strconv.Itoa(b.MinCalls))
+	}
+	if b.ErrorPercent != 0 {
+		add(errorPercentField, errorPercentField, "circuitbreaker.%s.failureRateThreshold", strconv.FormatFloat(b.ErrorPercent, 'g', -1, 64))
+	}
+	if b.OpenFor != 0 {
+		add("breaker.openFor", "breaker.openFor", "circuitbreaker.%s.waitDurationInOpenState", millis(b.OpenFor))
+	}
+	if b.Probes != 0 {
+		add("breaker.probes", "breaker.probes", "circuitbreaker.%s.permittedNumberOfCallsInHalfOpenState", strconv.Itoa(b.Probes))
+	}
+	if b.SlowCall != 0 {
+		add("breaker.slowCall", "breaker.slow", "circuitbreaker.%s.slowCallDurationThreshold", millis(b.SlowCall))
+		add("breaker.slowPercent", "breaker.slow", "circuitbreaker.%s.slowCallRateThreshold", strconv.FormatFloat(b.SlowPercent, 'g', -1, 64))
+	}
+	if b.Window != 0 {
+		add("breaker.window", "breaker.window", "circuitbreaker.%s.slidingWindowSize", strconv.FormatInt(int64(time.Duration(b.Window)/time.Second), 10))
+		add("breaker.window", "breaker.window", "circuitbreaker.%s.slidingWindowType", "TIME_BASED")
+	}
+	return out
+}
+
+const errorPercentField = "breaker.errorPercent"
+
+// cannotEnforce adds what of rules a process with Resilience4j does not enforce.
+// began tells with which properties of a ConfigMap of ours it began; config is that
+// one's name.
+func cannotEnforce(name string, e governance.Effective, c circuit, there bool, config string, began func(key string) bool, unmet unmetSet) {
+	for _, p := range startProperties(e) {
+		key := instanceKey(p.property, name)
+		switch {
+		case p.field == errorPercentField && there && same(e.Breaker.ErrorPercent, percent(c.FailureThreshold)):
+		case p.field != errorPercentField && began(key), p.field == errorPercentField && !there && began(key):
+		case config != "":
+			unmet.add(e.Sources[p.source], fmt.Sprintf("%s: Resilience4j reads it when its process begins; %s=%s is in ConfigMap %s, and holds in a process that begins from now on", p.field, key, p.value, config))
+		default:
+			unmet.add(e.Sources[p.source], fmt.Sprintf("%s: Resilience4j reads it when its process begins, from %s=%s in the application's configuration", p.field, key, p.value))
+		}
 	}
 	if e.Fallback != nil {
 		unmet.add(e.Sources["fallback"], "fallback: Resilience4j runs the one in the application's code, or none")
@@ -98,24 +146,6 @@ func cannotEnforce(name string, e governance.Effective, c circuit, there bool, u
 	}
 	if b.Mode == governance.ModeForcedClosed && c.State != circuitMetricsOnly {
 		unmet.add(e.Sources["breaker.mode"], "breaker.mode: the actuator of Resilience4j can hold no circuit closed, so it is disabled, which lets every call through and counts none")
-	}
-	if b.MinCalls != 0 {
-		fixed("breaker.minCalls", "breaker.minCalls", "circuitbreaker.%s.minimumNumberOfCalls", strconv.Itoa(b.MinCalls))
-	}
-	if b.ErrorPercent != 0 && !same(b.ErrorPercent, percent(c.FailureThreshold)) {
-		fixed("breaker.errorPercent", "breaker.errorPercent", "circuitbreaker.%s.failureRateThreshold", strconv.FormatFloat(b.ErrorPercent, 'g', -1, 64))
-	}
-	if b.OpenFor != 0 {
-		fixed("breaker.openFor", "breaker.openFor", "circuitbreaker.%s.waitDurationInOpenState", millis(b.OpenFor))
-	}
-	if b.Probes != 0 {
-		fixed("breaker.probes", "breaker.probes", "circuitbreaker.%s.permittedNumberOfCallsInHalfOpenState", strconv.Itoa(b.Probes))
-	}
-	if b.SlowCall != 0 {
-		fixed("breaker.slowCall", "breaker.slow", "circuitbreaker.%s.slowCallDurationThreshold", millis(b.SlowCall))
-	}
-	if b.Window != 0 {
-		fixed("breaker.window", "breaker.window", "circuitbreaker.%s.slidingWindowSize", strconv.FormatInt(int64(time.Duration(b.Window)/time.Second), 10))
 	}
 }
 
@@ -186,10 +216,13 @@ func (r *resilience) settle(ctx context.Context, m *management) time.Duration {
 	case !r.seen && reason == "":
 		r.mu.Unlock()
 		return lookAgain / 4
-	case reason != "" || len(w.modes)+len(r.held) == 0:
+	case reason != "":
 		r.confirm(set, w.unmet)
 		r.mu.Unlock()
 		return lookAgain
+	case len(w.modes)+len(r.held) == 0:
+		r.mu.Unlock()
+		return r.agree(ctx, m, set)
 	}
 	r.mu.Unlock()
 	if !r.svc.acquire(ctx) {
@@ -219,6 +252,7 @@ func (r *resilience) settle(ctx context.Context, m *management) time.Duration {
 func (r *resilience) plan(set governance.PolicySet) *modeWish {
 	now := r.svc.cfg.Now()
 	var of strings.Builder
+	fmt.Fprintf(&of, "%p %v\n", r.taken, r.svc.docs.get(r.at).ok) // what is taken is another one once it changes
 	for _, name := range sortedKeys(r.circuits) {
 		of.WriteString(name + " " + r.circuits[name].FailureThreshold + "\n")
 		if r.circuits[name].State == circuitMetricsOnly {
@@ -226,7 +260,11 @@ func (r *resilience) plan(set governance.PolicySet) *modeWish {
 		}
 	}
 	if w := r.wish; w == nil || r.set.Hash != set.Hash || w.of != of.String() || !w.until.IsZero() && !now.Before(w.until) {
-		r.set, r.wish = set, planModes(set, r.app, r.circuits, now)
+		config := ""
+		if doc := r.svc.docs.get(r.at); doc.ok && r.service.Govern != nil {
+			config = r.service.Govern.Config
+		}
+		r.set, r.wish = set, planModes(set, r.app, r.circuits, config, r.taken.began, now)
 		r.wish.of = of.String()
 	}
 	return r.wish
@@ -249,9 +287,8 @@ func (r *resilience) hold(ctx context.Context, m *management, set governance.Pol
 		for name := range w.modes {
 			r.kept[name] = true
 		}
-		r.confirm(set, w.unmet)
 		r.mu.Unlock()
-		return lookAgain, nil
+		return r.agree(ctx, m, set), nil
 	}
 	r.drifted(todo, set)
 	r.mu.Unlock()
@@ -277,6 +314,18 @@ func (r *resilience) hold(ctx context.Context, m *management, set governance.Pol
 	r.mu.Unlock()
 	// What came of it is what the pod says next.
 	return lookAgain / 20, r.see(ctx, m)
+}
+
+// agree says that all is as it should be, once a ConfigMap that the process reads, if
+// there is one, says so too. What has to be held does not wait for that.
+func (r *resilience) agree(ctx context.Context, m *management, set governance.PolicySet) time.Duration {
+	if !r.reread(ctx, m) {
+		return lookAgain / 4
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.confirm(set, r.plan(set).unmet)
+	return lookAgain
 }
 
 // todo is what has to be changed; what opens circuits comes first. The mutex is held.

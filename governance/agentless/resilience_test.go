@@ -28,6 +28,8 @@ type gifts struct {
 	readonly bool
 	summary  bool // no histogram
 	scrapes  int
+	config   func() map[string]string // what it reads of a ConfigMap; nil for none
+	read     map[string]string
 }
 
 type guarded struct {
@@ -52,6 +54,9 @@ func (g *gifts) restart(j *jvm) {
 	defer g.mu.Unlock()
 	g.began = float64(time.Now().Unix())
 	g.circuits, g.updates = map[string]*guarded{}, nil
+	if g.config != nil {
+		g.read = g.config()
+	}
 }
 
 // call calls something that is guarded.
@@ -61,6 +66,9 @@ func (g *gifts) call(name string, times int) {
 	c := g.circuits[name]
 	if c == nil {
 		c = &guarded{State: "CLOSED", Threshold: "50.0%"}
+		if own := g.read[instanceKey("circuitbreaker.%s.failureRateThreshold", name)]; own != "" {
+			c.Threshold = own + ".0%"
+		}
 		g.circuits[name] = c
 	}
 	switch c.State {
@@ -107,6 +115,9 @@ func (g *gifts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				links[l] = map[string]string{"href": "x"}
 			}
 		}
+		if g.config != nil {
+			links["refresh"], links["env"] = map[string]string{"href": "x"}, map[string]string{"href": "x"}
+		}
 		if err := json.NewEncoder(w).Encode(map[string]any{"_links": links}); err != nil {
 			panic(err) // it ends the answer
 		}
@@ -128,6 +139,20 @@ func (g *gifts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				fmt.Fprintf(w, "%s_bucket{%s,le=\"0.1\"} %d\n%[1]s_bucket{%[2]s,le=\"+Inf\"} %[3]d\n", callsFamily, labels, c.ok)
 			}
 			fmt.Fprintf(w, "%s_count{%s} %d\n%[1]s_sum{%[2]s} 1\n", callsFamily, labels, c.ok)
+		}
+	case "POST /refresh":
+		now := g.config()
+		refresh(w, g.read, now)
+		g.read = now
+	case "GET /env":
+		masked := map[string]any{}
+		for key := range g.read {
+			masked[key] = map[string]string{"value": "******"}
+		}
+		if err := json.NewEncoder(w).Encode(map[string]any{"propertySources": []any{
+			map[string]any{"name": "configmap.delivery.shop", "properties": masked},
+		}}); err != nil {
+			panic(err)
 		}
 	case "POST /circuitbreakers/{name}":
 		var in struct{ UpdateState string }
@@ -346,7 +371,7 @@ func TestWhatResilience4jCannotDoIsSaid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := planModes(setOf(version(t, 1, c.command, c.rules, "")), delivery, circuits, someTime)
+			w := planModes(setOf(version(t, 1, c.command, c.rules, "")), delivery, circuits, "", func(string) bool { return false }, someTime)
 			if w.modes[c.command] != c.mode {
 				t.Errorf("the mode is %q", w.modes[c.command])
 			}

@@ -47,6 +47,9 @@ type session struct {
 	beyond int // commands for which there is no room
 	out    outbox
 
+	taken *taken // what the process has read of its ConfigMap; nil for not known
+	blind bool   // it cannot be told to read it again
+
 	lacks   []string // of the pod's management, as it was seen last
 	trouble string   // why it is not heard now
 	reason  string   // why what is wanted is not applied now
@@ -259,13 +262,13 @@ func (n *session) met(m *management, boot string) engine {
 		if n.boot != "" {
 			n.out.put(nil, n.anew(n.svc.cfg.Now()), n.svc.room())
 		}
-		n.boot, n.beyond, n.engine = boot, 0, nil
+		n.boot, n.beyond, n.engine, n.taken = boot, 0, nil, nil
 		n.say(&governance.Applied{})
 	}
 	if e := newEngine(n, m); n.engine == nil || n.engine.name() != e.name() {
 		n.engine = e
 	}
-	n.lacks, n.changed = n.engine.reached(m), true
+	n.lacks, n.changed, n.blind = n.engine.reached(m), true, !m.refresh
 	return n.engine
 }
 
@@ -369,7 +372,7 @@ func (n *session) instance(every bool, now time.Time) (governance.Instance, bool
 	if n.engine != nil {
 		sdk = n.engine.name()
 	}
-	lacks := slices.Clone(n.lacks)
+	lacks := append(slices.Clone(n.lacks), n.configLacks()...)
 	if n.trouble != "" {
 		lacks = append(lacks, n.trouble)
 	}

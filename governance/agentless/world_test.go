@@ -50,6 +50,8 @@ type jvm struct {
 	most     int
 	server   *memhttp.Server
 	instead  http.Handler // answers for another kind of process
+	config   func() map[string]string
+	started  time.Time
 }
 
 func newJVM(t *testing.T) *jvm {
@@ -72,7 +74,11 @@ func (j *jvm) restart() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.process += "'"
+	j.started = time.Now()
 	j.env = map[string]string{}
+	if j.config != nil {
+		j.below = j.config()
+	}
 }
 
 func (j *jvm) set(f func()) {
@@ -119,6 +125,9 @@ func (j *jvm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if j.hidden {
 			stream = ""
 		}
+		if j.config != nil {
+			stream += `,"refresh":{"href":"x"}`
+		}
 		fmt.Fprintf(w, `{"_links":{"self":{"href":"x"},"env":{"href":"x"}%s}}`, stream)
 	case "OPTIONS /actuator/env":
 		j.mu.Lock()
@@ -158,6 +167,12 @@ func (j *jvm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		j.env[in.Name] = in.Value
 		fmt.Fprintln(w, "{}")
+	case "POST /actuator/refresh":
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		now := j.config()
+		refresh(w, j.below, now)
+		j.below = now
 	case "GET /actuator/hystrix.stream":
 		j.stream(w, r)
 	default:
@@ -236,6 +251,11 @@ type cluster struct {
 	asks   bool            // the annotation is there
 	away   bool
 	notify []func(registry.Snapshot)
+
+	reads   bool              // pods read a ConfigMap
+	config  map[string]string // it, nil for none
+	written time.Time
+	writes  int
 }
 
 var deliveryApp = registry.App{Namespace: "shop", Name: "delivery"}
@@ -244,6 +264,9 @@ func (c *cluster) snapshot() registry.Snapshot {
 	s := registry.Snapshot{App: deliveryApp}
 	if c.asks {
 		s.Service.Govern = &registry.Govern{}
+		if c.reads {
+			s.Service.Govern.Config = deliveryApp.Name
+		}
 	}
 	for n, id := range slices.Sorted(maps.Keys(c.pods)) {
 		s.Instances = append(s.Instances, registry.Instance{ID: id, Name: "delivery-" + id, Host: netip.AddrFrom4([4]byte{10, 0, 0, byte(n + 1)}), Health: registry.Ready})
@@ -297,8 +320,27 @@ func (c *cluster) Pod(_ context.Context, _, name string) (registry.Pod, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return registry.Pod{ID: id, Containers: []registry.Container{{
-		Name: "delivery", Image: "delivery@sha256:1", Process: "containerd://" + j.process, Ports: []registry.ServicePort{{Name: "http", Target: 8080}, {Name: "management", Target: 8081}},
+		Name: "delivery", Image: "delivery@sha256:1", Process: "containerd://" + j.process, Started: j.started, Ports: []registry.ServicePort{{Name: "http", Target: 8080}, {Name: "management", Target: 8081}},
 	}}}, nil
+}
+
+func (c *cluster) Config(_ context.Context, namespace, name string) (registry.Config, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.config == nil || name != deliveryApp.Name {
+		return registry.Config{}, &registry.Error{Code: registry.NotFound, Message: "there is no configmaps/" + name + " in namespace " + namespace}
+	}
+	return registry.Config{Documents: maps.Clone(c.config), Written: c.written}, nil
+}
+
+func (c *cluster) SetConfig(_ context.Context, _, _, document, text string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.config[document] = text; text == "" {
+		delete(c.config, document)
+	}
+	c.written, c.writes = time.Now(), c.writes+1
+	return nil
 }
 
 // policies are what the control plane would say.

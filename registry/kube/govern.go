@@ -3,6 +3,8 @@ package kube
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +18,12 @@ import (
 // Pods of other Services are neither read nor written.
 const AnnotationGovern = "weirmesh.io/govern"
 
+// AnnotationConfig on such a Service names a ConfigMap that its pods read their
+// settings from at their start, as Spring Cloud Kubernetes does, or says "true" for
+// the one of the Service's own name: policies are written into it too, into a
+// document of their own. Operators write it.
+const AnnotationConfig = "weirmesh.io/config"
+
 // Annotations of others, by which the management port of a pod is found.
 const (
 	annotationActuator       = "boot.spring.io/actuator"
@@ -23,22 +31,34 @@ const (
 	annotationPrometheusPath = "prometheus.io/path"
 )
 
-// roleControl is the ClusterRole of control planes, in deploy/rbac.
-const roleControl = "weir-control"
+// ClusterRoles of control planes, in deploy/rbac: what all need, and what writing
+// into ConfigMaps takes.
+const (
+	roleControl = "weir-control"
+	roleConfig  = "weir-config"
+)
 
 // wholePods are pods with what runs in them, which no watch carries.
 var wholePods = &resource{name: podsResource.name, version: coreVersion, accept: acceptObjects, acceptList: acceptObjects, role: roleControl}
 
+// configMaps are read one by one.
+var configMaps = &resource{name: "configmaps", version: coreVersion, accept: acceptObjects, acceptList: acceptObjects, role: roleConfig}
+
 var _ registry.Inspector = (*Hub)(nil)
 
 // parseGovern reads a Service's wish to be governed; nil for none.
-func parseGovern(annotations map[string]string) *registry.Govern {
+func parseGovern(service string, annotations map[string]string) *registry.Govern {
 	if annotations[AnnotationGovern] != "true" {
 		return nil
 	}
 	// An annotation can be long; what is meant here is short.
 	short := func(s string) string { return s[:min(len(s), 1024)] }
+	config := short(annotations[AnnotationConfig])
+	if config == "true" {
+		config = service
+	}
 	return &registry.Govern{
+		Config:         config,
 		Actuator:       short(annotations[annotationActuator]),
 		PrometheusPort: short(annotations[annotationPrometheusPort]), PrometheusPath: short(annotations[annotationPrometheusPath]),
 	}
@@ -103,4 +123,42 @@ func (h *Hub) Pod(ctx context.Context, namespace, name string) (registry.Pod, er
 		p.Containers = append(p.Containers, out)
 	}
 	return p, nil
+}
+
+// Config implements registry.Inspector.
+func (h *Hub) Config(ctx context.Context, namespace, name string) (registry.Config, error) {
+	var o corev1.ConfigMap
+	try := attempt{verb: "get", resource: configMaps, namespace: namespace, name: name, role: roleConfig}
+	if err := h.write(ctx, try, func(ctx context.Context) error { return h.client.get(ctx, configMaps, namespace, name, &o) }); err != nil {
+		return registry.Config{}, err
+	}
+	c := registry.Config{Documents: o.Data}
+	for i := range o.ManagedFields {
+		if f := &o.ManagedFields[i]; f.Manager == configManager && f.Time != nil {
+			c.Written = f.Time.UTC()
+		}
+	}
+	return c, nil
+}
+
+// configManager is the field manager of documents in ConfigMaps: the API server
+// keeps apart what it wrote.
+const configManager = "weir-config"
+
+// SetConfig implements registry.Inspector, by server-side apply.
+func (h *Hub) SetConfig(ctx context.Context, namespace, name, document, text string) error {
+	data := map[string]string{}
+	if text != "" {
+		data[document] = text
+	}
+	body, err := json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name, "namespace": namespace}, "data": data,
+	})
+	if err != nil {
+		return fmt.Errorf("registry: encode ConfigMap %s/%s: %w", namespace, name, err)
+	}
+	try := attempt{verb: "patch", resource: configMaps, namespace: namespace, name: name, role: roleConfig}
+	return h.write(ctx, try, func(ctx context.Context) error {
+		return h.client.apply(ctx, configMaps, namespace, name, configManager, body, &corev1.ConfigMap{})
+	})
 }

@@ -2,9 +2,11 @@ package kube_test
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -54,5 +56,60 @@ func TestWhoAsksToBeGovernedIsKnown(t *testing.T) {
 	}
 	if _, err := hub.Pod(testkube.Context(t), n.Name, "nobody"); registry.CodeOf(err) != registry.NotFound {
 		t.Errorf("of a pod that is not there: %v", err)
+	}
+}
+
+// A ConfigMap gains a document, and loses it, and what others wrote into it stays.
+func TestDocumentsOfAConfigMapAreKeptApart(t *testing.T) {
+	t.Parallel()
+	n := testkube.Start(t).Namespace(t)
+	hub := openHub(t, stranger(n, n.Cluster.REST()))
+	maps := n.Cluster.Client.CoreV1().ConfigMaps(n.Name)
+	ctx := testkube.Context(t)
+	if _, err := hub.Config(ctx, n.Name, "delivery"); registry.CodeOf(err) != registry.NotFound {
+		t.Fatalf("of one that is not there: %v", err)
+	}
+	const mine = "server.port: 8080\n"
+	_, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "delivery"}, Data: map[string]string{"application.yaml": mine}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	holds := func(written bool, want map[string]string) {
+		t.Helper()
+		got, err := hub.Config(ctx, n.Name, "delivery")
+		if err != nil || !reflect.DeepEqual(got.Documents, want) || got.Written.IsZero() == written {
+			t.Fatalf("it is %+v, %v", got, err)
+		}
+	}
+	holds(false, map[string]string{"application.yaml": mine})
+	for _, text := range []string{"a=b\n", "a=c\n"} {
+		if err := hub.SetConfig(ctx, n.Name, "delivery", "application.properties", text); err != nil {
+			t.Fatal(err)
+		}
+		holds(true, map[string]string{"application.yaml": mine, "application.properties": text})
+	}
+	patch := []byte(`{"data":{"application.yaml":"server.port: 8081\n"}}`)
+	if _, err := maps.Patch(ctx, "delivery", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := hub.SetConfig(ctx, n.Name, "delivery", "application.properties", ""); err != nil {
+		t.Fatal(err)
+	}
+	holds(true, map[string]string{"application.yaml": "server.port: 8081\n"})
+}
+
+// The Service says which ConfigMap it is.
+func TestAConfigMapIsNamedByTheService(t *testing.T) {
+	t.Parallel()
+	n := testkube.Start(t).Namespace(t)
+	n.Service(t, "delivery", 20000)
+	hub := openHub(t, stranger(n, n.Cluster.REST()))
+	w := watch(t, hub, registry.App{Namespace: n.Name, Name: "delivery"})
+	for value, want := range map[string]string{"true": "delivery", "other": "other"} {
+		patch := fmt.Sprintf(`{"metadata":{"annotations":{"weirmesh.io/govern":"true","weirmesh.io/config":%q}}}`, value)
+		if _, err := n.Cluster.Client.CoreV1().Services(n.Name).Patch(testkube.Context(t), "delivery", types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.await("ConfigMap "+want, func(s registry.Snapshot) bool { return s.Service.Govern != nil && s.Service.Govern.Config == want })
 	}
 }

@@ -271,7 +271,7 @@ func (t serviceTable) slim(obj runtime.Object) (string, any) {
 	}
 	s := &service{
 		headless: o.Spec.ClusterIP == corev1.ClusterIPNone || o.Spec.Type == corev1.ServiceTypeExternalName,
-		govern:   parseGovern(o.Annotations),
+		govern:   parseGovern(o.Name, o.Annotations),
 	}
 	if len(o.Spec.IPFamilies) > 0 {
 		s.ipv6 = o.Spec.IPFamilies[0] == corev1.IPv6Protocol

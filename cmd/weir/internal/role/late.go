@@ -142,6 +142,24 @@ func (l *Late) Pod(ctx context.Context, namespace, name string) (registry.Pod, e
 	return r.Pod(ctx, namespace, name)
 }
 
+// Config implements registry.Inspector.
+func (l *Late) Config(ctx context.Context, namespace, name string) (registry.Config, error) {
+	r, err := l.get(ctx)
+	if err != nil {
+		return registry.Config{}, err
+	}
+	return r.Config(ctx, namespace, name)
+}
+
+// SetConfig implements registry.Inspector.
+func (l *Late) SetConfig(ctx context.Context, namespace, name, document, text string) error {
+	r, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	return r.SetConfig(ctx, namespace, name, document, text)
+}
+
 // PutMetadata implements registry.MetadataStore.
 func (l *Late) PutMetadata(ctx context.Context, app registry.App, revision string, document []byte) error {
 	r, err := l.get(ctx)

@@ -2,6 +2,7 @@
 import type { Sentences } from '~/said/translate'
 
 export const agentless: Sentences = {
+  '# Written by Weir, which writes it again: what policies come to (docs/java/config.md).': '# 由 Weir 写入，并会再次写入：策略的结果（docs/java/config.md）。',
   '%d %% of %d calls failed in %s, %d %% allowed': '{3} 内 {2} 次调用中 {1} % 失败，允许 {4} %',
   '%g %% of %d calls failed, %g %% allowed': '{2} 次调用中 {1} % 失败，允许 {3} %',
   '%g %% of %d calls were slow, %g %% allowed': '{2} 次调用中 {1} % 为慢调用，允许 {3} %',
@@ -10,6 +11,7 @@ export const agentless: Sentences = {
   "%s %s answers something that is no actuator's": '{1} {2} 返回的不是 actuator 的内容',
   '%s %s asks for credentials (%d), which Weir has none of: let the management port be reached without, and by the control plane alone':
     '{1} {2} 要求凭据（{3}），而 Weir 没有：请让管理端口无需凭据即可访问，且仅限控制面访问',
+  '%s are all somebody else\'s: put two of them together': '{1} 均属他人：请将其中两个合并',
   '%s cannot be written: set management.endpoint.circuitbreakers.access=unrestricted; until then no policy is applied':
     '{1} 不可写：请设置 management.endpoint.circuitbreakers.access=unrestricted；在此之前不会应用任何策略',
   '%s did not answer within %s': '{1} 在 {2} 内没有应答',
@@ -33,8 +35,12 @@ export const agentless: Sentences = {
   '%s%s. The rest of the policy holds': '{1}{2}。该策略的其余部分已生效',
   '%s/env cannot be written: set management.endpoint.env.post.enabled=true; until then no policy is applied':
     '{1}/env 不可写：请设置 management.endpoint.env.post.enabled=true；在此之前不会应用任何策略',
+  '%s: Resilience4j reads it when its process begins; %s=%s is in ConfigMap %s, and holds in a process that begins from now on':
+    '{1}：Resilience4j 只在进程启动时读取；{2}={3} 已在 ConfigMap {4} 中，对此后启动的进程生效',
   "%s: Resilience4j reads it when its process begins, from %s=%s in the application's configuration":
     '{1}：Resilience4j 只在进程启动时读取，取自应用配置中的 {2}={3}',
+  'ConfigMap %s cannot be written: %s; until then what is wanted holds in a new process only once it is written into it':
+    '无法写入 ConfigMap {1}：{2}；在此之前，应有的设置要等写入新进程后才对其生效',
   'a port of the Service': 'Service 的端口',
   'a port of the pod': 'Pod 的端口',
   'a probe succeeded': '一次试探调用成功',
@@ -57,14 +63,19 @@ export const agentless: Sentences = {
     '熔断器 {1} 为 {2}，但没有策略如此规定：保持原样。对它拉下再释放一个开关即可使其关闭',
   "fallback: Hystrix runs the one in the application's code, or none": 'fallback：Hystrix 执行应用代码中的降级逻辑，或不执行',
   "fallback: Resilience4j runs the one in the application's code, or none": 'fallback：Resilience4j 执行应用代码中的降级逻辑，或不执行',
+  'it does not read its settings again: %s': '它没有重新读取设置：{1}',
   'it has been open for as long as it may, and lets probes through': '打开时间已到，放行试探调用',
   'it has more than %d commands, and those beyond are not collected': '它有超过 {1} 个命令，超出部分不会被采集',
   'it has no port that is known: name its management port "management", or say where it is with the Service\'s annotation boot.spring.io/actuator':
     '没有已知的端口：请将其管理端口命名为 "management"，或用 Service 的注解 boot.spring.io/actuator 指明其位置',
+  'it has no refresh: add refresh to management.endpoints.web.exposure.include; until then what is taken out of its ConfigMap goes on holding until it restarts':
+    '没有 refresh：请在 management.endpoints.web.exposure.include 中加入 refresh；在此之前，从其 ConfigMap 中移除的内容在重启前仍然有效',
   'it is not heard: %s': '无法采集：{1}',
   'its Service does not ask to be governed any more': '其 Service 已不再要求治理',
   'its application or its actuator was told to': '其应用或 actuator 收到了指令',
   'its probes succeeded': '试探调用成功',
+  'its only document is %s, which would not be read any more beside another one: name it application.yaml':
+    '其唯一的文档是 {1}，与其他文档并存时将不再被读取：请将其命名为 application.yaml',
   'its process began anew': '其进程已重新启动',
   'its settings say so': '其设置如此规定',
   'more pods ask to be governed than this control plane may hold: raise --agentless-pods, or add a control plane':

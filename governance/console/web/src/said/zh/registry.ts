@@ -128,6 +128,7 @@ export const registry: Sentences = {
   'it unpacks to more than %d bytes': '解压后超过 {1} 字节',
   'no metadata is stored for revision %s of %s': '没有保存 {2} 的修订 {1} 的元数据',
   'registry: compress metadata: %w': 'registry：压缩元数据：{1}',
+  'registry: encode ConfigMap %s/%s: %w': 'registry：编码 ConfigMap {1}/{2}：{3}',
   'registry: encode metadata of %s: %w': 'registry：编码 {1} 的元数据：{2}',
   'split the application, or offer fewer interfaces in one': '请拆分应用，或减少一个应用中的接口',
   'the metadata of revision %s of %s has %d bytes%s, and the registry holds %d': '{2} 的修订 {1} 的元数据{4}有 {3} 字节，注册中心最多保存 {5} 字节',
