@@ -102,7 +102,13 @@ func manifests(dir string) error {
 // kubectl runs kubectl in the shop's namespace.
 func kubectl(t *testing.T, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), mesh.Patience)
+	return kubectlIn(t.Context(), t, args...)
+}
+
+// kubectlIn is kubectl for what is done after a test, whose own context has ended.
+func kubectlIn(ctx context.Context, t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, mesh.Patience)
 	defer cancel()
 	args = append([]string{"kubectl", "--kubeconfig", theMesh.Kubeconfig(), "--namespace", namespace}, args...)
 	out, err := exec.CommandContext(ctx, filepath.Join(theMesh.Bin, "devcluster"), args...).CombinedOutput()
@@ -120,10 +126,10 @@ type pod struct {
 		DeletionTimestamp *time.Time        `json:"deletionTimestamp"`
 	} `json:"metadata"`
 	Status struct {
-		PodIP      string `json:"podIP"`
-		Conditions []struct{ Type, Status string }
-
+		PodIP             string `json:"podIP"`
+		Conditions        []struct{ Type, Status string }
 		ContainerStatuses []struct {
+			ContainerID  string
 			RestartCount int
 			LastState    json.RawMessage
 		}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -210,6 +211,29 @@ func sweep(name, bin string) {
 
 // Kubeconfig is an administrator's of the mesh's cluster.
 func (m *Mesh) Kubeconfig() string { return filepath.Join(m.Dir, "devcluster", "admin.kubeconfig") }
+
+// Database is the address of the mesh's database, with its password.
+func (m *Mesh) Database() (string, error) {
+	dir := filepath.Join(m.Dir, "postgres")
+	password, err := os.ReadFile(filepath.Join(dir, "weir.password"))
+	if err != nil {
+		return "", err
+	}
+	// Its lines are the process, the directory, the start, the port, …
+	lock, err := os.ReadFile(filepath.Join(dir, "data", "postmaster.pid"))
+	if err != nil {
+		return "", err
+	}
+	lines := strings.Split(string(lock), "\n")
+	if len(lines) < 4 {
+		return "", fmt.Errorf("postmaster.pid holds %q", lock)
+	}
+	u := url.URL{
+		Scheme: "postgres", User: url.UserPassword("weir", strings.TrimSpace(string(password))),
+		Host: net.JoinHostPort("127.0.0.1", strings.TrimSpace(lines[3])), Path: "/weir", RawQuery: "sslmode=disable",
+	}
+	return u.String(), nil
+}
 
 // Weir runs a command of weir against the mesh's cluster.
 func (m *Mesh) Weir(ctx context.Context, args ...string) (stdout, stderr string, err error) {

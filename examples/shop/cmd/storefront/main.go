@@ -29,7 +29,8 @@ func main() {
 			prices := fs.String("pricing", "http://pricing.shop.svc:8080", "`address` of pricing")
 			addresses := fs.String("orders", "", "`addresses` of orders under -registry direct, such as tri://127.0.0.1:20001, commas between")
 			articles := fs.String("catalogue", "", "`application` that provides "+catalogue.Interface+", such as catalogue; without one GET /article/{sku} answers 404")
-			timeout := fs.Duration("timeout", 3*time.Second, "`how long` one call to orders or pricing may take")
+			delivery := fs.String("delivery", "", "`address` of delivery, such as http://delivery.shop.svc:8080; without one articles have no day of delivery")
+			timeout := fs.Duration("timeout", 3*time.Second, "`how long` one call to another service may take")
 			return func(ctx context.Context, p *process.Process) error {
 				ins, err := rpc.New(p.RPC())
 				if err != nil {
@@ -49,8 +50,8 @@ func main() {
 					return fmt.Errorf("orders: %w", err)
 				}
 				s := &storefront.Service{
-					Instance: p.Instance, Orders: shop, Pricing: *prices,
-					HTTP: &http.Client{Timeout: *timeout, Transport: httpmw.Client(p.Kit, httpmw.Patterns("GET /prices/{sku}"))},
+					Instance: p.Instance, Orders: shop, Pricing: *prices, Delivery: *delivery,
+					HTTP: &http.Client{Timeout: *timeout, Transport: httpmw.Client(p.Kit, httpmw.Patterns("GET /prices/{sku}", "GET /delivery/{sku}"))},
 				}
 				if *articles != "" {
 					if s.Catalogue, err = dialCatalogue(ins, *articles, *timeout); err != nil {

@@ -1,6 +1,7 @@
 // Package storefront is the shop's web front: it puts carts together of prices,
 // which it asks for over HTTP, and of availability, which it asks orders for
-// over Triple. What an article is it asks the catalogue, where there is one.
+// over Triple. What an article is it asks the catalogue, where there is one, and
+// when it can be with its buyer, delivery.
 package storefront
 
 import (
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -39,9 +41,10 @@ type Service struct {
 	Orders   Orders
 	// Catalogue is nil in a shop without one.
 	Catalogue Catalogue
-	// Pricing is the address of pricing, and HTTP the client to ask it with.
-	Pricing string
-	HTTP    *http.Client
+	// Pricing is the address of pricing, and Delivery that of delivery, empty in a
+	// shop without one; HTTP is the client to ask them with.
+	Pricing, Delivery string
+	HTTP              *http.Client
 }
 
 // Item is one line of a cart.
@@ -91,14 +94,34 @@ type Article struct {
 	// inventory which it had asked.
 	ServedBy string `json:"servedBy"`
 	StockBy  string `json:"stockBy,omitempty"`
+	// Delivery is nil where there is none, or nobody could tell.
+	Delivery *Delivery `json:"delivery,omitempty"`
+}
+
+// Delivery is when an article can be with its buyer, and by whom.
+type Delivery struct {
+	Carrier string `json:"carrier"`
+	Day     string `json:"day"`
 }
 
 // unknownSku is the class of the exception for an article that is not there.
 const unknownSku = "org.example.shop.UnknownSkuException"
 
 func (s *Service) article(w http.ResponseWriter, r *http.Request) {
+	sku := r.PathValue("sku")
+	var delivery *Delivery
+	var asked sync.WaitGroup
+	if s.Delivery != "" {
+		asked.Go(func() {
+			// An article is shown without it too.
+			if d, err := ask[Delivery](r.Context(), s.HTTP, s.Delivery+"/delivery/"+url.PathEscape(sku)); err == nil {
+				delivery = d
+			}
+		})
+	}
 	// To look something up once more does no harm.
-	a, err := s.Catalogue.Article(r.Context(), r.PathValue("sku"), client.WithCallRetries(2))
+	a, err := s.Catalogue.Article(r.Context(), sku, client.WithCallRetries(2))
+	asked.Wait()
 	var thrown *hessian2.GenericException
 	switch {
 	case errors.As(err, &thrown) && thrown.ExceptionClass == unknownSku:
@@ -108,7 +131,7 @@ func (s *Service) article(w http.ResponseWriter, r *http.Request) {
 	default:
 		out := Article{
 			Sku: a.Sku, Name: a.Name, Category: a.Category.String(), Listed: a.Listed.UTC(), Tags: a.Tags,
-			Views: a.Views, ServedBy: a.ServedBy,
+			Views: a.Views, ServedBy: a.ServedBy, Delivery: delivery,
 		}
 		if a.Stock != nil {
 			out.Available, out.StockBy = &a.Stock.Available, a.Stock.ServedBy
@@ -169,20 +192,25 @@ func (s *Service) cart(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Service) price(ctx context.Context, sku string) (*pricing.Price, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Pricing+"/prices/"+sku, nil)
+	return ask[pricing.Price](ctx, s.HTTP, s.Pricing+"/prices/"+sku)
+}
+
+// ask reads what a service answers to a GET. Its host is one of the flags'.
+func ask[T any](ctx context.Context, c *http.Client, address string) (*T, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil) //nolint:gosec // as said above
 	if err != nil {
 		return nil, err
 	}
-	resp, err := s.HTTP.Do(req)
+	resp, err := c.Do(req) //nolint:gosec // as said above
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("pricing answered %s", resp.Status)
+		return nil, fmt.Errorf("%s answered %s", req.URL.Hostname(), resp.Status)
 	}
-	p := new(pricing.Price)
-	return p, json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 64<<10)).Decode(p)
+	answer := new(T)
+	return answer, json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 64<<10)).Decode(answer)
 }
 
 // order places an order for the cart's first article.
