@@ -140,6 +140,13 @@ func (c *tripleClient) callHessian(ctx context.Context, t *target, h http.Header
 		r.out = append(r.out, "null"...)
 		return answer{json: r.out, closing: closing}, nil, nil
 	}
+	if code := resp.Header.Get("Tri-Exception-Code"); code != "" && code != "0" { // Dubbo Java
+		class, message, err := r.exception()
+		if err != nil {
+			return answer{}, badAnswer("%v", err), nil
+		}
+		return answer{closing: closing}, exceptionProblem(class, message), nil
+	}
 	if err := r.value(); err != nil {
 		return answer{}, badAnswer("%v", err), nil
 	}

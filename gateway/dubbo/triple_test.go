@@ -55,7 +55,7 @@ func wrapped(data string) string {
 }
 
 func TestTripleHessian(t *testing.T) {
-	var status, message, answer string
+	var status, message, answer, thrown string
 	var seen *http.Request
 	var body []byte
 	port := startTriple(t, func(w http.ResponseWriter, r *http.Request) {
@@ -63,6 +63,9 @@ func TestTripleHessian(t *testing.T) {
 		body, _ = io.ReadAll(r.Body) // what is missing fails the test below
 		w.Header().Set("Trailer", "Grpc-Status, Grpc-Message")
 		w.Header().Set("Content-Type", "application/grpc+proto")
+		if thrown != "" {
+			w.Header().Set("Tri-Exception-Code", thrown)
+		}
 		_, _ = io.WriteString(w, answer) // the client tells
 		w.Header().Set("Grpc-Status", status)
 		w.Header().Set("Grpc-Message", message)
@@ -106,6 +109,13 @@ func TestTripleHessian(t *testing.T) {
 		status, message, answer = c.status, c.message, c.answer
 		want(t, ask(h, http.MethodPost), c.code, c.words)
 	}
+
+	// Dubbo Java puts an exception where the answer would be; its cause is itself.
+	status, message, answer = "0", "", wrapped("C\x07a.B.Exc\x92\x0ddetailMessage\x05cause\x60\x04oops\x51\x90")
+	thrown = "3"
+	want(t, ask(h, http.MethodPost), http.StatusUnprocessableEntity, "oops", "a.B.Exc")
+	thrown = "0" // which says that there is none
+	want(t, ask(h, http.MethodPost), http.StatusBadGateway, "refers to itself")
 }
 
 func TestTripleJSON(t *testing.T) {

@@ -17,6 +17,10 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/metadata/info"
 	tripleapi "dubbo.apache.org/dubbo-go/v3/metadata/triple_api/proto"
 	"dubbo.apache.org/dubbo-go/v3/protocol/protocolwrapper"
+	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
+	gohessian "github.com/apache/dubbo-go-hessian2"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/weirmesh/weir/registry"
 )
@@ -94,6 +98,52 @@ var (
 	_ metadata.MetadataServiceHandler   = tripleV1{}
 	_ metadata.MetadataServiceV2Handler = tripleV2{}
 )
+
+// tripleV1Info describes the first shape as dubbo-go does, with an answer that Dubbo
+// Java can read: before 3.3 it knows no other shape, and dubbo-go 3.3.2 fails to
+// write the message in which Triple puts what has no proto.
+func tripleV1Info() *common.ServiceInfo {
+	return &common.ServiceInfo{
+		InterfaceName: constant.MetadataServiceName,
+		ServiceType:   (*metadata.MetadataServiceHandler)(nil),
+		Methods: []common.MethodInfo{{
+			Name: "getMetadataInfo", Type: constant.CallUnary, ReqInitFunc: func() any { return new(string) },
+			MethodFunc: func(ctx context.Context, args []any, handler any) (any, error) {
+				revision, service := args[0].(*string), handler.(metadata.MetadataServiceHandler) //nolint:forcetypeassert,errcheck // as the fields above say
+				m, err := service.GetMetadataInfo(ctx, *revision)
+				if err != nil || !byProto(ctx) {
+					return m, err
+				}
+				return wrapped(m)
+			},
+		}},
+	}
+}
+
+// byProto reports whether a call over Triple is in protobuf, as Dubbo Java's are.
+func byProto(ctx context.Context) bool {
+	attachments, _ := ctx.Value(constant.AttachmentKey).(map[string]any)
+	types, _ := attachments["content-type"].([]string)
+	return slices.Equal(types, []string{"application/grpc+proto"}) || slices.Equal(types, []string{"application/grpc"})
+}
+
+// wrapped puts an answer in Hessian into Triple's TripleResponseWrapper, whose Go
+// type is dubbo-go's own: a message that consists of fields it does not know.
+func wrapped(m *info.MetadataInfo) (*triple_protocol.Response, error) {
+	encoder := gohessian.NewEncoder()
+	var answer any // null for what is not known, and not an empty object
+	if m != nil {
+		answer = m
+	}
+	if err := encoder.Encode(answer); err != nil {
+		return nil, fmt.Errorf("write the metadata in Hessian: %w", err)
+	}
+	b := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "hessian4")
+	b = protowire.AppendBytes(protowire.AppendTag(b, 2, protowire.BytesType), encoder.Buffer())
+	message := new(emptypb.Empty)
+	message.ProtoReflect().SetUnknown(b)
+	return triple_protocol.NewResponse(message), nil
+}
 
 // metadataServer exports the MetadataService of one application, once.
 type metadataServer struct {
@@ -210,7 +260,7 @@ func (m *metadataServer) exportTriple(carrier *common.URL) {
 	v1 := m.url(carrier, constant.MetadataServiceName, constant.MetadataServiceV1Version)
 	v1.SetParam(constant.SerializationKey, constant.Hessian2Serialization)
 	v1.Methods = methods
-	v1.SetAttribute(constant.ServiceInfoKey, &metadata.MetadataService_ServiceInfo)
+	v1.SetAttribute(constant.ServiceInfoKey, tripleV1Info())
 	v1.SetAttribute(constant.RpcServiceKey, tripleV1{m.service})
 	export(v1, protocolwrapper.FILTER)
 
