@@ -30,6 +30,23 @@ type fields struct {
 	traceID, spanID, parentID, sampled, b3Flags string
 }
 
+// read takes the text under a key. Where there are two spellings of one, the one
+// that a tracer writes counts: the other is what came over Triple and was passed on.
+func (f *fields) read(key, value string) {
+	p := f.field(key)
+	if p == nil {
+		return
+	}
+	switch key {
+	case keyTraceParent, keyTraceState, keyB3, keyTraceID, keySpanID, keyParentID, keySampled, keyFlags:
+		*p = value
+	default:
+		if *p == "" {
+			*p = value
+		}
+	}
+}
+
 // field returns where the value of a key belongs, nil for keys that are none of
 // propagation's.
 func (f *fields) field(key string) *string {
@@ -78,18 +95,18 @@ func (f *fields) field(key string) *string {
 // which anybody can send.
 func Extract(c Carrier) model.SpanContext {
 	var f fields
-	c.Each(func(key, value string) {
-		if p := f.field(key); p != nil {
-			*p = value
-		}
-	})
+	c.Each(f.read)
 	b3, haveB3 := parseB3(f.b3)
-	if multi, ok := parseB3Multi(f); !haveB3 {
-		b3, haveB3 = multi, ok
+	multi, haveMulti := parseB3Multi(f)
+	w3c, haveW3C := parseTraceParent(f.traceParent)
+	if last, ok := lastWritten(w3c, b3, multi); ok {
+		return last
+	}
+	if !haveB3 {
+		b3, haveB3 = multi, haveMulti
 	} else if b3.ParentID == nil && multi.TraceID == b3.TraceID && multi.ID == b3.ID {
 		b3.ParentID = multi.ParentID // b3 has no place for it while sampling is undecided
 	}
-	w3c, haveW3C := parseTraceParent(f.traceParent)
 	switch {
 	case !haveW3C:
 		return b3 // the zero context without any
@@ -103,6 +120,31 @@ func Extract(c Carrier) model.SpanContext {
 		w3c.Baggage = traceState(s)
 	}
 	return w3c
+}
+
+// lastWritten returns the B3 context of a call that holds contexts of two spans of
+// one trace. Dubbo Java passes the attachments of a call that it serves on to the
+// calls that it makes for it, and tracers there write in one spelling: what the
+// others say is the span that called Java, and not the one that calls now. That is
+// the one whose parent another names, or the only one of three that says otherwise.
+func lastWritten(w3c, b3, multi model.SpanContext) (model.SpanContext, bool) {
+	if below(b3, w3c) || below(b3, multi) || (differs(b3, w3c) && differs(b3, multi) && w3c.ID == multi.ID) {
+		return b3, true
+	}
+	if below(multi, w3c) || below(multi, b3) || (differs(multi, w3c) && differs(multi, b3) && w3c.ID == b3.ID) {
+		return multi, true
+	}
+	return model.SpanContext{}, false
+}
+
+// below reports whether a context is that of a child of another's span.
+func below(a, of model.SpanContext) bool {
+	return differs(a, of) && a.ParentID != nil && *a.ParentID == of.ID
+}
+
+// differs reports whether two contexts are of two spans of one trace.
+func differs(a, b model.SpanContext) bool {
+	return a.ID != 0 && b.ID != 0 && a.ID != b.ID && !a.TraceID.Empty() && a.TraceID == b.TraceID
 }
 
 // printable reports whether a text can be passed on in every carrier. Attachments

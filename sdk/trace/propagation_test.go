@@ -18,6 +18,7 @@ const (
 	traceID  = "463ac35c9f6413ad48485a3953bb6124"
 	spanID   = "a2fb4a1d1a96d312"
 	parentID = "0020000000000001"
+	childID  = "0030000000000007"
 )
 
 // describe writes a context as b3 does, plus what b3 cannot say.
@@ -82,6 +83,25 @@ func TestExtract(t *testing.T) {
 		{"b3 of the same span adds", trace.Strings{"traceparent": w3c, "b3": whole + "-d-" + parentID}, whole + "-d-" + parentID},
 		{"b3 stands in for a bad traceparent", trace.Strings{"traceparent": "00-junk", "b3": whole + "-1"}, whole + "-1"},
 		{"multi stands in for a bad b3", trace.Strings{"b3": "junk", "X-B3-TraceId": traceID, "X-B3-SpanId": spanID}, whole},
+		// What Dubbo Java 3.3.6 sends, as it was recorded: it passes on what it was called with.
+		{"Brave, called and calling over Dubbo", trace.Attachments{
+			"traceparent": w3c, "b3": whole + "-1-" + parentID,
+			"X-B3-TraceId": traceID, "X-B3-SpanId": childID, "X-B3-ParentSpanId": spanID, "X-B3-Sampled": "1",
+		}, traceID + "-" + childID + "-1-" + spanID},
+		{"Brave, called over Triple and calling over Dubbo", trace.Attachments{
+			"traceparent": w3c, "b3": whole + "-1-" + parentID,
+			"x-b3-traceid": traceID, "x-b3-spanid": spanID, "x-b3-parentspanid": parentID, "x-b3-sampled": "1",
+			"X-B3-TraceId": traceID, "X-B3-SpanId": childID, "X-B3-ParentSpanId": spanID, "X-B3-Sampled": "1",
+		}, traceID + "-" + childID + "-1-" + spanID},
+		{"Dubbo's own tracing", trace.Attachments{
+			"traceparent": w3c, "b3": traceID + "-" + childID + "-1",
+			"X-B3-TraceId": traceID, "X-B3-SpanId": spanID, "X-B3-ParentSpanId": parentID, "X-B3-Sampled": "1",
+		}, traceID + "-" + childID + "-1"},
+		{"Dubbo's own tracing by W3C", trace.Attachments{
+			"traceparent": "00-" + traceID + "-" + childID + "-01", "b3": whole + "-1-" + parentID,
+			"X-B3-TraceId": traceID, "X-B3-SpanId": spanID, "X-B3-ParentSpanId": parentID, "X-B3-Sampled": "1",
+		}, traceID + "-" + childID + "-1"},
+		{"two of a trace, of which none is the other's child", trace.Strings{"traceparent": w3c, "b3": traceID + "-" + childID + "-1"}, whole + "-1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := describe(trace.Extract(tt.in)); got != tt.want {
