@@ -14,6 +14,7 @@ import (
 	"github.com/weirmesh/weir/governance/agentless"
 	governanceapi "github.com/weirmesh/weir/governance/api"
 	"github.com/weirmesh/weir/governance/console"
+	"github.com/weirmesh/weir/governance/dubboconfig"
 	governancepg "github.com/weirmesh/weir/governance/postgres"
 	"github.com/weirmesh/weir/internal/httpapi"
 	"github.com/weirmesh/weir/internal/node"
@@ -63,6 +64,7 @@ func (c *Control) serveGovernance(h *httpapi.API) {
 	c.ready = append(c.ready, c.control.Ready)
 	c.works = append(c.works, c.policies.Run, c.control.Run)
 	d.Health.Ask("policies", c.control.Ready)
+	c.serveDubbo()
 	if d.Registry == nil || d.AgentlessPods <= 0 {
 		return
 	}
@@ -72,12 +74,30 @@ func (c *Control) serveGovernance(h *httpapi.API) {
 	c.works = append(c.works, c.outside.Run)
 }
 
+// serveDubbo adds the configuration centre of Dubbo Java applications, which has a
+// listener of its own.
+func (c *Control) serveDubbo() {
+	d := c.deps
+	if d.DubboConfigClients <= 0 {
+		return
+	}
+	cfg := dubboconfig.Config{Policies: c.control, Store: c.policies, MaxClients: d.DubboConfigClients, Log: d.Log.With("part", "dubboconfig"), Metrics: d.Metrics}
+	if d.Registry != nil {
+		cfg.Registry = d.Registry
+	}
+	c.dubbo = dubboconfig.New(cfg)
+	c.works = append(c.works, c.dubbo.Run)
+}
+
 // facts are what this control plane alone knows of itself.
 func (c *Control) facts() node.Facts {
 	f := c.control.Facts()
 	if c.outside != nil {
 		more := c.outside.Facts()
 		f.Queues, f.Notes = append(f.Queues, more.Queues...), append(f.Notes, more.Notes...)
+	}
+	if c.dubbo != nil {
+		f.Queues = append(f.Queues, c.dubbo.Facts().Queues...)
 	}
 	return f
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/weirmesh/weir/governance/agentless"
 	governanceapi "github.com/weirmesh/weir/governance/api"
 	"github.com/weirmesh/weir/governance/console"
+	"github.com/weirmesh/weir/governance/dubboconfig"
 	governancepg "github.com/weirmesh/weir/governance/postgres"
 	"github.com/weirmesh/weir/internal/access"
 	accessapi "github.com/weirmesh/weir/internal/access/api"
@@ -48,7 +49,19 @@ type ControlConfig struct {
 	// Weir's in them, AgentlessPods how many pods of theirs at most.
 	Agentless     bool
 	AgentlessPods int
+	// DubboConfigListen is host:port of the configuration centre of Dubbo Java
+	// applications, empty for none, and DubboConfigClients how many connections it
+	// holds at most.
+	DubboConfigListen  string
+	DubboConfigClients int
 }
+
+// dubboConfigListen sets where Dubbo Java applications read their configuration.
+const dubboConfigListen = "dubbo-config-listen"
+
+// DubboConfigPort is the usual port of it: 1000 more than the one that
+// applications name.
+const DubboConfigPort = 9848
 
 // defaultAgentlessPods is how many pods one control plane governs from outside.
 const defaultAgentlessPods = 2000
@@ -57,7 +70,7 @@ const defaultAgentlessPods = 2000
 func ControlDefaults() *ControlConfig {
 	return &ControlConfig{
 		Base: baseDefaults(":9001"), Cluster: clusterDefaults(), Listen: fmt.Sprintf(":%d", ControlPort), History: governancepg.Retention{}.WithDefaults(),
-		Grace: access.DefaultGrace, Agentless: true, AgentlessPods: defaultAgentlessPods,
+		Grace: access.DefaultGrace, Agentless: true, AgentlessPods: defaultAgentlessPods, DubboConfigClients: dubboconfig.DefaultMaxClients,
 	}
 }
 
@@ -72,6 +85,8 @@ func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.Grace, GraceFlag, c.Grace, "how long sessions and API tokens that were proven go on counting for reading while the database does not answer, 0 to 24h")
 	fs.BoolVar(&c.Agentless, "agentless", c.Agentless, "govern pods without code of Weir's, of Services annotated weirmesh.io/govern=true, by their management ports")
 	fs.IntVar(&c.AgentlessPods, "agentless-pods", c.AgentlessPods, "how many of those pods this control plane holds at most")
+	fs.StringVar(&c.DubboConfigListen, dubboConfigListen, c.DubboConfigListen, "address of the configuration centre of Dubbo Java applications, such as :9848, which they name as nacos://HOST:8848 (a port less by 1000); it asks for no credentials; empty for none")
+	fs.IntVar(&c.DubboConfigClients, "dubbo-config-clients", c.DubboConfigClients, "how many connections of Dubbo Java applications it holds at most")
 	c.Database.flags(fs)
 	c.Cluster.flags(fs)
 	c.Base.flags(fs)
@@ -79,7 +94,7 @@ func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
 
 // Validate reports everything that is wrong with the settings by themselves.
 func (c *ControlConfig) Validate() error {
-	return errors.Join(CheckListen(ControlListen, c.Listen), checkHistory(c.History), CheckGrace(c.Grace), c.checkAgentless(), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
+	return errors.Join(CheckListen(ControlListen, c.Listen), checkHistory(c.History), CheckGrace(c.Grace), c.checkAgentless(), c.checkDubboConfig(), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
 }
 
 func (c *ControlConfig) checkAgentless() error {
@@ -87,6 +102,17 @@ func (c *ControlConfig) checkAgentless() error {
 		return fmt.Errorf("--agentless-pods %d holds none: give a number such as %d, or --agentless=false", c.AgentlessPods, defaultAgentlessPods)
 	}
 	return nil
+}
+
+func (c *ControlConfig) checkDubboConfig() error {
+	var errs []error
+	if c.DubboConfigListen != "" {
+		errs = append(errs, CheckListen(dubboConfigListen, c.DubboConfigListen))
+	}
+	if c.DubboConfigClients < 1 {
+		errs = append(errs, fmt.Errorf("--dubbo-config-clients %d holds none: give a number such as %d, or leave --%s empty", c.DubboConfigClients, dubboconfig.DefaultMaxClients, dubboConfigListen))
+	}
+	return errors.Join(errs...)
 }
 
 // checkHistory wants each kind kept for an hour at least: less is a mistyped unit.
@@ -132,12 +158,16 @@ func measureGrace(metrics prometheus.Registerer, auth *access.Auth) {
 
 // Host returns what runs the role alone.
 func (c *ControlConfig) Host(lookup func(string) (string, bool)) *Host {
-	return &Host{Name: ControlName, Base: c.Base, Listen: c.Listen, Flag: ControlListen, Make: func(ctx context.Context, env Env) (Service, error) {
+	h := &Host{Name: ControlName, Base: c.Base, Listen: c.Listen, Flag: ControlListen}
+	if c.DubboConfigListen != "" {
+		h.More = []More{{Listen: c.DubboConfigListen, Flag: dubboConfigListen, H2C: true, Handler: DubboConfig}}
+	}
+	h.Make = func(ctx context.Context, env Env) (Service, error) {
 		hub, target, err := c.Cluster.open(ctx, lookup, env)
 		if err != nil {
 			return nil, err
 		}
-		deps := ControlDeps{Env: env, DatabaseURL: c.DatabaseURL, Node: c.Node, History: c.History, Grace: c.Grace, Password: func(password string) {
+		deps := ControlDeps{Env: env, DatabaseURL: c.DatabaseURL, Node: c.Node, History: c.History, Grace: c.Grace, DubboConfigClients: c.DubboConfigClients, Password: func(password string) {
 			env.Log.WarnContext(ctx, "made the first account: change its password", "account", AdminAccount, "password", password)
 		}}
 		if hub == nil {
@@ -153,13 +183,15 @@ func (c *ControlConfig) Host(lookup func(string) (string, bool)) *Host {
 			return nil, err
 		}
 		return NewControl(deps), nil
-	}}
+	}
+	return h
 }
 
 // Registry is what roles ask of a cluster's applications.
 type Registry interface {
 	registry.Discoverer
 	registry.Inspector
+	registry.Locator
 	registry.MetadataStore
 }
 
@@ -182,6 +214,9 @@ type ControlDeps struct {
 	// AgentlessPods is how many pods without code of Weir's are governed at most; 0
 	// for none.
 	AgentlessPods int
+	// DubboConfigClients is how many connections of Dubbo Java applications are held
+	// at most; 0 for none.
+	DubboConfigClients int
 	// Password is told the admin's password when the account was made just now.
 	Password func(password string)
 
@@ -204,7 +239,8 @@ type Control struct {
 	routes   *gatewaypg.Store
 	policies *governancepg.Store
 	control  *governanceapi.API
-	outside  *agentless.Service // nil where nothing is governed from outside
+	outside  *agentless.Service   // nil where nothing is governed from outside
+	dubbo    *dubboconfig.Service // nil where no Dubbo Java applications are served
 	traces   *tracingpg.Store
 }
 
@@ -265,6 +301,15 @@ func (c *Control) assemble(pool *pgxpool.Pool) (*httpapi.API, error) {
 
 // Handler implements Service.
 func (c *Control) Handler() http.Handler { return c.handler }
+
+// DubboConfig serves Dubbo Java applications their configuration, if s is a control
+// plane that has one; it is there once s is open.
+func DubboConfig(s Service) http.Handler {
+	if c, ok := s.(*Control); ok && c.dubbo != nil {
+		return c.dubbo.Handler()
+	}
+	return http.NotFoundHandler()
+}
 
 // Run implements Service.
 func (c *Control) Run(ctx context.Context) error { return c.watch(ctx) }

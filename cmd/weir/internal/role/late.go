@@ -2,6 +2,7 @@ package role
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 
 	"github.com/weirmesh/weir/internal/access"
@@ -158,6 +159,15 @@ func (l *Late) SetConfig(ctx context.Context, namespace, name, document, text st
 		return err
 	}
 	return r.SetConfig(ctx, namespace, name, document, text)
+}
+
+// PodAt implements registry.Locator.
+func (l *Late) PodAt(ctx context.Context, namespace string, address netip.Addr) (registry.PodName, error) {
+	r, err := l.get(ctx)
+	if err != nil {
+		return registry.PodName{}, err
+	}
+	return r.PodAt(ctx, namespace, address)
 }
 
 // PutMetadata implements registry.MetadataStore.

@@ -199,6 +199,17 @@ type Host struct {
 	Force   context.Context //nolint:containedctx // the second, harder end of the same life as Run's context
 	// Make puts the service together.
 	Make func(ctx context.Context, env Env) (Service, error)
+	// More are listeners of other protocols, beside the main one.
+	More []More
+}
+
+// More is a listener with a handler of its own.
+type More struct {
+	Listen string // host:port
+	Flag   string // that sets Listen
+	H2C    bool   // as in run.ServerConfig
+	// Handler returns it once the service is open.
+	Handler func(Service) http.Handler
 }
 
 // LackError says that the machine lacks what a start needs.
@@ -238,6 +249,10 @@ func (h *Host) Run(ctx context.Context) error {
 			},
 		}},
 	}
+	for _, more := range h.More {
+		s.Servers = append(s.Servers, run.ServerConfig{Address: more.Listen, Flag: "--" + more.Flag, Delay: h.Base.DrainDelay, H2C: more.H2C, Log: env.Log})
+		s.Handlers = append(s.Handlers, more.Handler)
+	}
 	group.Add(run.Part{
 		Name: h.Name, Needs: needs, Watch: s.Watch, Stop: s.Stop,
 		Start: func(ctx context.Context) error {
@@ -269,7 +284,9 @@ func (h *Host) logger() *slog.Logger {
 type Served struct {
 	Service Service
 	Servers []run.ServerConfig // their handlers are the service's
-	Ready   *run.Check
+	// Handlers are those of the servers after the first, where they have others.
+	Handlers []func(Service) http.Handler
+	Ready    *run.Check
 
 	servers []*run.Server
 }
@@ -279,8 +296,11 @@ func (s *Served) Start(ctx context.Context) error {
 	if err := s.Service.Open(ctx); err != nil {
 		return err
 	}
-	for _, cfg := range s.Servers {
+	for i, cfg := range s.Servers {
 		cfg.Handler = s.Service.Handler()
+		if i > 0 && i <= len(s.Handlers) {
+			cfg.Handler = s.Handlers[i-1](s.Service)
+		}
 		server := run.NewServer(cfg)
 		s.servers = append(s.servers, server)
 		if err := server.Start(ctx); err != nil {

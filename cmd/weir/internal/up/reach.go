@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"net/netip"
 	"strconv"
 
@@ -35,6 +36,15 @@ type reached struct {
 	name string
 	port int
 	role *hosted
+	more []reachedMore
+}
+
+// reachedMore is another port of a role's Service, with a handler of its own.
+type reachedMore struct {
+	name    string
+	port    int
+	h2c     bool
+	handler func(role.Service) http.Handler
 }
 
 func (r *reach) part() run.Part {
@@ -53,11 +63,20 @@ func (r *reach) start(ctx context.Context) error {
 	}
 	objects := []*unstructured.Unstructured{object("v1", "Namespace", "", systemNamespace, nil)}
 	for _, one := range r.roles {
-		port, err := r.serve(ctx, one, host)
+		svc := one.role.get().Service
+		port, err := r.serve(ctx, one.name, host, one.port, one.role.h2c, svc.Handler())
 		if err != nil {
 			return err
 		}
-		objects = append(objects, service(one.name, one.port), endpoints(one.name, host, port))
+		ports := []servicePort{{httpPort, one.port, port}}
+		for _, more := range one.more {
+			port, err := r.serve(ctx, one.name, host, more.port, more.h2c, more.handler(svc))
+			if err != nil {
+				return err
+			}
+			ports = append(ports, servicePort{more.name, more.port, port})
+		}
+		objects = append(objects, service(one.name, ports), endpoints(one.name, host, ports))
 	}
 	if err := r.kubernetes.client.Apply(ctx, objects); err != nil {
 		return err
@@ -69,11 +88,10 @@ func (r *reach) start(ctx context.Context) error {
 
 // serve serves a role to pods, on its usual port if nobody has taken it on all
 // addresses of this machine.
-func (r *reach) serve(ctx context.Context, one reached, host netip.Addr) (port int, err error) {
-	for _, want := range []int{one.port, 0} {
+func (r *reach) serve(ctx context.Context, name string, host netip.Addr, usual int, h2c bool, handler http.Handler) (port int, err error) {
+	for _, want := range []int{usual, 0} {
 		server := run.NewServer(run.ServerConfig{
-			Address: net.JoinHostPort(host.String(), strconv.Itoa(want)),
-			Handler: one.role.get().Service.Handler(), H2C: one.role.h2c, Log: r.up.log.With("part", one.name),
+			Address: net.JoinHostPort(host.String(), strconv.Itoa(want)), Handler: handler, H2C: h2c, Log: r.up.log.With("part", name),
 		})
 		if err = server.Start(ctx); err != nil {
 			continue
@@ -85,7 +103,7 @@ func (r *reach) serve(ctx context.Context, one reached, host netip.Addr) (port i
 		}
 		return address.Port, nil
 	}
-	return 0, fmt.Errorf("pods cannot be let to the %s: %w", one.name, err)
+	return 0, fmt.Errorf("pods cannot be let to the %s: %w", name, err)
 }
 
 func (r *reach) watch(ctx context.Context) error {
@@ -108,22 +126,37 @@ func object(version, kind, namespace, name string, more map[string]any) *unstruc
 	return &unstructured.Unstructured{Object: o}
 }
 
+// httpPort is the name of a role's own port.
+const httpPort = "http"
+
+// servicePort is a port of a Service, and where that leads.
+type servicePort struct {
+	name         string
+	port, target int
+}
+
 // service is one without a selector: nobody but us says where it leads.
-func service(name string, port int) *unstructured.Unstructured {
-	return object("v1", "Service", systemNamespace, name, map[string]any{"spec": map[string]any{
-		"ports": []any{map[string]any{"name": "http", "protocol": "TCP", "port": int64(port), "targetPort": int64(port)}},
-	}})
+func service(name string, ports []servicePort) *unstructured.Unstructured {
+	var all []any
+	for _, p := range ports {
+		all = append(all, map[string]any{"name": p.name, "protocol": "TCP", "port": int64(p.port), "targetPort": int64(p.port)})
+	}
+	return object("v1", "Service", systemNamespace, name, map[string]any{"spec": map[string]any{"ports": all}})
 }
 
 // endpoints hold where a Service leads. A run that ends leaves them: the next
 // one overwrites them.
-func endpoints(name string, host netip.Addr, port int) *unstructured.Unstructured {
+func endpoints(name string, host netip.Addr, ports []servicePort) *unstructured.Unstructured {
+	var all []any
+	for _, p := range ports {
+		all = append(all, map[string]any{"name": p.name, "protocol": "TCP", "port": int64(p.target)})
+	}
 	o := object("discovery.k8s.io/v1", "EndpointSlice", systemNamespace, name, map[string]any{
 		"addressType": "IPv4",
 		"endpoints": []any{map[string]any{
 			"addresses": []any{host.String()}, "conditions": map[string]any{"ready": true, "serving": true, "terminating": false},
 		}},
-		"ports": []any{map[string]any{"name": "http", "protocol": "TCP", "port": int64(port)}},
+		"ports": all,
 	})
 	o.SetLabels(map[string]string{
 		"app.kubernetes.io/part-of": "weir", "kubernetes.io/service-name": name, "endpointslice.kubernetes.io/managed-by": "weir.weirmesh.io",

@@ -111,8 +111,8 @@ func (u *Up) hostConsole(db *database, late *role.Late) *hosted {
 		make: func(env role.Env) role.Service {
 			return role.NewControl(role.ControlDeps{
 				Env: env, DatabaseURL: db.url, Node: nodeName, Grace: access.DefaultGrace, Registry: late, Reviewer: late,
-				AgentlessPods: role.ControlDefaults().AgentlessPods,
-				Password:      func(p string) { password = p },
+				AgentlessPods: role.ControlDefaults().AgentlessPods, DubboConfigClients: role.ControlDefaults().DubboConfigClients,
+				Password: func(p string) { password = p },
 			})
 		},
 		note: func() string {

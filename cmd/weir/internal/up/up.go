@@ -184,9 +184,9 @@ func (u *Up) assemble(group *run.Group) error {
 	names := []string{partPostgres, partKubernetes, partRegistry, partGateway, partConsole, partTracing}
 	if u.own() && u.Config.Node {
 		reach := &reach{up: u, kubernetes: kubernetes, roles: []reached{
-			{role.ControlName, role.ControlPort, roles[role.ControlName]},
-			{role.GatewayName, role.GatewayPort, roles[role.GatewayName]},
-			{role.TracingName, role.TracingPort, roles[role.TracingName]},
+			{role.ControlName, role.ControlPort, roles[role.ControlName], []reachedMore{{"dubbo-config", role.DubboConfigPort, true, role.DubboConfig}}},
+			{role.GatewayName, role.GatewayPort, roles[role.GatewayName], nil},
+			{role.TracingName, role.TracingPort, roles[role.TracingName], nil},
 		}}
 		parts = append(parts, reach.part())
 		if shop != nil {

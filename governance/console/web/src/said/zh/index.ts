@@ -3,6 +3,7 @@ import * as format from '~/i18n/format'
 import { translator, type Catalogue } from '~/said/translate'
 import { access } from './access'
 import { agentless } from './agentless'
+import { dubboconfig } from './dubboconfig'
 import { gateway } from './gateway'
 import { governance } from './governance'
 import { registry } from './registry'
@@ -12,7 +13,7 @@ import { system } from './system'
 import { tracing } from './tracing'
 
 export const catalogue: Catalogue = {
-  sentences: { ...system, ...request, ...tracing, ...registry, ...access, ...gateway, ...sdk, ...agentless, ...governance },
+  sentences: { ...system, ...request, ...tracing, ...registry, ...access, ...gateway, ...sdk, ...dubboconfig, ...agentless, ...governance },
   nouns: {
     gateway: '{n} 个网关',
     instance: '{n} 个实例',
