@@ -33,7 +33,7 @@ func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 // projects are those of examples/java that run, beside the shop's Go services:
 // what JAVA was for make.
-var projects = strings.Fields(cmp.Or(os.Getenv("WEIR_TEST_JAVA"), "dubbo-3.3 spring-hystrix"))
+var projects = strings.Fields(cmp.Or(os.Getenv("WEIR_TEST_JAVA"), "dubbo-3.3 dubbo-3.2 spring-hystrix spring-resilience4j"))
 
 // needs skips a test of an application that was asked to be left out.
 func needs(t *testing.T, project string) {
@@ -53,50 +53,17 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	images := []string{filepath.Join(root, "bin", "shop")}
+	images, err := links(dir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "test-java:", err)
+		return 1
+	}
+	images = append(images, filepath.Join(root, "bin", "shop"), filepath.Join(root, "bin", "java", "go"))
 	for _, project := range projects {
 		images = append(images, filepath.Join(root, "bin", "java", project))
 	}
 	theMesh.Flags = []string{"--shop", "true", "--shop-dir", dir, "--shop-bin", strings.Join(images, ",")}
 	return mesh.Run("test-java", root, theMesh, m.Run)
-}
-
-// manifests puts those of the Java applications into one directory with those
-// of the shop that they have to do with: two cores are few for all of it.
-func manifests(dir string) error {
-	files := []string{
-		"examples/shop/deploy/00-namespace.yaml", "examples/shop/deploy/inventory.yaml", "examples/shop/deploy/storefront.yaml",
-	}
-	for _, project := range projects {
-		from := "examples/java/" + project
-		if strings.HasPrefix(project, "dubbo-") {
-			from = "examples/java/dubbo"
-		}
-		found, err := filepath.Glob(filepath.Join(root, from, "deploy", "*.yaml"))
-		if err != nil {
-			return err
-		}
-		if len(found) == 0 {
-			return fmt.Errorf("JAVA names %s, and %s has no manifests", project, from)
-		}
-		for _, file := range found {
-			rel, err := filepath.Rel(root, file)
-			if err != nil {
-				return err
-			}
-			files = append(files, rel)
-		}
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(filepath.Join(root, file))
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), text, 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // kubectl runs kubectl in the shop's namespace.
@@ -198,12 +165,12 @@ type stats struct {
 	ServedBy map[string]int64 `json:"servedBy"`
 }
 
-func restockStats(t *testing.T) stats {
+func (l line) stats(t *testing.T) stats {
 	t.Helper()
-	return ask[stats](t, "restock", "/stats")
+	return ask[stats](t, l.restock(), "/stats")
 }
 
-// ask asks restock something over HTTP, straight from this host.
+// ask asks an application something over HTTP, straight from this host.
 func ask[T any](t *testing.T, app, path string) T {
 	t.Helper()
 	var answer T
@@ -215,11 +182,11 @@ func ask[T any](t *testing.T, app, path string) T {
 }
 
 // more waits until restock has made n more calls than before.
-func more(t *testing.T, before stats, n int64) stats {
+func (l line) more(t *testing.T, before stats, n int64) stats {
 	t.Helper()
 	var now stats
-	mesh.Eventually(t, fmt.Sprintf("restock has made %d more calls", n), func() error {
-		if now = restockStats(t); now.Made.OK < before.Made.OK+n {
+	mesh.Eventually(t, fmt.Sprintf("%s has made %d more calls", l.restock(), n), func() error {
+		if now = l.stats(t); now.Made.OK < before.Made.OK+n {
 			return fmt.Errorf("%d of %d, and %d failed: %v", now.Made.OK-before.Made.OK, n, now.Made.Failed, now.Made.Failures)
 		}
 		return nil
@@ -245,24 +212,26 @@ func storefront(ctx context.Context, address, path string) (*http.Response, erro
 	return http.DefaultClient.Do(req)
 }
 
-func storefrontAddress(t *testing.T) string {
+// web is where an application answers HTTP.
+func web(t *testing.T, app string) string {
 	t.Helper()
-	return net.JoinHostPort(pods(t, "storefront")[0].Status.PodIP, "8080")
+	return net.JoinHostPort(pods(t, app)[0].Status.PodIP, "8080")
 }
 
-// shoppers look at articles until they are told to stop.
+// shoppers look at an article through an application until they are told to stop.
 type shoppers struct {
+	app           string // whom they ask
 	asked, failed atomic.Int64
 	first         atomic.Value // what went wrong first
 	stop          context.CancelFunc
 	wg            sync.WaitGroup
 }
 
-func startShoppers(t *testing.T) *shoppers {
+func startShoppers(t *testing.T, app, path string) *shoppers {
 	t.Helper()
-	address := storefrontAddress(t)
+	address := web(t, app)
 	ctx, stop := context.WithCancel(t.Context())
-	s := &shoppers{stop: stop}
+	s := &shoppers{app: app, stop: stop}
 	for range 2 {
 		s.wg.Go(func() {
 			tick := time.NewTicker(100 * time.Millisecond)
@@ -270,7 +239,7 @@ func startShoppers(t *testing.T) *shoppers {
 			for {
 				select {
 				case <-tick.C:
-					s.look(address)
+					s.look(address, path)
 				case <-ctx.Done():
 					return
 				}
@@ -282,11 +251,11 @@ func startShoppers(t *testing.T) *shoppers {
 }
 
 // look is not ended by the end of the test: a request under way counts.
-func (s *shoppers) look(address string) {
+func (s *shoppers) look(address, path string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	s.asked.Add(1)
-	resp, err := storefront(ctx, address, "/article/book")
+	resp, err := storefront(ctx, address, path)
 	if err == nil {
 		if resp.StatusCode != http.StatusOK {
 			err = fmt.Errorf("%s", resp.Status)
@@ -307,7 +276,7 @@ func (s *shoppers) done(t *testing.T) {
 	s.wg.Wait()
 	if s.failed.Load() != 0 || s.asked.Load() < 20 {
 		t.Errorf("%d of %d requests failed, first %v", s.failed.Load(), s.asked.Load(), s.first.Load())
-		said(t, "storefront")
+		said(t, s.app)
 	}
 }
 

@@ -2,6 +2,7 @@ package java
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,19 +12,22 @@ import (
 )
 
 // A consumer in Java finds a provider in Go through Kubernetes, by stock means
-// alone, and calls each of its instances.
+// alone, and calls each of its instances, over Dubbo and over Triple in turn.
 func TestSmokeJavaConsumerCallsGoProvider(t *testing.T) {
-	now := more(t, restockStats(t), 40)
-	for _, p := range pods(t, "inventory") {
-		if now.ServedBy[p.Metadata.Name] == 0 {
-			t.Errorf("restock did not call %s, only %v", p.Metadata.Name, now.ServedBy)
+	eachLine(t, func(t *testing.T, l line) {
+		now := l.more(t, l.stats(t), 40)
+		for _, p := range pods(t, "inventory") {
+			if now.ServedBy[p.Metadata.Name] == 0 {
+				t.Errorf("restock did not call %s, only %v", p.Metadata.Name, now.ServedBy)
+			}
 		}
-	}
+	})
 }
 
 // A consumer in Go finds a provider in Java, which for its part calls one in Go.
 func TestSmokeGoConsumerCallsJavaProvider(t *testing.T) {
-	address := storefrontAddress(t)
+	needs(t, "dubbo-3.3")
+	address := web(t, "storefront")
 	var a article
 	mesh.Eventually(t, "the storefront shows an article", func() error {
 		return mesh.GetJSON(t.Context(), "http://"+address+"/article/book", &a)
@@ -52,59 +56,129 @@ func TestSmokeGoConsumerCallsJavaProvider(t *testing.T) {
 
 // The registry's own commands tell of a Java provider as of any other.
 func TestSmokeRegistryShowsJavaProvider(t *testing.T) {
-	p := pods(t, "catalogue")[0]
-	if p.Metadata.Annotations["io.dubbo/metadata"] == "" {
-		t.Errorf("the pod has no io.dubbo/metadata: %v", p.Metadata.Annotations)
-	}
-	out := theMesh.Registry(t, "get", "shop/catalogue")
-	for _, want := range []string{p.Metadata.Name, p.Status.PodIP, "dubbo"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("weir registry get lacks %q:\n%s", want, out)
+	eachLine(t, func(t *testing.T, l line) {
+		for _, protocol := range []string{dubbo2, triple} {
+			app := l.catalogue(protocol)
+			p := pods(t, app)[0]
+			if p.Metadata.Annotations["io.dubbo/metadata"] == "" {
+				t.Errorf("the pod has no io.dubbo/metadata: %v", p.Metadata.Annotations)
+			}
+			out := theMesh.Registry(t, "get", "shop/"+app)
+			for _, want := range []string{p.Metadata.Name, p.Status.PodIP, protocol} {
+				if !strings.Contains(out, want) {
+					t.Errorf("weir registry get lacks %q:\n%s", want, out)
+				}
+			}
 		}
-	}
+	})
 }
 
-// Instances in Go come and go while Java calls them, and no call is lost.
+// Instances in Go come and go while Java calls them, over Dubbo and over Triple in
+// turn, and no call is lost.
 func TestSmokeGoProvidersComeAndGo(t *testing.T) {
-	before := more(t, restockStats(t), 10)
+	before := map[line]stats{}
+	for _, l := range lines() {
+		before[l] = l.more(t, l.stats(t), 10)
+	}
+	fine := func() {
+		for _, l := range lines() {
+			before[l] = l.fine(t, before[l])
+		}
+	}
 	for _, n := range []int{3, 1, 2} {
 		scale(t, "inventory", n)
-		before = fine(t, before)
+		fine()
 	}
 	restart(t, "inventory")
-	now := fine(t, before)
-	for _, p := range pods(t, "inventory") {
-		if now.ServedBy[p.Metadata.Name] == 0 {
-			t.Errorf("restock does not call %s, which is new, only %v", p.Metadata.Name, now.ServedBy)
+	fine()
+	for _, l := range lines() {
+		for _, p := range pods(t, "inventory") {
+			if before[l].ServedBy[p.Metadata.Name] == 0 {
+				t.Errorf("%s does not call %s, which is new, only %v", l.restock(), p.Metadata.Name, before[l].ServedBy)
+			}
 		}
 	}
 }
 
 // fine waits for some more calls and fails the test if one has failed since.
-func fine(t *testing.T, before stats) stats {
+func (l line) fine(t *testing.T, before stats) stats {
 	t.Helper()
-	now := more(t, before, 40)
+	now := l.more(t, before, 40)
 	if failed := now.Made.Failed - before.Made.Failed; failed != 0 {
-		t.Errorf("%d calls failed: %+v", failed, now.Made.Failures)
+		t.Errorf("%d calls of %s failed: %+v", failed, l.restock(), now.Made.Failures)
 	}
 	return now
 }
 
 // Instances in Java come and go while Go calls them, and no call is lost.
 func TestSmokeJavaProvidersComeAndGo(t *testing.T) {
-	shop := startShoppers(t)
-	scale(t, "catalogue", 2)
-	restart(t, "catalogue")
-	scale(t, "catalogue", 1)
+	needs(t, "dubbo-3.3")
+	shop := startShoppers(t, "storefront", "/article/book")
+	comeAndGo(t, "catalogue")
 	shop.done(t)
 }
 
-// Every kind of value, exception and attachment travels between two processes in
-// Java that found each other through Kubernetes, in another group and version too.
-func TestSmokeJavaApplicationsUnderstandEachOther(t *testing.T) {
-	for what, said := range ask[map[string]string](t, "restock", "/inspect") {
-		if said != "ok" {
-			t.Errorf("%s: %s", what, said)
+func comeAndGo(t *testing.T, app string) {
+	t.Helper()
+	scale(t, app, 2)
+	restart(t, app)
+	scale(t, app, 1)
+}
+
+// The same over Triple, and in the other lines of Dubbo.
+func TestJavaProvidersComeAndGo(t *testing.T) {
+	eachLine(t, func(t *testing.T, l line) {
+		for _, protocol := range []string{dubbo2, triple} {
+			if l.suffix == "" && protocol == dubbo2 {
+				continue // above
+			}
+			t.Run(protocol, func(t *testing.T) {
+				shop := startShoppers(t, "polyglot", "/article/book?of="+l.catalogue(protocol)+"&over="+protocol)
+				comeAndGo(t, l.catalogue(protocol))
+				shop.done(t)
+			})
 		}
-	}
+	})
+}
+
+// Every kind of value, exception and attachment travels between Go and Java, both
+// ways, and between two processes in Java, that found each other through
+// Kubernetes; in another group and version too.
+func TestSmokeApplicationsUnderstandEachOther(t *testing.T) {
+	eachLine(t, func(t *testing.T, l line) {
+		for _, protocol := range []string{dubbo2, triple} {
+			for what, report := range map[string]map[string]string{
+				"from Java to Java": ask[map[string]string](t, l.restock(), "/inspect?of="+l.catalogue(protocol)+"&over="+protocol),
+				"from Java to Go":   ask[map[string]string](t, l.restock(), "/inspect?of=polyglot&over="+protocol),
+				"from Go to Java":   fromGo(t, l.catalogue(protocol), protocol),
+			} {
+				if len(report) == 0 {
+					t.Errorf("%s over %s: nothing was tried", what, protocol)
+				}
+				for asked, said := range report {
+					if said != "ok" {
+						t.Errorf("%s over %s: %s: %s", what, protocol, asked, said)
+					}
+				}
+			}
+		}
+	})
+}
+
+// fromGo lets polyglot ask an application all that a catalogue can do.
+func fromGo(t *testing.T, app, protocol string) map[string]string {
+	t.Helper()
+	var report map[string]string
+	mesh.Eventually(t, "polyglot has found "+app, func() error {
+		if err := mesh.GetJSON(t.Context(), "http://"+web(t, "polyglot")+"/inspect?of="+app+"&over="+protocol, &report); err != nil {
+			return err
+		}
+		for _, said := range report {
+			if strings.Contains(said, "No provider available") {
+				return errors.New(said)
+			}
+		}
+		return nil
+	})
+	return report
 }

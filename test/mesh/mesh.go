@@ -125,7 +125,7 @@ func (m *Mesh) Start() error {
 	if err := <-started; err != nil {
 		return fmt.Errorf("%w; run make build first", err)
 	}
-	err := waitFor(cmp.Or(m.Startup, Patience), "weir up is ready", func() error {
+	err := WaitFor(cmp.Or(m.Startup, Patience), "weir up is ready", func() error {
 		select {
 		case <-m.done:
 			return Fatal(fmt.Errorf("it ended: %s", m.Cmd.ProcessState))

@@ -19,9 +19,10 @@ type fatalError struct{ error }
 func Fatal(err error) error { return fatalError{err} }
 
 // Wait calls check until it returns nil or Patience ends.
-func Wait(what string, check func() error) error { return waitFor(Patience, what, check) }
+func Wait(what string, check func() error) error { return WaitFor(Patience, what, check) }
 
-func waitFor(patience time.Duration, what string, check func() error) error {
+// WaitFor is Wait for a time of its own.
+func WaitFor(patience time.Duration, what string, check func() error) error {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	deadline := time.After(patience)

@@ -72,15 +72,22 @@ step_kube() { CGO_ENABLED=1 go test -race -timeout 20m $run $(kube_packages); }
 step_shop() { cd examples/shop && CGO_ENABLED=1 go test -race -timeout 10m $run ./...; }
 step_bench() { cd test/bench && go test -timeout 10m $run ./...; }
 step_node() { make -C tools/devcluster test; }
+# What the tests with Java have in Go beside the shop: bin/java/go/PROGRAM.
+java_peers() {
+  mkdir -p bin/java/go
+  (cd examples/shop && CGO_ENABLED=0 go build -ldflags '-s -w' -o ../../bin/java/go/ ./test/polyglot)
+}
 # The images are made here, so that make test counts their time too.
 step_smoke() {
   local projects="dubbo-3.3 spring-hystrix"
   tools/dev/java.sh $projects
+  java_peers
   WEIR_TEST_JAVA=$projects go test -count=1 -timeout 20m $(as_root) "${run:--run=TestSmoke}" ./test/java/...
 }
 # Not among all.
 step_java() {
   tools/dev/java.sh ${JAVA:-}
+  java_peers
   WEIR_TEST_JAVA=${JAVA:-} go test -count=1 -timeout 25m -v $(as_root) $run ./test/java/...
 }
 step_e2e() { go test -count=1 -timeout 25m $(as_root) $run ./test/e2e/...; }

@@ -1,5 +1,5 @@
 // Inventory keeps the shop's stock and serves org.example.shop.InventoryService
-// over the Dubbo protocol with Hessian2.
+// over the Dubbo protocol with Hessian2, and over Triple where that is asked for.
 package main
 
 import (
@@ -22,13 +22,14 @@ func main() {
 	process.Main("inventory", "inventory keeps the shop's stock and serves "+inventory.Interface+" over Dubbo.",
 		func(fs *flag.FlagSet) func(context.Context, *process.Process) error {
 			listen := fs.String("listen", ":20000", "`host:port` for Dubbo calls")
+			triple := fs.String("triple-listen", "", "`host:port` for Triple calls beside them; none without")
 			probe := fs.Int("probe-port", 22222, "`port` of dubbo-go's own probes")
 			pieces := fs.Int("pieces", 100000, "`pieces` of each article on the shelf at start")
 			hold := fs.Duration("hold", time.Minute, "`how long` a reservation lasts before its pieces go back")
 			work := fs.Duration("work", 5*time.Millisecond, "`how long` a reservation takes, as if a database were behind it")
 			return func(ctx context.Context, p *process.Process) error {
 				cfg := p.RPC()
-				cfg.Protocol, cfg.Listen, cfg.ProbePort = constant.DubboProtocol, *listen, *probe
+				cfg.Protocol, cfg.Listen, cfg.Triple, cfg.ProbePort = constant.DubboProtocol, *listen, *triple, *probe
 				ins, err := rpc.New(cfg)
 				if err != nil {
 					return err
@@ -48,7 +49,7 @@ func main() {
 					work:     *work,
 					stock:    warehouse.New(p.Instance, stock, *hold, time.Now),
 				}
-				if err := srv.Register(service, nil, server.WithInterface(inventory.Interface)); err != nil {
+				if err := srv.RegisterService(service, server.WithInterface(inventory.Interface)); err != nil {
 					return err
 				}
 				p.ReadyWhen(rpc.Registered)

@@ -45,8 +45,9 @@ type Config struct {
 	Metrics  prometheus.Registerer // of the registry
 	Kit      *sdk.Kit
 
-	// Protocol is the protocol served, "dubbo" or "tri", at Listen, host:port.
-	Protocol, Listen string
+	// Protocol is the protocol served, "dubbo" or "tri", at Listen, host:port. The
+	// same is served over Triple at Triple, where that is not empty.
+	Protocol, Listen, Triple string
 	// ProbePort is where dubbo-go serves its own probes.
 	ProbePort int
 	// Drain is how long, after leaving the registry, calls are still taken, so
@@ -71,17 +72,20 @@ func New(c Config) (*dubbo.Instance, error) {
 		),
 	}
 	if c.Protocol != "" {
-		host, port, err := splitAddress(c.Listen)
-		if err != nil {
-			return nil, err
+		for _, served := range [][2]string{{c.Protocol, c.Listen}, {constant.TriProtocol, c.Triple}} {
+			if served[1] == "" {
+				continue
+			}
+			host, port, err := splitAddress(served[1])
+			if err != nil {
+				return nil, err
+			}
+			if err := checkFree(served[1]); err != nil {
+				return nil, err
+			}
+			opts = append(opts, dubbo.WithProtocol(protocol.WithProtocol(served[0]), protocol.WithIp(host), protocol.WithPort(port)))
 		}
-		if err := checkFree(c.Listen); err != nil {
-			return nil, err
-		}
-		opts = append(opts,
-			dubbo.WithProtocol(protocol.WithProtocol(c.Protocol), protocol.WithIp(host), protocol.WithPort(port)),
-			dubbo.WithMetrics(metrics.WithProbeEnabled(), metrics.WithProbePort(c.ProbePort)),
-		)
+		opts = append(opts, dubbo.WithMetrics(metrics.WithProbeEnabled(), metrics.WithProbePort(c.ProbePort)))
 	}
 	if c.Kit != nil {
 		opts = append(opts, weirdubbo.WithGovernance(c.Kit))

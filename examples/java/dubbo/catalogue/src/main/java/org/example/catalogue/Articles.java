@@ -6,6 +6,7 @@ import java.time.LocalDate;
 import java.time.LocalDateTime;
 import java.util.ArrayList;
 import java.util.Date;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -65,7 +66,8 @@ final class Articles implements CatalogueService {
         a.setUpdated(LocalDateTime.of(2026, 1, 1, 12, 30, 15));
         a.setTags(new ArrayList<>(List.of("new", category.name().toLowerCase())));
         a.setSizes(new TreeSet<>(List.of(1, 2, 3)));
-        a.setPriceByCurrency(new TreeMap<>(Map.of("EUR", a.getPrice(), "CNY", a.getPrice().multiply(new BigDecimal("7.80")))));
+        // Go does not keep count of the types of maps: HashMap is written without one.
+        a.setPriceByCurrency(new HashMap<>(Map.of("EUR", a.getPrice(), "CNY", a.getPrice().multiply(new BigDecimal("7.80")))));
         a.setViews(9_007_199_254_740_993L); // more than a double can hold
         a.setWeight(0.25);
         a.setInPrint(true);

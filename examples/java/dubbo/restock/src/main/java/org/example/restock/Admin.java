@@ -5,6 +5,7 @@ import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
 import java.net.InetSocketAddress;
+import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.Executors;
 import org.example.shop.InventoryService;
@@ -13,12 +14,12 @@ import org.example.shop.InventoryService;
 final class Admin {
     private final Tally tally;
     private final InventoryService inventory;
-    private final Shelf shelf;
+    private final Shelves shelves;
 
-    Admin(Tally tally, InventoryService inventory, Shelf shelf) {
+    Admin(Tally tally, InventoryService inventory, Shelves shelves) {
         this.tally = tally;
         this.inventory = inventory;
-        this.shelf = shelf;
+        this.shelves = shelves;
     }
 
     void start(int port) throws IOException {
@@ -28,13 +29,24 @@ final class Admin {
         server.createContext("/readyz", exchange -> answer(exchange, () -> "ok"));
         server.createContext("/stats", exchange -> answer(exchange, tally::stats));
         server.createContext("/stock/", exchange -> answer(exchange, () -> inventory.stock(last(exchange))));
-        server.createContext("/article/", exchange -> answer(exchange, () -> shelf.article(last(exchange))));
-        server.createContext("/inspect", exchange -> answer(exchange, shelf::inspect));
+        server.createContext("/article/", exchange -> answer(exchange, () -> shelf(exchange).article(last(exchange))));
+        server.createContext("/inspect", exchange -> answer(exchange, () -> shelf(exchange).inspect()));
         server.start();
     }
 
     private interface Question {
         Object ask() throws Exception;
+    }
+
+    /** The catalogue that ?of=APPLICATION&over=PROTOCOL asks for. */
+    private Shelf shelf(HttpExchange exchange) {
+        Map<String, String> query = new HashMap<>();
+        String text = exchange.getRequestURI().getQuery();
+        for (String pair : text == null ? new String[0] : text.split("&")) {
+            int at = pair.indexOf('=');
+            query.put(pair.substring(0, at), pair.substring(at + 1));
+        }
+        return shelves.of(query.get("of"), query.get("over"));
     }
 
     private static String last(HttpExchange exchange) {

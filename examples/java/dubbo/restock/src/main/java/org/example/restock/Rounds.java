@@ -10,17 +10,17 @@ import org.example.shop.Buyer;
 import org.example.shop.InventoryService;
 import org.example.shop.Reservation;
 
-/** Reserves a piece of each article in turn, at a steady rate. */
+/** Reserves a piece of each article in turn, over each protocol in turn, at a steady rate. */
 final class Rounds {
     private static final List<String> ARTICLES = List.of("book", "lamp", "mug", "pen");
 
-    private final InventoryService inventory;
+    private final List<InventoryService> inventories;
     private final Tally tally;
     private final AtomicLong turn = new AtomicLong();
     private final ScheduledExecutorService workers = Executors.newScheduledThreadPool(4);
 
-    Rounds(InventoryService inventory, Tally tally) {
-        this.inventory = inventory;
+    Rounds(List<InventoryService> inventories, Tally tally) {
+        this.inventories = inventories;
         this.tally = tally;
     }
 
@@ -32,7 +32,9 @@ final class Rounds {
     }
 
     private void reserve() {
-        String sku = ARTICLES.get((int) (turn.getAndIncrement() % ARTICLES.size()));
+        long n = turn.getAndIncrement();
+        InventoryService inventory = inventories.get((int) (n % inventories.size()));
+        String sku = ARTICLES.get((int) (n / inventories.size() % ARTICLES.size()));
         Instant began = Instant.now();
         try {
             Reservation r = inventory.reserve(sku, 1, new Buyer("restock", "Restock"));

@@ -5,6 +5,7 @@ import java.time.LocalDate;
 import java.time.LocalDateTime;
 import java.util.ArrayList;
 import java.util.Date;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -97,7 +98,7 @@ final class Shelf {
     }
 
     private String articles() {
-        List<String> found = catalogue.articles(java.util.Set.of("mug", "pen")).stream()
+        List<String> found = catalogue.articles(new HashSet<>(List.of("mug", "pen"))).stream()
                 .map(Article::getSku)
                 .toList();
         return found.equals(List.of("mug", "pen")) ? null : "found " + found;
@@ -123,7 +124,7 @@ final class Shelf {
 
     private String baggage() {
         RpcContext.getClientAttachment().setAttachment("tenant", "blue");
-        Map<String, String> came = catalogue.baggage(List.of("tenant"));
+        Map<String, String> came = catalogue.baggage(new ArrayList<>(List.of("tenant")));
         String server = (String) RpcContext.getClientResponseContext().getObjectAttachment("served-by");
         if (!"blue".equals(came.get("tenant"))) {
             return "came " + came;
