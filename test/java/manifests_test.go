@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -96,7 +97,7 @@ func manifests(dir string) error {
 }
 
 // manifests puts the applications of one line: the catalogue over either protocol,
-// with spans by Brave and by Dubbo itself, and a restock that reserves over both.
+// with spans by Brave or by Dubbo itself, and a restock that reserves over both.
 func (l line) manifests(put func(name, text string) error) error {
 	const dir = "examples/java/dubbo/deploy/"
 	namespace, err := read(dir + "00-java.yaml")
@@ -117,7 +118,7 @@ func (l line) manifests(put func(name, text string) error) error {
 	}
 	files := map[string]string{
 		"00-java.yaml":                   namespace,
-		"catalogue" + l.suffix + ".yaml": withEnv(l.named(catalogue, "catalogue", l.catalogue(dubbo2)), "TRACING", "brave"),
+		"catalogue" + l.suffix + ".yaml": l.named(catalogue, "catalogue", l.catalogue(dubbo2)),
 		"catalogue-tri" + l.suffix + ".yaml": withEnv(l.named(catalogue, "catalogue", l.catalogue(triple)),
 			"DUBBO_PROTOCOL", triple, "INVENTORY_PROTOCOL", triple, "TRACING", own),
 		"restock" + l.suffix + ".yaml": withEnv(l.named(restock, "restock", l.restock()), "INVENTORY_PROTOCOLS", dubbo2+","+triple),
@@ -159,10 +160,12 @@ func (l line) named(text, was, name string) string {
 	return withEnv(text, "APPLICATION", name)
 }
 
-// withEnv adds environment variables to the first container.
+// withEnv sets environment variables of the first container.
 func withEnv(text string, pairs ...string) string {
 	const env = "          env:\n"
 	for i := 0; i < len(pairs); i += 2 {
+		was := regexp.MustCompile(`            - \{name: ` + pairs[i] + `, value: .*\}\n`)
+		text = was.ReplaceAllString(text, "")
 		text = strings.Replace(text, env, fmt.Sprintf("%s            - {name: %s, value: %q}\n", env, pairs[i], pairs[i+1]), 1)
 	}
 	return text
