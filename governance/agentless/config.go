@@ -187,7 +187,7 @@ func (s *Service) write(ctx context.Context, c configuredApp, lines []change, ne
 		if err != nil {
 			return err
 		}
-		name, err := documentName(have.Documents)
+		name, err := documentName(have.Documents, documentBase(c))
 		if err != nil {
 			return err
 		}
@@ -206,10 +206,19 @@ func (s *Service) write(ctx context.Context, c configuredApp, lines []change, ne
 	return nil // somebody has written something else, and it is looked at again
 }
 
-// documentName is the document of a ConfigMap that is ours, or could be: Spring Cloud
-// Kubernetes reads those of these names, each by itself.
-func documentName(data map[string]string) (string, error) {
-	names := []string{"application.properties", "application.yaml", "application.yml"}
+// documentBase is what the documents are called that Spring Cloud Kubernetes reads of
+// a ConfigMap with several: "application" in the days of Hystrix, by the application's
+// name since then.
+func documentBase(c configuredApp) string {
+	if c.engine == resilienceName {
+		return c.app.Name
+	}
+	return "application"
+}
+
+// documentName is the document of a ConfigMap that is ours, or could be.
+func documentName(data map[string]string, base string) (string, error) {
+	names := []string{base + ".properties", base + ".yaml", base + ".yml"}
 	for _, name := range names {
 		if strings.HasPrefix(data[name], configHeader) {
 			return name, nil
@@ -218,8 +227,8 @@ func documentName(data map[string]string) (string, error) {
 	if len(data) == 1 {
 		for name := range data {
 			if i := strings.LastIndexByte(name, '.'); i >= 0 && !slices.Contains(names, name) && slices.Contains([]string{"properties", "yaml", "yml"}, name[i+1:]) {
-				// It is read as a document for as long as it is alone.
-				return "", fmt.Errorf("its only document is %s, which would not be read any more beside another one: name it application.yaml", name)
+				// It is read for as long as it is alone.
+				return "", fmt.Errorf("its only document is %s, which would not be read any more beside another one: name it %s", name, names[1])
 			}
 		}
 	}

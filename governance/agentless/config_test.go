@@ -30,11 +30,26 @@ func TestDocumentsOfOthersAreLeftAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := documentName(c.data)
+			got, err := documentName(c.data, "application")
 			if got != c.want || (err != nil) != (c.says != "") || err != nil && !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%q, %v", got, err)
 			}
 		})
+	}
+}
+
+// Spring Cloud Kubernetes 3 reads other documents than version 1 did.
+func TestDocumentsAreCalledAsTheyAreRead(t *testing.T) {
+	t.Parallel()
+	c := configuredApp{app: deliveryApp, engine: resilienceName}
+	for name, data := range map[string]map[string]string{"delivery.properties": {"delivery.yaml": ""}, "": {"application.yaml": ""}} {
+		if got, err := documentName(data, documentBase(c)); got != name || (err == nil) != (name != "") {
+			t.Errorf("beside %v: %q, %v", data, got, err)
+		}
+	}
+	c.engine = hystrixName
+	if got, err := documentName(map[string]string{"application.yaml": ""}, documentBase(c)); got != "application.properties" || err != nil {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
@@ -173,7 +188,7 @@ func TestThresholdsOfResilience4jHoldFromTheNextStart(t *testing.T) {
 			w.cluster.mu.Lock()
 			defer w.cluster.mu.Unlock()
 			out := map[string]string{}
-			for line := range strings.Lines(w.cluster.config["application.properties"]) {
+			for line := range strings.Lines(w.cluster.config["delivery.properties"]) {
 				if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && line[0] != '#' {
 					out[strings.ReplaceAll(key, `\`, "")] = value
 				}

@@ -74,8 +74,8 @@ export const agentless: Sentences = {
   'its Service does not ask to be governed any more': '其 Service 已不再要求治理',
   'its application or its actuator was told to': '其应用或 actuator 收到了指令',
   'its probes succeeded': '试探调用成功',
-  'its only document is %s, which would not be read any more beside another one: name it application.yaml':
-    '其唯一的文档是 {1}，与其他文档并存时将不再被读取：请将其命名为 application.yaml',
+  'its only document is %s, which would not be read any more beside another one: name it %s':
+    '其唯一的文档是 {1}，与其他文档并存时将不再被读取：请将其命名为 {2}',
   'its process began anew': '其进程已重新启动',
   'its settings say so': '其设置如此规定',
   'more pods ask to be governed than this control plane may hold: raise --agentless-pods, or add a control plane':
