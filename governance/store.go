@@ -129,6 +129,9 @@ const (
 	EventJoined = "instance.joined"
 	// EventLeft is an instance of which nothing was heard for half a minute.
 	EventLeft = "instance.left"
+	// EventDrifted is a change of an instance's settings by somebody else than those
+	// who write policies. They are written again.
+	EventDrifted = "instance.drifted"
 )
 
 // EventQuery narrows a list of events.

@@ -70,7 +70,8 @@ type Store interface {
 	Append(ctx context.Context, r governance.Report) error
 	// Circuits is that of governance.History.
 	Circuits(ctx context.Context, app governance.App) ([]governance.Circuit, bool, error)
-	// Events is that of governance.History.
+	// Record and Events are those of governance.History.
+	Record(ctx context.Context, events ...governance.Event) error
 	Events(ctx context.Context, q governance.EventQuery) ([]governance.Event, error)
 	// Collect says that a process collects, and returns all of which that was heard
 	// within the time given.

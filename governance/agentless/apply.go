@@ -110,7 +110,7 @@ func (n *hystrix) settle(ctx context.Context, m *management) time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err == nil {
-		n.because("")
+		n.written()
 		return lookAgain / 4
 	}
 	if reason := cannot(m); reason != "" {
@@ -253,7 +253,5 @@ func (n *hystrix) drifted(w *wish, commands map[string]*commandEvent, set govern
 	if off == "" {
 		return
 	}
-	n.svc.metrics.drifts.Inc()
-	n.say(&governance.Applied{})
-	n.because("somebody changed its settings: " + off + "; it is being written again")
+	n.drift(off)
 }

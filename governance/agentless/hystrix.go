@@ -149,7 +149,8 @@ func (n *hystrix) take(c *commandEvent, now time.Time) {
 	n.commands[c.Name] = c
 	w := n.windows[c.Name]
 	if w == nil {
-		w = &window{}
+		// Of what ran before the stream was read from here, a part was not counted.
+		w = &window{lossy: n.hears != (time.Time{}) && now.Sub(n.hears) < firstRound}
 		n.windows[c.Name] = w
 	}
 	from, told := n.states[c.Name]

@@ -310,7 +310,7 @@ func (r *resilience) hold(ctx context.Context, m *management, set governance.Pol
 		r.mu.Unlock()
 	}
 	r.mu.Lock()
-	r.because("")
+	r.written()
 	r.mu.Unlock()
 	// What came of it is what the pod says next.
 	return lookAgain / 20, r.see(ctx, m)
@@ -362,10 +362,7 @@ func (r *resilience) drifted(todo []update, set governance.PolicySet) {
 	}
 	for _, u := range todo {
 		if r.kept[u.name] {
-			r.svc.metrics.drifts.Inc()
-			r.say(&governance.Applied{})
-			off := fmt.Sprintf("circuit breaker %s is %s in it", u.name, r.circuits[u.name].State)
-			r.because("somebody changed its settings: " + off + "; it is being written again")
+			r.drift(fmt.Sprintf("circuit breaker %s is %s in it", u.name, r.circuits[u.name].State))
 			return
 		}
 	}

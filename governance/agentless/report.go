@@ -51,6 +51,9 @@ func (s *Service) tell(ctx context.Context) {
 		if e := s.tellReports(ctx, sessions); err == nil {
 			err = e
 		}
+		if e := s.tellDrifts(ctx, sessions); err == nil {
+			err = e
+		}
 		if err != nil && !failing && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "what pods count cannot be stored, and waits", "error", err)
 		}
@@ -105,6 +108,31 @@ func (s *Service) tellReports(ctx context.Context, sessions []*session) error {
 		}
 	}
 	return first
+}
+
+// tellDrifts records what somebody else changed.
+func (s *Service) tellDrifts(ctx context.Context, sessions []*session) error {
+	var all []governance.Event
+	count := make([]int, len(sessions))
+	for i, n := range sessions {
+		n.mu.Lock()
+		all, count[i] = append(all, n.drifts...), len(n.drifts)
+		n.mu.Unlock()
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	look, done := context.WithTimeout(ctx, 3*storePatience)
+	defer done()
+	if err := s.cfg.Store.Record(look, all...); err != nil && governance.CodeOf(err) == governance.Unavailable {
+		return err
+	}
+	for i, n := range sessions {
+		n.mu.Lock()
+		n.drifts = slices.Delete(n.drifts, 0, count[i])
+		n.mu.Unlock()
+	}
+	return nil
 }
 
 // outbox is what one session has to tell, in order.

@@ -84,9 +84,20 @@ func TestWhatSomebodyChangesIsWrittenAgain(t *testing.T) {
 			j.env["hystrix.command.x.circuitBreaker.sleepWindowInMilliseconds"] = "1"
 			j.env[key] = "false"
 		})
-		w.after(6 * time.Second)
+		seen := false
+		for range 60 {
+			w.after(100 * time.Millisecond)
+			seen = seen || strings.Contains(strings.Join(w.instance("1").Lacks, "\n"), "somebody changed its settings")
+		}
+		if !seen {
+			w.Error("nobody could read of it")
+		}
 		if drifts := testutil.ToFloat64(s.metrics.drifts); drifts != 1 || !w.current("1") || j.written()[key] != "true" {
 			w.Errorf("%g times, %v: %+v", drifts, j.written(), w.instance("1"))
+		}
+		events, err := w.store.Events(w.Context(), governance.EventQuery{App: delivery, Kinds: []string{governance.EventDrifted}})
+		if err != nil || len(events) != 1 || events[0].Instance != "1" || !strings.Contains(events[0].Reason, "circuitBreaker.forceOpen is false in it, and should be true") {
+			w.Errorf("told are %+v (%v)", events, err)
 		}
 		w.policies.publish()
 		w.after(5 * time.Second)
@@ -263,6 +274,28 @@ func TestTheAPIServerMayGo(t *testing.T) {
 		w.after(time.Minute)
 		if i := w.instance("1"); i.ID != "" {
 			w.Errorf("a pod that is gone lives: %+v", i)
+		}
+	})
+}
+
+// What a pod counted before its stream was read from here is missing, and what
+// comes first is marked.
+func TestWhatRanUnheardIsMarked(t *testing.T) {
+	bubble(t, func(w *world) {
+		j := newJVM(w.T)
+		j.calls = 40
+		w.cluster.pods["1"] = j
+		_, end := w.control()
+		defer end()
+		w.after(45 * time.Second)
+		got, err := w.store.Series(w.Context(), governance.SeriesQuery{
+			App: delivery, Series: governance.Series{Command: quote, At: governance.Provider}, From: time.Now().Add(-time.Minute), To: time.Now(), Step: time.Second,
+		})
+		if err != nil || len(got.Points) < 20 {
+			w.Fatalf("%+v, %v", got, err)
+		}
+		if !got.Points[0].Lossy || got.Points[len(got.Points)-1].Lossy {
+			w.Errorf("first %+v, last %+v", got.Points[0], got.Points[len(got.Points)-1])
 		}
 	})
 }

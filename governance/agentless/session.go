@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,6 +57,11 @@ type session struct {
 	applied *governance.Applied
 	since   time.Time // when that was said first
 	changed bool      // since it was told
+
+	// drifts are events that have yet to be stored, and drifted is when the last was
+	// made.
+	drifts  []governance.Event
+	drifted time.Time
 }
 
 // engine is what guards calls in one process, as far as it is seen and changed by
@@ -351,6 +357,32 @@ func (n *session) refuse(set governance.PolicySet, reason string) {
 		a.Version, a.Hash = n.applied.Version, n.applied.Hash
 	}
 	n.say(a)
+}
+
+// drift notes that a pod which was as it should be is so no longer, by what is off;
+// n.mu is held.
+func (n *session) drift(off string) {
+	n.svc.metrics.drifts.Inc()
+	n.say(&governance.Applied{})
+	n.because("somebody changed its settings: " + off + "; it is being written again")
+	now := n.svc.cfg.Now()
+	if now.Sub(n.drifted) < driftTold {
+		return
+	}
+	n.drifted = now
+	n.drifts = append(n.drifts, governance.Event{Time: now, Kind: governance.EventDrifted, App: n.app, Instance: n.id, Reason: n.reason})
+}
+
+// driftTold is how far apart events of drifts are: somebody else may write as
+// persistently as this.
+const driftTold = 10 * time.Second
+
+// written says that what is wanted was written. A drift is told until it shows, or
+// nobody would ever read of it; n.mu is held.
+func (n *session) written() {
+	if !strings.HasPrefix(n.reason, "somebody changed") {
+		n.because("")
+	}
 }
 
 // because notes why what is wanted is not applied; n.mu is held.

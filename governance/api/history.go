@@ -254,7 +254,7 @@ func (a *API) series(ctx context.Context, in *seriesIn) (*seriesOut, error) {
 
 var eventKinds = []string{
 	governance.EventTransition, governance.EventPublished, governance.EventDeleted, governance.EventConfirmed,
-	governance.EventRefused, governance.EventJoined, governance.EventLeft,
+	governance.EventRefused, governance.EventJoined, governance.EventLeft, governance.EventDrifted,
 }
 
 func (a *API) listEvents(ctx context.Context, in *eventsIn) (*eventsOut, error) {

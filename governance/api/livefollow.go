@@ -228,7 +228,7 @@ func (f *following) notice(e *governance.Event) {
 		if e.Transition != nil {
 			f.app(e.App).transition(e.Instance, e.Transition)
 		}
-	case governance.EventJoined, governance.EventLeft:
+	case governance.EventJoined, governance.EventLeft, governance.EventDrifted:
 		f.topic(topicFleet)
 	default:
 		f.topic(topicPolicies)

@@ -184,6 +184,8 @@ func eventText(e governance.Event) string {
 		s = or(e.Reason, e.Instance) + " joined"
 	case e.Kind == governance.EventLeft:
 		s = or(e.Reason, e.Instance) + " left"
+	case e.Kind == governance.EventDrifted:
+		s = e.Instance + ": " + oneLine(e.Reason)
 	default:
 		s = e.Kind + " " + oneLine(e.Reason)
 	}
@@ -208,7 +210,7 @@ func (m *Main) eventsCommand() *cobra.Command {
 	c.Flags().StringVar(&app, "app", "", "only this application, as namespace/name")
 	c.Flags().StringVar(&command, "command", "", "only this command")
 	c.Flags().StringVar(&instance, "instance", "", "only this instance")
-	c.Flags().StringSliceVar(&kinds, "kind", nil, "only these kinds: transition, policy.published, policy.deleted, policy.confirmed, policy.refused, instance.joined, instance.left")
+	c.Flags().StringSliceVar(&kinds, "kind", nil, "only these kinds: transition, policy.published, policy.deleted, policy.confirmed, policy.refused, instance.joined, instance.left, instance.drifted")
 	c.Flags().IntVar(&limit, "limit", 100, "at most this many, 1 to 10000")
 	format := output(c, view.Formats...)
 	ask.run(func(ctx context.Context, cl *client.Client, _ []string) error {

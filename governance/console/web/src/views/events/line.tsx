@@ -20,6 +20,7 @@ const look: Record<Kind, { tone: Tone; icon: IconName }> = {
   'policy.refused': { tone: 'bad', icon: 'bad' },
   'instance.joined': { tone: 'idle', icon: 'plus' },
   'instance.left': { tone: 'idle', icon: 'close' },
+  'instance.drifted': { tone: 'warn', icon: 'warn' },
 }
 
 /** kindWord is what a kind of event is called; one that is not known goes by its own name. */
@@ -52,6 +53,8 @@ export function sentence(e: LiveEvent, n: number, instances = n): string {
       return n > 1 ? w('joinedMany', { n }) : w('joinedOne')
     case 'instance.left':
       return n > 1 ? w('leftMany', { n }) : w('leftOne')
+    case 'instance.drifted':
+      return instances > 1 ? w('driftedMany', { n: instances }) : w('driftedOne')
     default:
       return e.kind
   }
@@ -67,9 +70,14 @@ function Mark({ e }: { e: LiveEvent }) {
   )
 }
 
+/** named reports whether the reason of an event is its instance's name. */
+function named(e: LiveEvent): boolean {
+  return e.kind === 'instance.joined' || e.kind === 'instance.left'
+}
+
 /** instanceName is what people call an instance: its pod, which comes as the reason of its coming and going. */
 function instanceName(e: LiveEvent): string {
-  return (e.kind.startsWith('instance.') && e.reason) || e.instance || ''
+  return (named(e) && e.reason) || e.instance || ''
 }
 
 function Instance({ e }: { e: LiveEvent }) {
@@ -87,7 +95,7 @@ function Why({ e }: { e: LiveEvent }) {
   const counts = counted(e)
   const parts: ComponentChildren[] = []
   if (t?.cause) parts.push(<Said text={t.cause} />)
-  else if (e.reason && !e.kind.startsWith('instance.')) parts.push(<span>{e.kind === 'policy.refused' ? <Said text={e.reason} /> : sayReason(e.reason)}</span>)
+  else if (e.reason && !named(e)) parts.push(<span>{e.kind === 'policy.refused' || e.kind === 'instance.drifted' ? <Said text={e.reason} /> : sayReason(e.reason)}</span>)
   if (e.actor) parts.push(<span>{w('by', { actor: e.actor })}</span>)
   if (counts.length > 0) {
     parts.push(

@@ -4,7 +4,7 @@ import { appPath, around } from '~/app/address'
 import type { LiveEvent } from '~/live/store'
 
 /** The kinds that there are, in the order in which they are offered. */
-export const kinds = ['transition', 'policy.published', 'policy.deleted', 'policy.confirmed', 'policy.refused', 'instance.joined', 'instance.left'] as const
+export const kinds = ['transition', 'policy.published', 'policy.deleted', 'policy.confirmed', 'policy.refused', 'instance.joined', 'instance.left', 'instance.drifted'] as const
 export type Kind = (typeof kinds)[number]
 
 export function isKind(s: string): s is Kind {
@@ -71,6 +71,7 @@ function alike(e: LiveEvent): string | undefined {
     case 'transition':
       return [e.kind, e.app, e.command, t?.at, t?.peer, t?.from, t?.to].join('\n')
     case 'policy.refused':
+    case 'instance.drifted':
       return [e.kind, e.app, e.policy, e.version, e.reason].join('\n')
     default:
       return undefined
