@@ -45,7 +45,7 @@ type modeWish struct {
 func (w *modeWish) empty() bool { return len(w.modes) == 0 && len(w.unmet) == 0 }
 
 // planModes says what the policies of a set come to.
-func planModes(set governance.PolicySet, app governance.App, circuits map[string]circuit, config string, began func(key string) bool, now time.Time) *modeWish {
+func planModes(set governance.PolicySet, app governance.App, circuits map[string]circuit, config map[string]string, began func(key string) bool, now time.Time) *modeWish {
 	w := &modeWish{modes: map[string]governance.Mode{}, by: map[string]governance.Source{}}
 	names := map[string]bool{}
 	for name := range circuits {
@@ -120,16 +120,16 @@ func startProperties(e governance.Effective) (out []startProperty) {
 const errorPercentField = "breaker.errorPercent"
 
 // cannotEnforce adds what of rules a process with Resilience4j does not enforce.
-// began tells with which properties of a ConfigMap of ours it began; config is that
-// one's name.
-func cannotEnforce(name string, e governance.Effective, c circuit, there bool, config string, began func(key string) bool, unmet unmetSet) {
+// config names the ConfigMap that a property of ours is in, and began tells with which
+// of them it began.
+func cannotEnforce(name string, e governance.Effective, c circuit, there bool, config map[string]string, began func(key string) bool, unmet unmetSet) {
 	for _, p := range startProperties(e) {
 		key := instanceKey(p.property, name)
 		switch {
 		case p.field == errorPercentField && there && same(e.Breaker.ErrorPercent, percent(c.FailureThreshold)):
 		case p.field != errorPercentField && began(key), p.field == errorPercentField && !there && began(key):
-		case config != "":
-			unmet.add(e.Sources[p.source], fmt.Sprintf("%s: Resilience4j reads it when its process begins; %s=%s is in ConfigMap %s, and holds in a process that begins from now on", p.field, key, p.value, config))
+		case config[key] != "":
+			unmet.add(e.Sources[p.source], fmt.Sprintf("%s: Resilience4j reads it when its process begins; %s=%s is in ConfigMap %s, and holds in a process that begins from now on", p.field, key, p.value, config[key]))
 		default:
 			unmet.add(e.Sources[p.source], fmt.Sprintf("%s: Resilience4j reads it when its process begins, from %s=%s in the application's configuration", p.field, key, p.value))
 		}
@@ -260,9 +260,11 @@ func (r *resilience) plan(set governance.PolicySet) *modeWish {
 		}
 	}
 	if w := r.wish; w == nil || r.set.Hash != set.Hash || w.of != of.String() || !w.until.IsZero() && !now.Before(w.until) {
-		config := ""
+		config := map[string]string{}
 		if doc := r.svc.docs.get(r.at); doc.ok && r.service.Govern != nil {
-			config = r.service.Govern.Config
+			for _, l := range configLines(resilienceName, set, r.app, now) {
+				config[l.key] = r.service.Govern.Config
+			}
 		}
 		r.set, r.wish = set, planModes(set, r.app, r.circuits, config, r.taken.began, now)
 		r.wish.of = of.String()

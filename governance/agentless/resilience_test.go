@@ -371,7 +371,7 @@ func TestWhatResilience4jCannotDoIsSaid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := planModes(setOf(version(t, 1, c.command, c.rules, "")), delivery, circuits, "", func(string) bool { return false }, someTime)
+			w := planModes(setOf(version(t, 1, c.command, c.rules, "")), delivery, circuits, nil, func(string) bool { return false }, someTime)
 			if w.modes[c.command] != c.mode {
 				t.Errorf("the mode is %q", w.modes[c.command])
 			}
