@@ -1,12 +1,15 @@
 package java
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weirmesh/weir/test/mesh"
 )
 
 // The gateway calls a provider in Java by HTTP and JSON: values, lists, dates and
@@ -33,6 +36,13 @@ upstream:
     bigNumbersAsStrings: true
     args: [{type: java.lang.String, from: path.sku}]
 `)
+	// Dubbo Java turns ready a moment before it has registered.
+	mesh.Eventually(t, app+" has registered", func() error {
+		if status, body := through(t, "/java/"+app+"/article/book"); status == http.StatusServiceUnavailable {
+			return errors.New(body)
+		}
+		return nil
+	})
 	status, body := through(t, "/java/"+app+"/article/book")
 	for _, want := range []string{
 		`"name":"A Book of Dubbo"`, `"category":"BOOKS"`, `"price":"42.50"`, `"views":"9007199254740993"`,

@@ -3,6 +3,7 @@ package java
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -59,10 +60,13 @@ func TestSmokeRegistryShowsJavaProvider(t *testing.T) {
 	eachLine(t, func(t *testing.T, l line) {
 		for _, protocol := range []string{dubbo2, triple} {
 			app := l.catalogue(protocol)
-			p := pods(t, app)[0]
-			if p.Metadata.Annotations["io.dubbo/metadata"] == "" {
-				t.Errorf("the pod has no io.dubbo/metadata: %v", p.Metadata.Annotations)
-			}
+			var p pod
+			mesh.Eventually(t, "a pod of "+app+" has io.dubbo/metadata", func() error {
+				if p = pods(t, app)[0]; p.Metadata.Annotations["io.dubbo/metadata"] == "" {
+					return fmt.Errorf("it has %v", p.Metadata.Annotations)
+				}
+				return nil
+			})
 			out := theMesh.Registry(t, "get", "shop/"+app)
 			for _, want := range []string{p.Metadata.Name, p.Status.PodIP, protocol} {
 				if !strings.Contains(out, want) {
