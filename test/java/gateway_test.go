@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirmesh/weir/test/mesh"
 )
@@ -36,13 +37,16 @@ upstream:
     bigNumbersAsStrings: true
     args: [{type: java.lang.String, from: path.sku}]
 `)
-	// Dubbo Java turns ready a moment before it has registered.
-	mesh.Eventually(t, app+" has registered", func() error {
+	// Dubbo Java may turn ready before it has registered.
+	if err := mesh.WaitFor(time.Minute, app+" has registered", func() error {
 		if status, body := through(t, "/java/"+app+"/article/book"); status == http.StatusServiceUnavailable {
 			return errors.New(body)
 		}
 		return nil
-	})
+	}); err != nil {
+		said(t, app)
+		t.Fatal(err)
+	}
 	status, body := through(t, "/java/"+app+"/article/book")
 	for _, want := range []string{
 		`"name":"A Book of Dubbo"`, `"category":"BOOKS"`, `"price":"42.50"`, `"views":"9007199254740993"`,

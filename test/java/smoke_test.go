@@ -139,7 +139,9 @@ func TestJavaProvidersComeAndGo(t *testing.T) {
 			t.Run(protocol, func(t *testing.T) {
 				shop := startShoppers(t, "polyglot", "/article/book?of="+l.catalogue(protocol)+"&over="+protocol)
 				comeAndGo(t, l.catalogue(protocol))
-				shop.done(t)
+				if shop.done(t); t.Failed() {
+					said(t, l.catalogue(protocol))
+				}
 			})
 		}
 	})
