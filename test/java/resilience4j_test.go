@@ -313,6 +313,66 @@ func TestResilience4jIsInOneTraceWithGo(t *testing.T) {
 	rolledOut(t, "gifts")
 }
 
+// What Resilience4j reads at its start is in the ConfigMap that gifts reads, and holds
+// and is confirmed once a process has begun with it; what else is in there stays.
+func TestResilience4jThresholdsHoldFromTheNextStart(t *testing.T) {
+	p, _ := ofGifts(t)
+	priced(t, p)
+	readsConfigMap(t, "gifts", "gifts.yaml")
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	document := fmt.Sprintf("name: gifts-start\ntarget: {app: shop/gifts, command: %q}\nbreaker: {errorPercent: 30, minCalls: 7}\n", price)
+	if err := os.WriteFile(file, []byte(document), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	theMesh.Ask(t, "policy", "publish", "-f", file, "--reason", "Java test")
+	deleted := false
+	t.Cleanup(func() {
+		if !deleted {
+			_, _ = theMesh.TryAsk(context.Background(), "policy", "delete", "shop/gifts-start", "--reason", "Java test")
+		}
+	})
+	says := func(what, want string) {
+		t.Helper()
+		mesh.Eventually(t, what, func() error {
+			out, err := theMesh.TryAsk(t.Context(), "policy", "status", "shop/gifts-start")
+			if err == nil && !strings.Contains(out, want) {
+				err = fmt.Errorf("%s", out)
+			}
+			return err
+		})
+	}
+	says("it says from when it holds", "minimumNumberOfCalls=7 is in ConfigMap gifts, and holds in a process that begins from now on")
+	data := configMap(t, "gifts")
+	for _, want := range []string{
+		"resilience4j.circuitbreaker.instances[PriceClient\\#price(String)].failureRateThreshold=30\n",
+		"resilience4j.circuitbreaker.instances[PriceClient\\#price(String)].minimumNumberOfCalls=7\n",
+	} {
+		if !strings.Contains(data["gifts.properties"], want) || data["gifts.yaml"] != userDocument {
+			t.Errorf("the ConfigMap lacks %s: %q", want, data)
+		}
+	}
+	restart(t, "gifts")
+	p, _ = ofGifts(t)
+	// Its own document is read as before.
+	resp, err := p.management(t.Context(), http.MethodGet, "/env/shop.example.greeting", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("what stands in gifts.yaml is %s", resp.Status)
+	}
+	says("a new process has confirmed it", "1 of 1")
+	priced(t, p)
+	gifts(t, p, "anvil", 12)
+	if state := circuits(t, p)[price]; state != "OPEN" {
+		t.Errorf("after 12 failures of at least 7 calls it is %s", state)
+	}
+	theMesh.Ask(t, "policy", "delete", "shop/gifts-start", "--reason", "Java test")
+	deleted = true
+	untouched(t, "gifts", "gifts.yaml")
+}
+
 // pullOf pulls a switch, and has it released at the test's end.
 func pullOf(t *testing.T, app, command, want string) {
 	t.Helper()
