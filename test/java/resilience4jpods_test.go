@@ -53,16 +53,16 @@ func TestResilience4jSaysWhatItLacks(t *testing.T) {
 
 	variant(t, "gifts", "gifts-blind", "MANAGEMENT_ENDPOINTS_WEB_EXPOSURE_INCLUDE", "health,circuitbreakers")
 	mesh.Eventually(t, "the pod that lacks something is named", func() error {
-		lame := ""
+		var named strings.Builder
 		for _, i := range weir[application](t, "history", "shop/gifts", "--from", "-5m").Instances {
 			if len(i.Lacks) > 0 {
-				lame += i.Name + ": " + strings.Join(i.Lacks, "; ") + "\n"
+				fmt.Fprintf(&named, "%s: %s\n", i.Name, strings.Join(i.Lacks, "; "))
 			}
 		}
+		lame := named.String()
 		if !strings.HasPrefix(lame, "gifts-blind-") || strings.Count(lame, "\n") != 1 || !strings.Contains(lame, ":8081/actuator has no prometheus: add prometheus to management.endpoints.web.exposure.include") {
 			return fmt.Errorf("%q", lame)
 		}
 		return nil
 	})
 }
-
