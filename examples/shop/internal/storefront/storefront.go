@@ -107,20 +107,28 @@ type Delivery struct {
 // unknownSku is the class of the exception for an article that is not there.
 const unknownSku = "org.example.shop.UnknownSkuException"
 
+// deliveryPatience is how long an article waits for its delivery.
+const deliveryPatience = 500 * time.Millisecond
+
 func (s *Service) article(w http.ResponseWriter, r *http.Request) {
 	sku := r.PathValue("sku")
 	var delivery *Delivery
 	var asked sync.WaitGroup
+	// An article is shown without it too, and does not wait long for it.
+	within, enough := context.WithTimeout(r.Context(), deliveryPatience)
+	defer enough()
 	if s.Delivery != "" {
 		asked.Go(func() {
-			// An article is shown without it too.
-			if d, err := ask[Delivery](r.Context(), s.HTTP, s.Delivery+"/delivery/"+url.PathEscape(sku)); err == nil {
+			if d, err := ask[Delivery](within, s.HTTP, s.Delivery+"/delivery/"+url.PathEscape(sku)); err == nil {
 				delivery = d
 			}
 		})
 	}
 	// To look something up once more does no harm.
 	a, err := s.Catalogue.Article(r.Context(), sku, client.WithCallRetries(2))
+	if err != nil {
+		enough() // there is nothing to show it with
+	}
 	asked.Wait()
 	var thrown *hessian2.GenericException
 	switch {
