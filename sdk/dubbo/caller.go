@@ -20,8 +20,8 @@ import (
 
 func now() time.Time { return time.Now() }
 
-// guarded marks an invocation that has its guard: references under several
-// registries nest one cluster in another.
+// guarded marks an invocation that has its guard, and holds its answer: references
+// under several registries nest one cluster in another.
 const guarded = "weir.guarded"
 
 // attempts holds, on an invocation, how often it was sent.
@@ -47,7 +47,7 @@ func (caller) Invoke(ctx context.Context, next base.Invoker, inv base.Invocation
 	if _, done := inv.GetAttribute(guarded); done || g == nil {
 		return next.Invoke(ctx, inv)
 	}
-	inv.SetAttribute(guarded, true)
+	inv.SetAttribute(guarded, new(answer))
 	forget(inv)
 	peer := g.peer(url)
 	name := command(url.Interface(), inv.ActualMethodName())
@@ -101,6 +101,7 @@ func (m *made) make(ctx context.Context, next base.Invoker) result.Result {
 		setTimeout(within, next.GetURL(), m.inv)
 	}
 	res := next.Invoke(within, m.inv)
+	answerOf(m.inv).end()
 	err = res.Error()
 	o := m.g.done(call, err)
 	tellOutcome(m.span, o, err)

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
 
 	"dubbo.apache.org/dubbo-go/v3/common"
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
 	"dubbo.apache.org/dubbo-go/v3/protocol/base"
 	"dubbo.apache.org/dubbo-go/v3/protocol/dubbo/hessian2"
+	"dubbo.apache.org/dubbo-go/v3/protocol/invocation"
 	"dubbo.apache.org/dubbo-go/v3/protocol/result"
 	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
 	hessian "github.com/apache/dubbo-go-hessian2"
@@ -19,13 +23,13 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// null is what dubbo-go says over Triple of an answer that is Java's null.
-const null = "@in is nil"
-
 // invoke makes an attempt, and sees to it that exceptions come back over Triple
 // as they do over the Dubbo protocol. Dubbo Java answers with the exception where
 // the result would be, and dubbo-go 3.3.2 then panics, as it puts whatever comes
 // into the caller's reply; of null it makes an error.
+//
+// The attempt has an invocation of its own, as a forking cluster makes several at
+// the same time with one.
 func invoke(ctx context.Context, invoker base.Invoker, inv base.Invocation) result.Result {
 	values := inv.ParameterRawValues()
 	if !inHessian(invoker.GetURL()) || stream(inv) || len(values) == 0 {
@@ -34,11 +38,11 @@ func invoke(ctx context.Context, invoker base.Invoker, inv base.Invocation) resu
 	last := len(values) - 1
 	reply := values[last]
 	var came any
+	values = slices.Clone(values)
 	values[last] = &came
-	defer func() { values[last] = reply }()
-	res := invoker.Invoke(ctx, inv)
+	res := invoker.Invoke(ctx, copyFor(inv, values))
 	if err := res.Error(); err != nil {
-		if strings.Contains(err.Error(), null) {
+		if null(err) {
 			res.SetError(nil)
 		}
 		return res
@@ -46,9 +50,69 @@ func invoke(ctx context.Context, invoker base.Invoker, inv base.Invocation) resu
 	if thrown, ok := hessian2.ToGenericException(came); ok {
 		res.SetError(thrown)
 	} else if came != nil && reply != nil {
-		res.SetError(put(came, reply))
+		res.SetError(answerOf(inv).put(came, reply))
 	}
 	return res
+}
+
+// copyFor returns a copy of an invocation with other raw values. It is of dubbo-go's
+// type, as filters of dubbo-go rely on that.
+func copyFor(inv base.Invocation, values []any) base.Invocation {
+	c := invocation.NewRPCInvocationWithOptions(
+		invocation.WithMethodName(inv.MethodName()),
+		invocation.WithParameterTypes(inv.ParameterTypes()),
+		invocation.WithParameterTypeNames(inv.ParameterTypeNames()),
+		invocation.WithParameterValues(inv.ParameterValues()),
+		invocation.WithParameterRawValues(values),
+		invocation.WithArguments(inv.Arguments()),
+		invocation.WithReply(inv.Reply()),
+		invocation.WithAttachments(maps.Clone(inv.Attachments())),
+		invocation.WithInvoker(inv.Invoker()),
+	)
+	for k, v := range inv.Attributes() {
+		c.SetAttribute(k, v)
+	}
+	return c
+}
+
+// null reports whether an error is what dubbo-go's client says over Triple of an
+// answer that is Java's null: it fails to read it. What the provider says comes as
+// a wire error, whatever its text.
+func null(err error) bool {
+	var e *triple_protocol.Error
+	return errors.As(err, &e) && !triple_protocol.IsWireError(e) && e.Code() == triple_protocol.CodeInvalidArgument &&
+		strings.HasSuffix(e.Message(), "@in is nil")
+}
+
+// answer sees to it that attempts write into the caller's reply one after the other,
+// and none does once the call has ended: the reply is the caller's then.
+type answer struct {
+	mu    sync.Mutex
+	ended bool
+}
+
+// answerOf returns the answer of a guarded invocation.
+func answerOf(inv base.Invocation) *answer {
+	raw, _ := inv.GetAttribute(guarded)
+	if a, ok := raw.(*answer); ok {
+		return a
+	}
+	return new(answer)
+}
+
+func (a *answer) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = true
+}
+
+func (a *answer) put(came, reply any) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		return nil // nobody waits for it
+	}
+	return put(came, reply)
 }
 
 // inHessian reports whether calls go over Triple in Hessian.

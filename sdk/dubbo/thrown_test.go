@@ -15,6 +15,7 @@ import (
 	dubbologger "dubbo.apache.org/dubbo-go/v3/logger"
 	"dubbo.apache.org/dubbo-go/v3/protocol"
 	"dubbo.apache.org/dubbo-go/v3/protocol/dubbo/hessian2"
+	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
 	"dubbo.apache.org/dubbo-go/v3/server"
 	hessian "github.com/apache/dubbo-go-hessian2"
 	"github.com/apache/dubbo-go-hessian2/java_exception"
@@ -46,9 +47,14 @@ func (Attic) Find(_ context.Context, what string) (*Stock, error) {
 		return nil, nil
 	case "bat":
 		return nil, errors.New("it flew away")
+	case "list":
+		return nil, triple_protocol.NewError(triple_protocol.CodeInvalidArgument, errors.New("the list @in is nil"))
 	}
 	return &Stock{Left: 4}, nil
 }
+
+// forking is the connection that makes each call twice at the same time, over Triple.
+const forking = constant.ClusterKeyForking
 
 // furnished are connections to the attic, over Dubbo and Triple. dubbo-go can be
 // started once in a process.
@@ -91,10 +97,18 @@ var furnished = sync.OnceValues(func() (conns map[string]*client.Connection, err
 		if err != nil {
 			return nil, err
 		}
-		conns[p], err = cli.Dial(attic, client.WithURL(p+"://"+address), client.WithProtocol(p), client.WithProvidedBy("attic"),
-			client.WithIDL(constant.NONIDL)) //nolint:staticcheck // Triple without generated stubs still needs it
-		if err != nil {
+		dial := func(url string, opts ...client.ReferenceOption) (*client.Connection, error) {
+			return cli.Dial(attic, append(opts, client.WithURL(url), client.WithProtocol(p), client.WithProvidedBy("attic"),
+				client.WithIDL(constant.NONIDL))...) //nolint:staticcheck // Triple without generated stubs still needs it
+		}
+		url := p + "://" + address
+		if conns[p], err = dial(url); err != nil {
 			return nil, err
+		}
+		if p == constant.TriProtocol {
+			if conns[forking], err = dial(url+";"+url, client.WithClusterForking()); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return conns, nil
@@ -108,7 +122,8 @@ func TestAnswersWithoutAProtoComeOverBothProtocols(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for p, conn := range conns {
+	for _, p := range []string{constant.DubboProtocol, constant.TriProtocol} {
+		conn := conns[p]
 		for _, java := range []bool{true, false} {
 			t.Run(p+" java="+strconv.FormatBool(java), func(t *testing.T) {
 				ctx := t.Context()
@@ -138,10 +153,35 @@ func TestAnswersWithoutAProtoComeOverBothProtocols(t *testing.T) {
 				if _, err = find("bat"); err == nil || !strings.Contains(err.Error(), "it flew away") {
 					t.Errorf("an error came as %v", err)
 				}
+				if _, listed := find("list"); listed == nil || !strings.Contains(listed.Error(), "@in is nil") {
+					t.Errorf("an error that reads as dubbo-go's of null came as %v", listed)
+				}
 				if p == constant.DubboProtocol && (!errors.As(err, &thrown) || thrown.ExceptionClass != "java.lang.RuntimeException") {
 					t.Errorf("an error came as %T %v", err, err)
 				}
 			})
 		}
+	}
+}
+
+// A forking cluster makes several attempts at the same time, with one invocation:
+// each gets its answer, and none writes into a reply that the caller has.
+func TestAttemptsAtTheSameTimeKeepTheirAnswersApart(t *testing.T) {
+	newMesh(t)
+	conns, err := furnished()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 300 {
+		s := new(Stock)
+		if err := conns[forking].CallUnary(t.Context(), []any{"chair"}, s, "Find"); err != nil || s.Left != 4 {
+			t.Fatalf("an answer came as %+v, %v", s, err)
+		}
+		s.Left = 0 // it is the caller's
+	}
+	var thrown *hessian2.GenericException
+	ctx := context.WithValue(t.Context(), constant.AttachmentKey, map[string]any{fromJava: "restock"})
+	if err := conns[forking].CallUnary(ctx, []any{"vase"}, new(Stock), "Find"); !errors.As(err, &thrown) {
+		t.Errorf("an exception came as %v", err)
 	}
 }
