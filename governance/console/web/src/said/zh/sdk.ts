@@ -19,7 +19,6 @@ export const sdk: Sentences = {
   'the policies that held before go on to hold': '继续执行之前的策略',
   'a %s was kept where a %s is answered': '缓存的是 {1}，应返回 {2}',
   "the method answers nothing, the policy's fallback %.100s": '该方法没有返回值，而策略的降级返回 {1}',
-  '@in is nil': '应答为空（null）',
   'the answer cannot be written in Hessian: %w': '应答无法以 Hessian 编码：{1}',
   'the answer is a %T, and the caller wants a %T: %v': '应答类型为 {1}，而调用方要的是 {2}：{3}',
   "the policy's fallback is no %s: %w": '策略的降级返回值不是 {1}：{2}',
