@@ -50,6 +50,7 @@ func (n *hystrix) settle(ctx context.Context, m *management) time.Duration {
 	n.mu.Lock()
 	if n.wish == nil || n.set.Hash != set.Hash || n.seen != len(n.commands) || !n.wish.until.IsZero() && !now.Before(n.wish.until) {
 		n.set, n.seen = set, len(n.commands)
+		n.agreed = -1 // what is off from now on may be off for what is wished now
 		n.wish = plan(set, n.app, n.commands, now)
 	}
 	w, commands, have := n.wish, n.snapshotCommands(), n.have

@@ -37,7 +37,8 @@ type hystrix struct {
 	have            map[string]string
 	readAt, wroteAt time.Time
 	asked           time.Time // when it was asked last whether it can be written
-	// agreed is how many commands there were when all was last as it should be.
+	// agreed is how many commands there were when all was last as it should be; -1 while
+	// it has yet to become so.
 	agreed int
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"net/http"
@@ -38,11 +39,14 @@ type modeWish struct {
 	modes map[string]governance.Mode // by name; "" where none is wished
 	by    map[string]governance.Source
 	unmet []governance.Unmet
-	until time.Time
-	of    string // the circuit breakers it was made with, and their thresholds
+	// applies is whether a mode is wished at all, be it of circuit breakers that there
+	// are none of yet.
+	applies bool
+	until   time.Time
+	of      string // the circuit breakers it was made with, and their thresholds
 }
 
-func (w *modeWish) empty() bool { return len(w.modes) == 0 && len(w.unmet) == 0 }
+func (w *modeWish) empty() bool { return !w.applies && len(w.unmet) == 0 }
 
 // planModes says what the policies of a set come to.
 func planModes(set governance.PolicySet, app governance.App, circuits map[string]circuit, config map[string]string, began func(key string) bool, now time.Time) *modeWish {
@@ -56,12 +60,18 @@ func planModes(set governance.PolicySet, app governance.App, circuits map[string
 			names[v.Policy.Target.Command] = true
 		}
 	}
-	unmet := unmetSet{}
-	for _, name := range sortedKeys(names) {
+	resolve := func(name string) governance.Effective {
 		e := governance.Resolve(set.Policies, governance.Call{App: app, Command: name, At: governance.Provider}, now)
 		if !e.Until.IsZero() && (w.until.IsZero() || e.Until.Before(w.until)) {
 			w.until = e.Until
 		}
+		w.applies = w.applies || e.Breaker != nil && e.Breaker.Mode != ""
+		return e
+	}
+	resolve("") // what holds for circuit breakers that are still to come
+	unmet := unmetSet{}
+	for _, name := range sortedKeys(names) {
+		e := resolve(name)
 		c, there := circuits[name]
 		cannotEnforce(name, e, c, there, config, began, unmet)
 		if b := e.Breaker; there && b != nil && b.Mode != "" {
@@ -209,18 +219,18 @@ func (r *resilience) settle(ctx context.Context, m *management) time.Duration {
 	w := r.plan(set)
 	reason := cannotHold(m)
 	switch {
+	case !r.seen: // what there is to hold is not known
+		r.mu.Unlock()
+		return lookAgain / 4
 	case reason != "" && !w.empty():
 		r.refuse(set, reason)
 		r.mu.Unlock()
 		return lookAgain
-	case !r.seen && reason == "":
-		r.mu.Unlock()
-		return lookAgain / 4
 	case reason != "":
 		r.confirm(set, w.unmet)
 		r.mu.Unlock()
 		return lookAgain
-	case len(w.modes)+len(r.held) == 0:
+	case !w.applies && len(r.held) == 0:
 		r.mu.Unlock()
 		return r.agree(ctx, m, set)
 	}
@@ -266,7 +276,10 @@ func (r *resilience) plan(set governance.PolicySet) *modeWish {
 				config[l.key] = r.service.Govern.Config
 			}
 		}
-		r.set, r.wish = set, planModes(set, r.app, r.circuits, config, r.taken.began, now)
+		next := planModes(set, r.app, r.circuits, config, r.taken.began, now)
+		// What is wished otherwise from now on, such as after an expiry, is changed by us.
+		maps.DeleteFunc(r.kept, func(name string, _ bool) bool { return w == nil || w.modes[name] != next.modes[name] })
+		r.set, r.wish = set, next
 		r.wish.of = of.String()
 	}
 	return r.wish
@@ -285,10 +298,6 @@ func (r *resilience) hold(ctx context.Context, m *management, set governance.Pol
 	w := r.plan(set)
 	todo := r.todo(w)
 	if len(todo) == 0 {
-		r.kept = map[string]bool{}
-		for name := range w.modes {
-			r.kept[name] = true
-		}
 		r.mu.Unlock()
 		return r.agree(ctx, m, set), nil
 	}
@@ -326,7 +335,15 @@ func (r *resilience) agree(ctx context.Context, m *management, set governance.Po
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.confirm(set, r.plan(set).unmet)
+	w := r.plan(set)
+	if len(r.todo(w)) > 0 {
+		return 0 // a circuit breaker has come, or a policy expired, since this was looked at
+	}
+	r.kept = map[string]bool{}
+	for name := range w.modes {
+		r.kept[name] = true
+	}
+	r.confirm(set, w.unmet)
 	return lookAgain
 }
 

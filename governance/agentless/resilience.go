@@ -88,6 +88,9 @@ type resilience struct {
 	lossy    bool             // what is counted next is known to be incomplete
 	refused  map[string]int64 // by circuits that are held open, since tallied
 	all      bool             // metrics cannot be asked for by name there
+	// looks holds one token, for whoever asks for the circuit breakers: answers count
+	// in the order in which the pod gave them.
+	looks chan struct{}
 
 	modes
 }
@@ -96,7 +99,7 @@ type resilience struct {
 // have brought about in it is ours to take back.
 func newResilience(n *session) *resilience {
 	return &resilience{
-		session: n, circuits: map[string]circuit{}, refused: map[string]int64{},
+		session: n, circuits: map[string]circuit{}, refused: map[string]int64{}, looks: make(chan struct{}, 1),
 		modes: modes{held: maps.Clone(n.owned), kept: map[string]bool{}},
 	}
 }
@@ -209,6 +212,12 @@ func (r *resilience) store(samples []governance.Sample, moved []governance.Trans
 
 // see asks for the circuit breakers and takes in what they do.
 func (r *resilience) see(ctx context.Context, m *management) error {
+	select {
+	case r.looks <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-r.looks }()
 	var answer struct {
 		All map[string]circuit `json:"circuitBreakers"`
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -30,6 +31,10 @@ type gifts struct {
 	scrapes  int
 	config   func() map[string]string // what it reads of a ConfigMap; nil for none
 	read     map[string]string
+	// refreshing is called while it reads that again, and slow says how long an answer
+	// with its circuit breakers is under way.
+	refreshing func()
+	slow       func() time.Duration
 }
 
 type guarded struct {
@@ -96,6 +101,26 @@ func (g *gifts) put(name, state string) {
 }
 
 func (g *gifts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.refreshing != nil && strings.HasSuffix(r.URL.Path, "/refresh") {
+		g.refreshing()
+	}
+	if g.slow != nil && strings.HasSuffix(r.URL.Path, "/circuitbreakers") {
+		out := httptest.NewRecorder()
+		g.answer(out, r)
+		select {
+		case <-time.After(g.slow()):
+		case <-r.Context().Done():
+			return
+		}
+		if _, err := w.Write(out.Body.Bytes()); err != nil {
+			panic(err) // it ends the answer
+		}
+		return
+	}
+	g.answer(w, r)
+}
+
+func (g *gifts) answer(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	at, name := strings.TrimPrefix(r.URL.EscapedPath(), "/actuator"), ""

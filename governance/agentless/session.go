@@ -353,7 +353,9 @@ func (n *session) confirm(set governance.PolicySet, unmet []governance.Unmet) {
 // refuse says that it cannot, and why; n.mu is held.
 func (n *session) refuse(set governance.PolicySet, reason string) {
 	a := &governance.Applied{Refused: &governance.Refusal{Version: set.Version, Hash: set.Hash, Reason: reason}}
-	if n.applied != nil {
+	// What it held before, it goes on holding; but of this set itself, which a process
+	// may have held that could be written, nothing may be left confirmed.
+	if n.applied != nil && n.applied.Hash != set.Hash && n.applied.Version < set.Version {
 		a.Version, a.Hash = n.applied.Version, n.applied.Hash
 	}
 	n.say(a)
