@@ -19,6 +19,9 @@ type Govern struct {
 	// Config is the name of a ConfigMap that the instances read their settings from,
 	// into which policies may be written too; empty for none.
 	Config string `json:"config,omitempty"`
+	// Problem says what is wrong with the name of the ConfigMap, which then counts as
+	// none; empty for nothing.
+	Problem string `json:"problem,omitempty"`
 }
 
 // Config is what a ConfigMap holds, by document, and when SetConfig changed it

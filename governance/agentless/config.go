@@ -410,10 +410,16 @@ func (m *management) configured(ctx context.Context) (map[string]bool, error) {
 
 // configLacks says what stands in the way of a ConfigMap; n.mu is held.
 func (n *session) configLacks() []string {
-	if n.service.Govern == nil || n.service.Govern.Config == "" || n.engine == nil {
+	if n.service.Govern == nil {
 		return nil
 	}
 	var out []string
+	if problem := n.service.Govern.Problem; problem != "" {
+		out = append(out, problem)
+	}
+	if n.service.Govern.Config == "" || n.engine == nil {
+		return out
+	}
 	if doc := n.svc.docs.get(n.at); doc.trouble != "" {
 		out = append(out, doc.trouble)
 	}

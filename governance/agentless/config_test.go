@@ -3,6 +3,7 @@ package agentless
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -174,6 +175,26 @@ func TestAConfigMapThatCannotBeWrittenKeepsNothingFromHolding(t *testing.T) {
 		w.after(15 * time.Second)
 		if lacks := strings.Join(w.instance("1").Lacks, "\n"); !strings.Contains(lacks, "it has no refresh") || len(w.cluster.config) != 1 {
 			w.Errorf("it lacks %q, and there is %q", lacks, w.cluster.config)
+		}
+	})
+}
+
+func TestAnAnnotationThatNamesNoConfigMapIsTold(t *testing.T) {
+	bubble(t, func(w *world) {
+		const problem = "the annotation names no ConfigMap"
+		w.cluster.pods["1"], w.cluster.problem = newJVM(w.T), problem
+		_, end := w.control()
+		defer end()
+		w.after(10 * time.Second)
+		if lacks := w.instance("1").Lacks; !slices.Contains(lacks, problem) {
+			w.Errorf("it lacks %q", lacks)
+		}
+		for _, problem := range []string{"", problem} {
+			w.cluster.change(func() { w.cluster.problem = problem })
+			w.after(15 * time.Second)
+			if lacks := w.instance("1").Lacks; slices.Contains(lacks, "the annotation names no ConfigMap") == (problem == "") {
+				w.Errorf("with %q it lacks %q", problem, lacks)
+			}
 		}
 	})
 }

@@ -98,6 +98,9 @@ func newSession(s *Service, app registry.App, service registry.Service, in regis
 func (n *session) renew(service registry.Service, in registry.Instance) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if before, now := n.service.Govern, service.Govern; before != nil && now != nil && before.Problem != now.Problem {
+		n.changed = true
+	}
 	n.service, n.host = service, in
 }
 

@@ -252,6 +252,7 @@ type cluster struct {
 	away   bool
 	notify []func(registry.Snapshot)
 
+	problem string            // with the annotation that names one
 	reads   bool              // pods read a ConfigMap
 	config  map[string]string // it, nil for none
 	written time.Time
@@ -263,7 +264,7 @@ var deliveryApp = registry.App{Namespace: "shop", Name: "delivery"}
 func (c *cluster) snapshot() registry.Snapshot {
 	s := registry.Snapshot{App: deliveryApp}
 	if c.asks {
-		s.Service.Govern = &registry.Govern{}
+		s.Service.Govern = &registry.Govern{Problem: c.problem}
 		if c.reads {
 			s.Service.Govern.Config = deliveryApp.Name
 		}

@@ -21,6 +21,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/connrotation"
 	"k8s.io/klog/v2"
+
+	"github.com/weirmesh/weir/registry"
 )
 
 const (
@@ -149,7 +151,16 @@ func (d demoted) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 func (d demoted) WithGroup(name string) slog.Handler { return demoted{d.Handler.WithGroup(name)} }
 
-func path(r *resource, namespace, name string) []string {
+// path refuses names that would lead elsewhere: client-go joins the parts as those
+// of a file, by which "../../other/configmaps/x" is an object of another namespace.
+func path(r *resource, namespace, name string) ([]string, error) {
+	for _, part := range []string{namespace, name} {
+		if why := rest.IsValidPathSegmentName(part); len(why) > 0 {
+			return nil, &registry.Error{
+				Code: registry.Invalid, Message: fmt.Sprintf("%s leads to nothing among %s: it %s", quote(part), r.full(), why[0]),
+			}
+		}
+	}
 	p := []string{"apis", r.version.Group, r.version.Version}
 	if r.version.Group == "" {
 		p = []string{"api", r.version.Version}
@@ -161,43 +172,64 @@ func path(r *resource, namespace, name string) []string {
 	if name != "" {
 		p = append(p, name)
 	}
-	return p
+	return p, nil
 }
 
 // request leaves all retries to the callers, who know what is worth a wait.
-func (c *client) request(verb string, r *resource, namespace, name string) *rest.Request {
-	return c.rest.Verb(verb).AbsPath(path(r, namespace, name)...).MaxRetries(0)
+func (c *client) request(verb string, r *resource, namespace, name string) (*rest.Request, error) {
+	p, err := path(r, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	return c.rest.Verb(verb).AbsPath(p...).MaxRetries(0), nil
 }
 
 func (c *client) list(ctx context.Context, r *resource, namespace string, opts metav1.ListOptions) (runtime.Object, error) {
-	return c.request(http.MethodGet, r, namespace, "").
-		SetHeader("Accept", r.acceptList).
+	req, err := c.request(http.MethodGet, r, namespace, "")
+	if err != nil {
+		return nil, err
+	}
+	return req.SetHeader("Accept", r.acceptList).
 		SpecificallyVersionedParams(&opts, c.params, coreVersion).
 		Do(c.quiet(ctx)).Get()
 }
 
 func (c *client) watch(ctx context.Context, r *resource, namespace string, opts metav1.ListOptions) (watch.Interface, error) {
 	opts.Watch = true
-	return c.request(http.MethodGet, r, namespace, "").
-		SetHeader("Accept", r.accept).
+	req, err := c.request(http.MethodGet, r, namespace, "")
+	if err != nil {
+		return nil, err
+	}
+	return req.SetHeader("Accept", r.accept).
 		SpecificallyVersionedParams(&opts, c.params, coreVersion).
 		Watch(c.quiet(ctx))
 }
 
 func (c *client) get(ctx context.Context, r *resource, namespace, name string, into runtime.Object) error {
-	return c.request(http.MethodGet, r, namespace, name).SetHeader("Accept", r.accept).Do(c.quiet(ctx)).Into(into)
+	req, err := c.request(http.MethodGet, r, namespace, name)
+	if err != nil {
+		return err
+	}
+	return req.SetHeader("Accept", r.accept).Do(c.quiet(ctx)).Into(into)
 }
 
 func (c *client) delete(ctx context.Context, r *resource, namespace, name string) error {
-	return c.request(http.MethodDelete, r, namespace, name).SetHeader("Accept", acceptJSON).Do(c.quiet(ctx)).Error()
+	req, err := c.request(http.MethodDelete, r, namespace, name)
+	if err != nil {
+		return err
+	}
+	return req.SetHeader("Accept", acceptJSON).Do(c.quiet(ctx)).Error()
 }
 
 // apply is a forced server-side apply: what is said wins, what the manager said
 // before and no longer says goes, and nothing else is touched.
 func (c *client) apply(ctx context.Context, r *resource, namespace, name, manager string, body []byte, into runtime.Object) error {
+	req, err := c.request(http.MethodPatch, r, namespace, name)
+	if err != nil {
+		return err
+	}
 	force := true
-	return c.request(http.MethodPatch, r, namespace, name).
-		SetHeader("Accept", r.accept).
+	return req.SetHeader("Accept", r.accept).
 		SetHeader("Content-Type", string(types.ApplyYAMLPatchType)).
 		SpecificallyVersionedParams(&metav1.PatchOptions{FieldManager: manager, Force: &force}, c.params, coreVersion).
 		Body(body).Do(c.quiet(ctx)).Into(into)

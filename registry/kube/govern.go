@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/weirmesh/weir/registry"
 )
@@ -21,7 +22,8 @@ const AnnotationGovern = "weirmesh.io/govern"
 // AnnotationConfig on such a Service names a ConfigMap that its pods read their
 // settings from at their start, as Spring Cloud Kubernetes does, or says "true" for
 // the one of the Service's own name: policies are written into it too, into a
-// document of their own. Operators write it.
+// document of their own. It is one of the Service's namespace; what is no name of a
+// ConfigMap counts as none, and pods say so. Operators write it.
 const AnnotationConfig = "weirmesh.io/config"
 
 // Annotations of others, by which the management port of a pod is found.
@@ -53,12 +55,17 @@ func parseGovern(service string, annotations map[string]string) *registry.Govern
 	}
 	// An annotation can be long; what is meant here is short.
 	short := func(s string) string { return s[:min(len(s), 1024)] }
-	config := short(annotations[AnnotationConfig])
-	if config == "true" {
+	config, problem := short(annotations[AnnotationConfig]), ""
+	switch {
+	case config == "true":
 		config = service
+	case config != "" && len(validation.IsDNS1123Subdomain(config)) > 0:
+		// It is read and written with the rights of a control plane.
+		problem = fmt.Sprintf("the Service's annotation %s says %s, which is no name of a ConfigMap: none is read or written", AnnotationConfig, quote(config))
+		config = ""
 	}
 	return &registry.Govern{
-		Config:         config,
+		Config: config, Problem: problem,
 		Actuator:       short(annotations[annotationActuator]),
 		PrometheusPort: short(annotations[annotationPrometheusPort]), PrometheusPath: short(annotations[annotationPrometheusPath]),
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -111,5 +113,47 @@ func TestAConfigMapIsNamedByTheService(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.await("ConfigMap "+want, func(s registry.Snapshot) bool { return s.Service.Govern != nil && s.Service.Govern.Config == want })
+	}
+}
+
+// A ConfigMap of another namespace is not to be had by a name that leads there.
+func TestNamesThatLeadToAnotherNamespaceAreRefused(t *testing.T) {
+	t.Parallel()
+	c := testkube.Start(t)
+	n, other := c.Namespace(t), c.Namespace(t)
+	n.Service(t, "delivery", 20000)
+	ctx := testkube.Context(t)
+	maps := c.Client.CoreV1().ConfigMaps(other.Name)
+	secret := map[string]string{"application.yaml": "password: secret\n"}
+	if _, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x"}, Data: secret}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	hub := openHub(t, stranger(n, c.REST()))
+	w := watch(t, hub, registry.App{Namespace: n.Name, Name: "delivery"})
+	for _, name := range []string{"../../" + other.Name + "/configmaps/x", "..", ".", "a/b", "A_b", "a%2fb"} {
+		patch := fmt.Sprintf(`{"metadata":{"annotations":{"weirmesh.io/govern":"true","weirmesh.io/config":%q}}}`, name)
+		if _, err := c.Client.CoreV1().Services(n.Name).Patch(ctx, "delivery", types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.await("a problem with "+name, func(s registry.Snapshot) bool {
+			return s.Service.Govern != nil && s.Service.Govern.Config == "" && strings.Contains(s.Service.Govern.Problem, strconv.Quote(name))
+		})
+	}
+	for _, name := range []string{"../../" + other.Name + "/configmaps/x", "../configmaps/x", "..", ".", "a/b"} {
+		if got, err := hub.Config(ctx, n.Name, name); registry.CodeOf(err) != registry.Invalid {
+			t.Errorf("ConfigMap %s is %+v, %v", name, got, err)
+		}
+		if err := hub.SetConfig(ctx, n.Name, name, "application.properties", "a=b\n"); registry.CodeOf(err) != registry.Invalid {
+			t.Errorf("writing to ConfigMap %s: %v", name, err)
+		}
+		if _, err := hub.Config(ctx, name, "x"); registry.CodeOf(err) != registry.Invalid {
+			t.Errorf("ConfigMap of namespace %s: %v", name, err)
+		}
+		if _, err := hub.Pod(ctx, n.Name, name); registry.CodeOf(err) != registry.Invalid {
+			t.Errorf("pod %s: %v", name, err)
+		}
+	}
+	if got, err := maps.Get(ctx, "x", metav1.GetOptions{}); err != nil || !reflect.DeepEqual(got.Data, secret) {
+		t.Errorf("the other namespace's ConfigMap is %+v, %v", got.Data, err)
 	}
 }

@@ -157,5 +157,7 @@ export const registry: Sentences = {
   'not JSON at byte %d: %s': '第 {1} 字节处不是 JSON：{2}',
   'something follows the JSON at byte %d': 'JSON 之后第 {1} 字节处还有内容',
   'the JSON ends too early': 'JSON 提前结束',
+  "the Service's annotation %s says %s, which is no name of a ConfigMap: none is read or written":
+    'Service 的注解 {1} 为 {2}，不是 ConfigMap 的名称：不读也不写任何 ConfigMap',
   '%s, which is neither "pod" nor "service"': '{1}，既不是 "pod" 也不是 "service"',
 }
