@@ -17,6 +17,7 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
 	"dubbo.apache.org/dubbo-go/v3/graceful_shutdown"
 	dubbologger "dubbo.apache.org/dubbo-go/v3/logger"
+	"dubbo.apache.org/dubbo-go/v3/protocol/base"
 
 	"github.com/weirmesh/weir/registry"
 	"github.com/weirmesh/weir/registry/memory"
@@ -185,6 +186,9 @@ func call(conn *client.Connection, workers int) *caller {
 			for ctx.Err() == nil {
 				var out string
 				err := conn.CallUnary(context.Background(), []any{int64(20)}, &out, "Slow")
+				if unsent(err) {
+					continue
+				}
 				c.calls.Add(1)
 				c.mu.Lock()
 				if err != nil {
@@ -196,6 +200,13 @@ func call(conn *client.Connection, workers int) *caller {
 		})
 	}
 	return c
+}
+
+// unsent reports whether dubbo-go had chosen where to send a call just before it
+// heard that this one ends. Nothing was sent then, and its own clusters repeat such
+// a call, unless they are told to repeat none.
+func unsent(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), base.ErrDestroyedInvoker.Error()) || err.Error() == "provider is closing")
 }
 
 func (c *caller) by(id string) int {

@@ -14,6 +14,7 @@ type metrics struct {
 	lists      *prometheus.CounterVec // by result: sent, unchanged, held
 	documents  *prometheus.CounterVec // by source and result
 	writes     *prometheus.CounterVec // by result
+	lanes      *prometheus.CounterVec // by reason: closing, growth
 }
 
 func newMetrics(r prometheus.Registerer, name string) (*metrics, error) {
@@ -36,8 +37,12 @@ func newMetrics(r prometheus.Registerer, name string) (*metrics, error) {
 			Name: "weir_registry_dubbo_failed_writes_total", ConstLabels: labels,
 			Help: "Writes to the registry that failed, by result: retried or refused.",
 		}, []string{"result"}),
+		lanes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_registry_dubbo_renewed_lanes_total", ConstLabels: labels,
+			Help: "Lanes to a Service that gave way to new ones, by reason: closing (their instance ends), growth (there are new instances). Each of Triple's by growth leaves a socket open until its instance ends.",
+		}, []string{"reason"}),
 	}
-	m.collectors = []prometheus.Collector{m.references, m.lists, m.documents, m.writes}
+	m.collectors = []prometheus.Collector{m.references, m.lists, m.documents, m.writes, m.lanes}
 	if r == nil {
 		return m, nil
 	}

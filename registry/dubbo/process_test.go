@@ -3,6 +3,7 @@ package dubbo
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -66,6 +67,7 @@ type processConfig struct {
 	Second                string
 	MetadataPort          int // let dubbo-go export its own MetadataService there
 	Weight                int
+	UpdateWait            time.Duration // how long it serves on for consumers to hear of its end; 1 s if 0
 }
 
 type serverConfig struct {
@@ -117,7 +119,7 @@ func serve(cfg processConfig) error {
 		dubbogo.WithName(cfg.App),
 		dubbogo.WithLogger(dubbologger.WithLevel("warn")),
 		dubbogo.WithRegistry(options(binding, cfg.Discovery)...),
-		dubbogo.WithShutdown(graceful_shutdown.WithConsumerUpdateWaitTime(time.Second), graceful_shutdown.WithStepTimeout(time.Second),
+		dubbogo.WithShutdown(graceful_shutdown.WithConsumerUpdateWaitTime(cmp.Or(cfg.UpdateWait, time.Second)), graceful_shutdown.WithStepTimeout(time.Second),
 			graceful_shutdown.WithOfflineRequestWindowTimeout(100*time.Millisecond)),
 	}
 	if cfg.MetadataPort != 0 {
@@ -336,6 +338,16 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
+// count returns how many lines hold all of the words.
+func (l *logBuffer) count(words ...string) (n int) {
+	for line := range strings.Lines(l.String()) {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
+			n++
+		}
+	}
+	return n
+}
+
 // newConsumer returns a consumer that looks at world through a client of its own.
 func newConsumer(t *testing.T, backend Backend, discovery bool) *consumer {
 	t.Helper()
@@ -343,7 +355,7 @@ func newConsumer(t *testing.T, backend Backend, discovery bool) *consumer {
 	name := "weir-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "=", "-", "'", "-").Replace(t.Name()))
 	binding, err := Use(name, backend, Config{
 		Namespace: namespace, Logger: slog.New(slog.NewTextHandler(log, nil)),
-		SyncTimeout: time.Second, RetryDelay: 20 * time.Millisecond,
+		SyncTimeout: time.Second, RetryDelay: 20 * time.Millisecond, Overlap: 200 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package dubbo
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -16,11 +17,17 @@ type reference struct {
 	protocol string
 	groups   []string // nil means the empty group; one "*" means any
 	version  string   // "*" means any
+	// mode is that of the parameter call-mode; empty where it is left to the registry.
+	mode registry.Mode
 	// apps are those of client.WithProvidedBy; empty to ask the mapping.
 	apps []registry.App
 }
 
 const anything = "*"
+
+// CallModeKey is the parameter by which a reference chooses how it calls, whatever
+// the registry says: client.WithParam(dubbo.CallModeKey, "service"), or "pod".
+const CallModeKey = "call-mode"
 
 // newReference reads a consumer's URL. Names in provided-by are completed with
 // namespace; bad ones are an error.
@@ -32,6 +39,14 @@ func newReference(u *common.URL, namespace string) (reference, error) {
 	}
 	if r.protocol == "" {
 		r.protocol = constant.TriProtocol
+	}
+	switch r.mode = registry.Mode(u.GetParam(CallModeKey, "")); r.mode {
+	case "", registry.ModePod, registry.ModeService:
+	default:
+		return reference{}, &registry.Error{
+			Code: registry.Invalid, Message: fmt.Sprintf("the parameter %s of the reference to %s says %q", CallModeKey, r.iface, r.mode),
+			Fix: `say "pod" or "service", or leave it out`,
+		}
 	}
 	for group := range strings.SplitSeq(u.GetParam(constant.GroupKey, ""), ",") {
 		if group = strings.TrimSpace(group); group != "" {

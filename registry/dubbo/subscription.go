@@ -40,6 +40,9 @@ type subscription struct {
 
 	// Only run touches what follows.
 	watches map[registry.App]*watch
+	calling map[registry.App]*calling
+	closing *closing
+	alarm   time.Time            // when to look again; zero for never
 	sent    []uint64             // the marks of the last list
 	at      []string             // and its addresses
 	started bool                 // a list was handed on
@@ -70,8 +73,9 @@ func (b *Binding) subscribe(u *common.URL, listener goregistry.NotifyListener) (
 		b: b, key: key, ref: ref, listener: listener, connects: connects(listener),
 		dirty: make(chan struct{}, 1), first: make(chan struct{}),
 		quit: make(chan struct{}), done: make(chan struct{}),
-		watches: map[registry.App]*watch{}, removed: map[string]time.Time{},
+		watches: map[registry.App]*watch{}, calling: map[registry.App]*calling{}, removed: map[string]time.Time{},
 	}
+	s.closing = &closing{wake: s.wake}
 	if len(ref.apps) > 0 {
 		s.apps, s.mapped = ref.apps, true
 		s.wake()
@@ -166,6 +170,10 @@ func (s *subscription) run() {
 		for _, w := range s.watches {
 			w.leave(s)
 		}
+		for _, c := range s.calling {
+			c.stay()
+		}
+		s.closing.follow(nil)
 		if s.connects && s.ref.protocol == constant.DubboProtocol {
 			s.b.held.drop(s.at, 0)
 		}
@@ -174,14 +182,18 @@ func (s *subscription) run() {
 	patience := s.b.cfg.SyncTimeout
 	doubt := time.NewTimer(patience)
 	defer doubt.Stop()
-	again := time.NewTimer(time.Hour)
+	again, alarm := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	defer again.Stop()
+	defer alarm.Stop()
 	for {
 		select {
 		case <-s.quit:
 			return
 		case <-s.dirty:
 			s.followApps()
+			s.deliver(false)
+		case <-alarm.C:
+			s.alarm = time.Time{}
 			s.deliver(false)
 		case <-again.C:
 			s.deliver(true)
@@ -195,11 +207,24 @@ func (s *subscription) run() {
 		if s.started && !s.empty {
 			patience = s.b.cfg.SyncTimeout
 		}
-		if !s.resend.IsZero() {
-			again.Reset(time.Until(s.resend))
-		} else {
-			again.Stop()
-		}
+		set(again, s.resend)
+		set(alarm, s.alarm)
+	}
+}
+
+// set has the timer go off at a time, or not at all.
+func set(t *time.Timer, at time.Time) {
+	if at.IsZero() {
+		t.Stop()
+		return
+	}
+	t.Reset(time.Until(at))
+}
+
+// wakeAt has run look again at a time, if not before.
+func (s *subscription) wakeAt(at time.Time) {
+	if s.alarm.IsZero() || at.Before(s.alarm) {
+		s.alarm = at
 	}
 }
 
@@ -228,6 +253,10 @@ func (s *subscription) followApps() {
 		if !slices.Contains(apps, app) {
 			delete(s.watches, app)
 			w.leave(s)
+			if c := s.calling[app]; c != nil {
+				c.stay()
+				delete(s.calling, app)
+			}
 		}
 	}
 }
@@ -240,10 +269,12 @@ type list struct {
 	complete bool
 }
 
-// entry is an instance on the list, with what of it the reference calls.
+// entry is an instance on the list with what of it the reference calls, or a whole
+// application.
 type entry struct {
 	instance *registry.Instance
 	services []*service
+	whole    *whole // nil for an instance
 }
 
 // look makes the list of the moment, without its URLs: most looks find that
@@ -259,16 +290,26 @@ func (s *subscription) look() list {
 	slices.SortFunc(apps, registry.App.Compare)
 	for _, app := range apps {
 		v := s.watches[app].view()
-		l.complete = l.complete && v.known
+		if !v.known {
+			l.complete = false
+			continue
+		}
 		matching := make(map[string][]*service, len(v.documents))
 		for revision, rev := range v.documents {
 			if rev.doc != nil {
 				matching[revision] = s.matching(rev.doc)
 			}
 		}
+		var pods []entry
+		var marks []uint64
+		others := 0
 		for i := range v.snapshot.Instances {
 			instance := &v.snapshot.Instances[i]
-			if !instance.Callable() || instance.Revision == "" || instance.Revision == noServices {
+			if !instance.Callable() {
+				continue
+			}
+			if instance.Revision == "" || instance.Revision == noServices {
+				others++
 				continue
 			}
 			doc := v.documents[instance.Revision].doc
@@ -277,12 +318,44 @@ func (s *subscription) look() list {
 				continue
 			}
 			if e := (entry{instance: instance, services: matching[instance.Revision]}); e.callable() {
-				l.entries = append(l.entries, e)
-				l.marks = append(l.marks, mark(app, instance, doc))
+				pods = append(pods, e)
+				marks = append(marks, mark(app, instance, doc))
+			} else {
+				others++
 			}
 		}
+		s.add(&l, app, v, pods, marks, others)
 	}
 	return l
+}
+
+// add puts an application on the list, by the mode that it is called in. others is
+// how many instances can be called, but not for what the reference asks.
+func (s *subscription) add(l *list, app registry.App, v view, pods []entry, marks []uint64, others int) {
+	c := s.calling[app]
+	if c == nil {
+		c = &calling{}
+		s.calling[app] = c
+	}
+	want := s.mode(&v.snapshot)
+	var w *whole
+	if want == registry.ModeService || c.mode == registry.ModeService {
+		var why string
+		if w, why = newWhole(v, pods, others); w == nil && want == registry.ModeService && len(pods) > 0 {
+			s.noService(app, c, why)
+			want = registry.ModePod
+		} else {
+			s.noService(app, c, "")
+		}
+	}
+	callPods, callWhole := s.choose(app, want, pods, w)
+	if callPods {
+		l.entries, l.marks = append(l.entries, pods...), append(l.marks, marks...)
+	}
+	if callWhole && w != nil {
+		s.laid(c, w, &v.snapshot, pods)
+		l.entries, l.marks = append(l.entries, entry{whole: w}), append(l.marks, w.mark())
+	}
 }
 
 // matching returns the services of a document that the reference asks for.
@@ -305,6 +378,9 @@ func (e entry) callable() bool {
 func (l list) urls() []*common.URL {
 	out := make([]*common.URL, 0, len(l.entries))
 	for _, e := range l.entries {
+		if e.whole != nil {
+			out = append(out, e.whole.urls()...)
+		}
 		for _, s := range e.services {
 			out = append(out, urls(e.instance, s)...)
 		}
@@ -385,6 +461,7 @@ func (s *subscription) deliver(again bool) {
 	for i, u := range urls {
 		events[i] = &goregistry.ServiceEvent{Action: remoting.EventTypeAdd, Service: u}
 	}
+	s.closing.follow(urls)
 	s.listener.NotifyAll(events, func() {})
 	took := time.Since(now)
 	s.b.held.take(added)

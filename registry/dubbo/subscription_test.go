@@ -105,7 +105,7 @@ func newRigOn(t testing.TB, world *memory.Registry, c *memory.Client, backend Ba
 	var err error
 	r.binding, err = Use(name, backend, Config{
 		Namespace: namespace, Logger: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics,
-		SyncTimeout: 50 * time.Millisecond, RetryDelay: 5 * time.Millisecond,
+		SyncTimeout: 50 * time.Millisecond, RetryDelay: 5 * time.Millisecond, Overlap: 20 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -52,6 +52,9 @@ type Config struct {
 	// Linger is how long the connection to an instance that left the list is kept
 	// for calls under way, where dubbo-go would cut it; 15 s if 0.
 	Linger time.Duration
+	// Overlap is how long both lists are called when a reference goes over from
+	// instances to the Service, or back; 10 s if 0.
+	Overlap time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -62,6 +65,7 @@ func (c Config) withDefaults() Config {
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, 5*time.Second)
 	c.RetryDelay = cmp.Or(c.RetryDelay, time.Second)
 	c.Linger = cmp.Or(c.Linger, 15*time.Second)
+	c.Overlap = cmp.Or(c.Overlap, 10*time.Second)
 	return c
 }
 

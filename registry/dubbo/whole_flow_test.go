@@ -1,0 +1,138 @@
+package dubbo
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"dubbo.apache.org/dubbo-go/v3/client"
+	"dubbo.apache.org/dubbo-go/v3/common/constant"
+
+	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/registry/memory"
+)
+
+// balancer does for one protocol what kube-proxy does at a Service: it chooses an
+// instance for each connection, among those that are ready, and keeps connections
+// to those that are not any more.
+type balancer struct {
+	net.Listener
+	port  uint16
+	conns sync.WaitGroup
+	stop  context.CancelFunc
+}
+
+func balance(t *testing.T, c *memory.Client, name, protocol string) *balancer {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	b := &balancer{Listener: l, port: uint16(l.Addr().(*net.TCPAddr).Port), stop: stop}
+	b.conns.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b.conns.Go(func() { b.serve(ctx, c, name, protocol, conn) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		stop()
+		b.conns.Wait()
+	})
+	return b
+}
+
+func (b *balancer) serve(ctx context.Context, c *memory.Client, name, protocol string, conn net.Conn) {
+	defer conn.Close()
+	s, err := c.Snapshot(ctx, app(name))
+	if err != nil {
+		return
+	}
+	var to []string
+	for _, i := range s.Callable() {
+		for _, e := range i.Endpoints {
+			if e.Protocol == protocol {
+				to = append(to, fmt.Sprintf("%s:%d", i.Host, e.Port))
+			}
+		}
+	}
+	if len(to) == 0 {
+		return
+	}
+	there, err := (&net.Dialer{}).DialContext(ctx, "tcp", to[rand.IntN(len(to))])
+	if err != nil {
+		return
+	}
+	defer there.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close(); there.Close() })()
+	var both sync.WaitGroup
+	pipe := func(to, from net.Conn) {
+		_, _ = io.Copy(to, from) // either side's end is the other's
+		_ = to.(*net.TCPConn).CloseWrite()
+	}
+	both.Go(func() { pipe(there, conn) })
+	both.Go(func() { pipe(conn, there) })
+	both.Wait()
+}
+
+// Calls through the Service reach every instance, outlive a rolling restart, and go
+// over to instances and back, and none fails, without a retry to cover for it.
+func TestServiceModeFailsNoCall(t *testing.T) {
+	world := memory.New()
+	b := newBridge(t, world, false)
+	backend, c := memoryBackend(t, world)
+	overTriple, overDubbo := balance(t, c, "greeter", constant.TriProtocol), balance(t, c, "greeter", constant.DubboProtocol)
+	// Without targets, as where a named port is another one in each instance.
+	world.PutService(app("greeter"), registry.Service{Host: "localhost", Ports: []registry.ServicePort{
+		{Name: "tri", Port: overTriple.port}, {Name: "dubbo", Port: overDubbo.port},
+	}})
+	world.SetMode(app("greeter"), registry.ModeService)
+	begin := func(id string) *process {
+		cfg := providerOf(b, id, freePorts(t, 2))
+		cfg.UpdateWait = 3 * time.Second // as dubbo-go has it
+		p := start(t, cfg)
+		eventually(t, id+" is registered", func() bool { i := instances(t, c, "greeter")[id]; return i.ID == id && i.Callable() })
+		return p
+	}
+	old := []*process{begin("a1"), begin("a2")}
+	consumer := newConsumer(t, backend, false)
+	opts := []client.ReferenceOption{client.WithRetries(0), client.WithClusterFailFast(), client.WithLoadBalanceRoundRobin()}
+	dubboConn, triConn := consumer.refer(hessian, constant.DubboProtocol, opts...), consumer.refer(triple, constant.TriProtocol, opts...)
+	answers(t, dubboConn, "a1")
+	answers(t, triConn, "a1")
+	byDubbo, byTriple := call(dubboConn, 4), call(triConn, 4)
+	called := func(id string) {
+		t.Helper()
+		// By one of them: eight connections may all lead to the other of two instances.
+		eventually(t, id+" is called", func() bool { return byDubbo.by(id)+byTriple.by(id) > 0 })
+	}
+	called("a1")
+	called("a2")
+	for n, p := range old {
+		id := fmt.Sprintf("b%d", n+1)
+		begin(id)
+		p.stop()
+		world.RemoveInstance(app("greeter"), p.cfg.ID)
+		called(id)
+	}
+	for _, mode := range []registry.Mode{registry.ModePod, registry.ModeService} {
+		world.SetMode(app("greeter"), mode)
+		eventually(t, "both references have gone over", func() bool {
+			return consumer.log.count("the mode of calling has changed", "mode="+string(mode)) == 2
+		})
+		before := byDubbo.calls.Load() + byTriple.calls.Load()
+		eventually(t, "more calls", func() bool { return byDubbo.calls.Load()+byTriple.calls.Load() > before+100 })
+	}
+	byDubbo.end(t, "dubbo")
+	byTriple.end(t, "tri")
+}

@@ -1,0 +1,260 @@
+package dubbo
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"dubbo.apache.org/dubbo-go/v3/common/constant"
+	"dubbo.apache.org/dubbo-go/v3/graceful_shutdown"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// serviceAt is a Service that leads to where callable's instances serve.
+func serviceAt(host string, tri, dubbo uint16) registry.Service {
+	return registry.Service{Host: host, Ports: []registry.ServicePort{
+		{Name: "tri", Port: tri, Target: 20001}, {Name: "dubbo", Port: dubbo, Target: 20000},
+	}}
+}
+
+// lanesOf returns the addresses of the newest list, each once, and its lanes.
+func lanesOf(l *recorder) (addresses, lanes []string) {
+	list, _ := l.last()
+	for _, a := range list {
+		if !slices.Contains(addresses, a) {
+			addresses = append(addresses, a)
+		}
+	}
+	return addresses, l.params(constant.MeshClusterIDKey)
+}
+
+func (r *rig) callsService(l *recorder, address string, lanes int) (ids []string) {
+	r.t.Helper()
+	eventually(r.t, fmt.Sprintf("%d lanes to %s", lanes, address), func() bool {
+		var at []string
+		at, ids = lanesOf(l)
+		return slices.Equal(at, []string{address}) && len(ids) == lanes && !slices.Contains(ids, "")
+	})
+	slices.Sort(ids)
+	if len(slices.Compact(slices.Clone(ids))) != lanes {
+		r.t.Errorf("lanes %v are not all different", ids)
+	}
+	return ids
+}
+
+// shared returns how many lanes two lists share.
+func shared(a, b []string) (n int) {
+	for _, id := range a {
+		if slices.Contains(b, id) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestServiceModeCallsOneAddressByLanes(t *testing.T) {
+	r := newRig(t)
+	r.offer("inventory", "r1", stock)
+	r.world.PutService(app("inventory"), serviceAt("inventory.shop.svc", 7001, 7000))
+	r.world.SetMode(app("inventory"), registry.ModeService)
+	r.world.PutInstance(app("inventory"), callable("a", "10.0.0.1", "r1"))
+	tri, dubbo := r.subscribe(consumerURL(stock, "tri")), r.subscribe(consumerURL(stock, "dubbo"))
+	r.callsService(tri, "inventory.shop.svc:7001", tripleLanes)
+	r.callsService(dubbo, "inventory.shop.svc:7000", dubboLanes)
+
+	// Proven empty is empty, and an instance is enough to be called again.
+	r.world.RemoveInstance(app("inventory"), "a")
+	r.sees(tri)
+	r.world.PutInstance(app("inventory"), callable("b", "10.0.0.2", "r1"))
+	r.callsService(tri, "inventory.shop.svc:7001", tripleLanes)
+}
+
+func TestTheReferenceChoosesBeforeTheRegistryDoes(t *testing.T) {
+	r := newRig(t)
+	r.offer("inventory", "r1", stock)
+	r.world.PutService(app("inventory"), serviceAt("inventory.shop.svc", 7001, 7000))
+	r.world.PutInstance(app("inventory"), callable("a", "10.0.0.1", "r1"))
+	service := r.subscribe(consumerURL(stock, "tri", CallModeKey, "service"))
+	r.callsService(service, "inventory.shop.svc:7001", tripleLanes)
+	r.world.SetMode(app("inventory"), registry.ModeService)
+	pod := r.subscribe(consumerURL(stock, "tri", CallModeKey, "pod"))
+	r.sees(pod, "10.0.0.1")
+
+	if err := r.reg.Subscribe(consumerURL(stock, "tri", CallModeKey, "mesh"), &recorder{}); err == nil || !strings.Contains(err.Error(), `"mesh"`) {
+		t.Errorf("a mode that there is not: %v", err)
+	}
+}
+
+// A reference goes over from instances to the Service and back: not before the new
+// address can be reached, and by way of a list that has both.
+func TestSwitchingModesOverlaps(t *testing.T) {
+	r := newRig(t)
+	r.offer("inventory", "r1", stock)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := uint16(l.Addr().(*net.TCPAddr).Port)
+	l.Close() // nobody listens yet
+	r.world.PutService(app("inventory"), serviceAt("127.0.0.1", port, port))
+	a := callable("a", "127.0.0.2", "r1")
+	a.Endpoints = []registry.Endpoint{{Protocol: "tri", Port: 20001}}
+	r.world.PutInstance(app("inventory"), a)
+	tri := r.subscribe(consumerURL(stock, "tri"))
+	r.sees(tri, "127.0.0.2")
+
+	r.world.SetMode(app("inventory"), registry.ModeService)
+	r.logs("cannot be reached from here")
+	r.sees(tri, "127.0.0.2") // as before
+	if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	r.callsService(tri, address, tripleLanes)
+	if both := tri.lists[len(tri.lists)-2]; len(both) != 1+tripleLanes || !slices.Contains(both, "127.0.0.2:20001") {
+		t.Errorf("before the last list came %v", both)
+	}
+
+	// Back, to an instance that can be reached.
+	there, err := net.Listen("tcp", "127.0.0.2:20001")
+	if err != nil {
+		t.Skip("127.0.0.2:20001 is taken:", err)
+	}
+	defer there.Close()
+	r.world.SetMode(app("inventory"), registry.ModePod)
+	r.sees(tri, "127.0.0.2")
+	r.logs(`mode=pod`)
+}
+
+// Only what every instance offers can be asked of whichever the cluster chooses.
+func TestServiceModeOffersWhatAllInstancesDo(t *testing.T) {
+	r := newRig(t)
+	const fresh = "org.example.Fresh"
+	r.offer("inventory", "r1", stock)
+	r.offer("inventory", "r2", stock, fresh)
+	r.world.PutService(app("inventory"), serviceAt("inventory.shop.svc", 7001, 7000))
+	r.world.SetMode(app("inventory"), registry.ModeService)
+	r.world.PutInstance(app("inventory"), callable("a", "10.0.0.1", "r1"))
+	r.world.PutInstance(app("inventory"), callable("b", "10.0.0.2", "r2"))
+	r.callsService(r.subscribe(consumerURL(stock, "tri")), "inventory.shop.svc:7001", tripleLanes)
+	news := r.subscribe(consumerURL(fresh, "tri"))
+	r.sees(news, "10.0.0.2") // the one that offers it
+	r.world.RemoveInstance(app("inventory"), "a")
+	r.logs(`mode=service`)
+}
+
+func TestWithoutAServiceThatLeadsToThemInstancesAreCalled(t *testing.T) {
+	for why, service := range map[string]registry.Service{
+		"its Service is headless": {Host: "inventory.shop.svc", Headless: true},
+		"no port that leads to":   {Host: "inventory.shop.svc", Ports: []registry.ServicePort{{Name: "http", Port: 80, Target: 8080}}},
+	} {
+		t.Run(why, func(t *testing.T) {
+			r := newRig(t)
+			r.offer("inventory", "r1", stock)
+			r.world.PutService(app("inventory"), service)
+			r.world.SetMode(app("inventory"), registry.ModeService)
+			r.world.PutInstance(app("inventory"), callable("a", "10.0.0.1", "r1"))
+			r.sees(r.subscribe(consumerURL(stock, "tri")), "10.0.0.1")
+			r.logs(why)
+		})
+	}
+}
+
+func TestNothingIsWholeWithoutAService(t *testing.T) {
+	instance := callable("a", "10.0.0.1", "r1")
+	e := entry{instance: &instance, services: []*service{{name: stock, protocol: "tri"}}}
+	if w, why := newWhole(view{}, []entry{e}, 0); w != nil || why != "it has no Service" {
+		t.Errorf("%+v, %q", w, why)
+	}
+	if w, why := newWhole(view{}, nil, 0); w != nil || why != "" {
+		t.Errorf("of nobody: %+v, %q", w, why)
+	}
+}
+
+// A lane whose instance has announced its end gives way to a new one: dubbo-go
+// holds the name of the old one against it.
+func TestALaneThatClosesIsReplaced(t *testing.T) {
+	r := newRig(t)
+	r.offer("inventory", "r1", stock)
+	r.world.PutService(app("inventory"), serviceAt("inventory.shop.svc", 7001, 7000))
+	r.world.SetMode(app("inventory"), registry.ModeService)
+	r.world.PutInstance(app("inventory"), callable("a", "10.0.0.1", "r1"))
+	tri := r.subscribe(consumerURL(stock, "tri"))
+	before := r.callsService(tri, "inventory.shop.svc:7001", tripleLanes)
+	closes := tri.urls[3]
+	graceful_shutdown.DefaultClosingEventHandler().HandleClosingEvent(graceful_shutdown.ClosingEvent{
+		Source: "triple-health-watch", InstanceKey: closes.GetCacheInvokerMapKey(), ServiceKey: closes.ServiceKey(), Address: closes.Location,
+	})
+	var after []string
+	eventually(t, "another lane", func() bool {
+		_, after = lanesOf(tri)
+		return len(after) == tripleLanes && !slices.Contains(after, closes.GetParam(constant.MeshClusterIDKey, ""))
+	})
+	if n := shared(before, after); n != tripleLanes-1 {
+		t.Errorf("of %v %d are left in %v", before, n, after)
+	}
+	if n := testutil.ToFloat64(r.binding.metrics.lanes.WithLabelValues("closing")); n != 1 {
+		t.Errorf("%v lanes were counted", n)
+	}
+}
+
+func TestLanesAreRenewedAsInstancesComeAndGo(t *testing.T) {
+	now := time.Now()
+	var l lanes
+	step := func(callable, leaving string, left, grown int, again time.Time, ids ...int) {
+		t.Helper()
+		gone, come, at := l.renew(4, false, strings.Split(callable, ""), strings.Split(leaving, ""), now)
+		if gone != left || come != grown || !at.Equal(again) || !slices.Equal(l.ids, ids) {
+			t.Errorf("with %s and without %s %d and %d were renewed, again at %v: %v", callable, leaving, gone, come, at, l.ids)
+		}
+	}
+	never := time.Time{}
+	step("ab", "", 0, 0, never, 1, 2, 3, 4)
+	step("ab", "", 0, 0, never, 1, 2, 3, 4)
+	step("abcd", "", 0, 2, never, 3, 4, 5, 6) // half of the instances are new
+	step("abcde", "", 0, 0, now.Add(renewPause), 3, 4, 5, 6)
+	step("bcde", "", 0, 0, now.Add(renewPause), 3, 4, 5, 6) // as many as before, one of them new
+	now = now.Add(renewPause)
+	step("bcde", "", 0, 1, never, 4, 5, 6, 7)
+	step("cde", "", 0, 0, never, 4, 5, 6, 7)               // not ready: calls of it may still end well
+	step("de", "c", 0, 0, now.Add(leavePause), 4, 5, 6, 7) // it ends
+	now = now.Add(leavePause)
+	step("de", "c", 4, 0, never, 8, 9, 10, 11)
+	step("de", "c", 0, 0, never, 8, 9, 10, 11) // no lane leads there any more
+	step("de", "x", 0, 0, never, 8, 9, 10, 11)
+	if n := l.replace([]int{9, 99}); n != 1 {
+		t.Errorf("%d were replaced", n)
+	}
+	step("de", "", 0, 0, never, 8, 10, 11, 12)
+	if l.pool != 3 {
+		t.Errorf("%d pools", l.pool)
+	}
+	now = now.Add(renewPause)
+	if left, grown, _ := l.renew(4, true, []string{"d", "f"}, nil, now); left != 0 || grown != 4 {
+		t.Errorf("of a shared pool %d and %d were renewed", left, grown)
+	}
+}
+
+func TestSpelled(t *testing.T) {
+	seen := map[string]int{}
+	for n := range 200 {
+		host := spelled("a-b.shop.svc", n)
+		if !strings.EqualFold(host, "a-b.shop.svc") {
+			t.Fatalf("%q is another name", host)
+		}
+		if other, ok := seen[host]; ok {
+			t.Fatalf("%q is spelled so for %d and %d", host, other, n)
+		}
+		seen[host] = n
+	}
+	if host := spelled("10.0.0.1", 5); host != "10.0.0.1" {
+		t.Errorf("an address became %q", host)
+	}
+}
