@@ -133,7 +133,7 @@ func (s *subscription) noService(app registry.App, c *calling, why string) {
 	}
 	c.why = why
 	if why != "" {
-		s.b.log.Warn("Service mode cannot be had, and instances are called", slog.String("interface", s.ref.iface),
+		s.b.log.Warn("the mode service cannot be had, and instances are called", slog.String("interface", s.ref.iface),
 			slog.String("app", app.String()), slog.String("reason", why))
 	}
 }
