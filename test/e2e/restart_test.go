@@ -131,7 +131,14 @@ func keep(t *testing.T, name string) (check func()) {
 	}
 	theMesh.trace(t, id, "gateway", "storefront", "orders", "inventory")
 	sum, _ := theMesh.series(t, began)
+	audited := func() int {
+		return strings.Count(theMesh.Ask(t, "audit", "--action", "put-route", "--object", "route shop/", "--limit", "1000"), "part of the example shop")
+	}
+	wrote := audited()
 	return func() {
+		if now := audited(); now != wrote {
+			t.Errorf("the shop's routes are as they were, and were written again: %d entries of the audit log, %d before", now, wrote)
+		}
 		mesh.Eventually(t, "the route serves", func() error {
 			a, err := request(t.Context(), http.MethodGet, "http://"+theMesh.Gateway+"/"+name+"/cart/7", "")
 			if err == nil && a.status != http.StatusOK {

@@ -60,6 +60,8 @@ func writeRoute(ctx context.Context, cl *client.Client, r gateway.Route) error {
 		return err
 	case len(history.Items) == 0 || history.Items[0].Reason != shopReason || history.Items[0].Actor != "token:"+role.CLITokenName:
 		return nil
+	case !history.Items[0].Deleted && gateway.Equal(history.Items[0].Route, r):
+		return nil // nothing to write, and nothing to audit
 	default:
 		header.Set("If-Match", fmt.Sprintf("%q", fmt.Sprint(history.Items[0].Revision)))
 	}
