@@ -56,10 +56,10 @@ func TestServiceModeIsChosenLiveAndLosesNoCall(t *testing.T) {
 	s := openShop(t)
 	load, orders := s.one("load"), s.one("orders")
 	before := s.placed(load, 20)
-	t.Cleanup(func() { // also when the test is given up
+	defer func() { // also when the test is given up
 		s.callMode("inventory", "")
 		s.callMode("orders", "")
-	})
+	}()
 	s.callMode("inventory", "service")
 	s.callMode("orders", "service")
 	byName := func(app string) func(string) bool {
