@@ -173,12 +173,18 @@ type caller struct {
 	stop   context.CancelFunc
 	done   sync.WaitGroup
 	calls  atomic.Int64
+	unsent atomic.Int64
 	mu     sync.Mutex
 	errs   []error
 	served map[string]int
 }
 
-func call(conn *client.Connection, workers int) *caller {
+func call(conn *client.Connection, workers int) *caller { return keepCalling(conn, workers, false) }
+
+// callAgain is call, but what was not sent is called once more.
+func callAgain(conn *client.Connection, workers int) *caller { return keepCalling(conn, workers, true) }
+
+func keepCalling(conn *client.Connection, workers int, repeat bool) *caller {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &caller{stop: cancel, served: map[string]int{}}
 	for range workers {
@@ -186,8 +192,9 @@ func call(conn *client.Connection, workers int) *caller {
 			for ctx.Err() == nil {
 				var out string
 				err := conn.CallUnary(context.Background(), []any{int64(20)}, &out, "Slow")
-				if unsent(err) {
-					continue
+				if repeat && unsent(err) {
+					c.unsent.Add(1)
+					err = conn.CallUnary(context.Background(), []any{int64(20)}, &out, "Slow")
 				}
 				c.calls.Add(1)
 				c.mu.Lock()

@@ -1,7 +1,7 @@
 package dubbo
 
 import (
-	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,8 +11,6 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/common"
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
 	"dubbo.apache.org/dubbo-go/v3/graceful_shutdown"
-
-	"github.com/weirmesh/weir/registry"
 )
 
 // How many lanes a reference has to a Service. Over Triple each is a connection, and
@@ -30,70 +28,138 @@ const (
 // longer uses, so each renewed lane costs a socket until its instance ends.
 const renewPause = 10 * time.Second
 
-// leavePause is how long after an instance began to end lanes are renewed: by then
-// the nodes have heard of it, and give new connections to others. dubbo-go's own
-// providers serve on for 3 s.
-const leavePause = time.Second
+// nodesPause is how long after an instance came or began to end the nodes have all
+// heard of it, and give new connections accordingly. dubbo-go's own providers serve
+// on for 3 s.
+const nodesPause = time.Second
 
-// lanes are those of one reference to one application.
+// refillPause is the shortest time between two replacements of Triple's lanes that
+// were closed: one may lead to the same instance again, which closes it at once.
+const refillPause = 200 * time.Millisecond
+
+// lanes are those of one reference to one application. Which instance one of them
+// leads to is not known, only which ones it may.
 type lanes struct {
 	ids     []int // the oldest first
 	next    int
-	pool    int                 // counts the pools of connections there were
-	reached map[string]struct{} // instances to which lanes may lead
-	leaves  time.Time           // when the first of them that ends was seen to; zero for none
+	pool    int                  // counts the pools of connections there were
+	known   map[string]bool      // instances that are no newcomers
+	maybe   map[string]bool      // instances to which a lane may lead
+	ending  map[string]time.Time // instances that end, and since when
+	came    time.Time            // when the first newcomer did; zero for none
 	renewed time.Time
+	filled  time.Time
 }
 
-// renew makes the lanes that are wanted. Which instance a lane leads to is not
-// known: all give way to new ones when an instance that they may lead to ends,
-// for which the cluster chooses others. A share of them does when instances
-// have come, or all of them where a pool is shared. It returns how many gave way
-// for either reason, and when it wants to be asked again; the zero time for never.
-func (l *lanes) renew(want int, shared bool, callable, leaving []string, now time.Time) (left, grown int, again time.Time) {
+// around are the instances of an application, by id.
+type around struct {
+	callable []string
+	ending   []string // which the cluster gives no new connection any more, soon
+	others   []string // not to be called, though the cluster may lead there
+}
+
+// renew makes the lanes that are wanted. All give way to new ones when an instance
+// that they may lead to ends, for which the cluster chooses others; a share of them
+// when instances have come, or all of them where a pool is shared. It returns how
+// many gave way for either reason, and when it wants to be asked again; the zero
+// time for never.
+func (l *lanes) renew(want int, shared bool, a around, now time.Time) (left, grown int, again time.Time) {
+	l.look(a, now)
+	due := func(at time.Time) bool {
+		if now.Before(at) && (again.IsZero() || at.Before(again)) {
+			again = at
+		}
+		return !now.Before(at)
+	}
+	for id, since := range l.ending {
+		if l.maybe[id] && due(since.Add(nodesPause)) {
+			left = len(l.ids)
+		}
+	}
 	newcomers := 0
-	for _, id := range callable {
-		if _, ok := l.reached[id]; !ok {
+	for _, id := range a.callable {
+		if !l.known[id] {
 			newcomers++
 		}
 	}
-	if !slices.ContainsFunc(leaving, func(id string) bool { _, ok := l.reached[id]; return ok }) {
-		l.leaves = time.Time{}
-	} else if l.leaves.IsZero() {
-		l.leaves = now
-	}
 	switch {
-	case len(l.ids) == 0:
-		l.reach(callable)
-	case !l.leaves.IsZero() && now.Sub(l.leaves) < leavePause:
-		again = l.leaves.Add(leavePause)
-	case !l.leaves.IsZero():
-		left = len(l.ids)
+	case l.next == 0:
+		l.know(a)
 	case newcomers == 0:
-	case now.Sub(l.renewed) < renewPause:
-		again = l.renewed.Add(renewPause)
-	case shared:
-		grown = len(l.ids)
+		l.came = time.Time{}
 	default:
-		grown = min((want*newcomers+len(callable)-1)/len(callable), len(l.ids))
+		if l.came.IsZero() {
+			l.came = now
+		}
+		at := l.came.Add(nodesPause)
+		if next := l.renewed.Add(renewPause); next.After(at) {
+			at = next
+		}
+		if left == 0 && due(at) {
+			grown = min((want*newcomers+len(a.callable)-1)/len(a.callable), len(l.ids))
+			if shared {
+				grown = len(l.ids)
+			}
+		}
 	}
 	if left+grown > 0 {
-		l.ids = l.ids[left+grown:]
+		if l.ids = l.ids[left+grown:]; len(l.ids) == 0 {
+			clear(l.maybe)
+		}
 		l.pool++
-		l.renewed, l.leaves = now, time.Time{}
-		l.reach(callable)
+		l.renewed = now
+		l.know(a)
 	}
-	for len(l.ids) < want {
-		l.next++
-		l.ids = append(l.ids, l.next)
+	if len(l.ids) < want && (left+grown > 0 || shared || due(l.filled.Add(refillPause))) {
+		l.fill(want, a, now)
 	}
 	return left, grown, again
 }
 
-func (l *lanes) reach(instances []string) {
-	l.reached = make(map[string]struct{}, len(instances))
-	for _, id := range instances {
-		l.reached[id] = struct{}{}
+// look takes in which instances there are.
+func (l *lanes) look(a around, now time.Time) {
+	if l.maybe == nil {
+		l.maybe, l.ending = map[string]bool{}, map[string]time.Time{}
+	}
+	here := map[string]bool{}
+	for _, ids := range [][]string{a.callable, a.ending, a.others} {
+		for _, id := range ids {
+			here[id] = true
+		}
+	}
+	maps.DeleteFunc(l.maybe, func(id string, _ bool) bool { return !here[id] }) // its connections are gone with it
+	maps.DeleteFunc(l.ending, func(id string, _ time.Time) bool { return !slices.Contains(a.ending, id) })
+	for _, id := range a.ending {
+		if _, ok := l.ending[id]; !ok {
+			l.ending[id] = now
+		}
+	}
+}
+
+// know has nobody be a newcomer.
+func (l *lanes) know(a around) {
+	l.known, l.came = make(map[string]bool, len(a.callable)), time.Time{}
+	for _, id := range a.callable {
+		l.known[id] = true
+	}
+}
+
+// fill makes the lanes that are missing.
+func (l *lanes) fill(want int, a around, now time.Time) {
+	for len(l.ids) < want {
+		l.next++
+		l.ids = append(l.ids, l.next)
+	}
+	l.filled = now
+	for _, ids := range [][]string{a.callable, a.others} {
+		for _, id := range ids {
+			l.maybe[id] = true
+		}
+	}
+	for id, since := range l.ending {
+		if now.Sub(since) < nodesPause {
+			l.maybe[id] = true
+		}
 	}
 }
 
@@ -112,20 +178,26 @@ type closing struct {
 
 	mu   sync.Mutex
 	keys map[string]struct{}
-	shut map[string][]int // by address
+	shut map[string]map[int]bool // by address; those alone that are followed
 }
 
-// follow hears of the services of these URLs, and of no others.
+// follow hears of the services and addresses of these URLs, and of no others.
 func (c *closing) follow(urls []*common.URL) {
-	keys := map[string]struct{}{}
+	keys, shut := map[string]struct{}{}, map[string]map[int]bool{}
 	for _, u := range urls {
 		if u.GetParam(constant.MeshClusterIDKey, "") != "" {
 			keys[u.ServiceKey()] = struct{}{}
+			shut[strings.ToLower(u.Location)] = map[int]bool{}
 		}
 	}
 	c.mu.Lock()
+	for address := range shut {
+		if have := c.shut[address]; have != nil {
+			shut[address] = have
+		}
+	}
 	last := c.keys
-	c.keys = keys
+	c.keys, c.shut = keys, shut
 	c.mu.Unlock()
 	everyone := graceful_shutdown.DefaultClosingDirectoryRegistry()
 	for key := range keys {
@@ -150,12 +222,14 @@ func (c *closing) RemoveClosingInstance(key string) bool {
 	_, address, _ := strings.Cut(head, "@")
 	address, _, _ = strings.Cut(strings.ToLower(address), "/")
 	c.mu.Lock()
-	if c.shut == nil {
-		c.shut = map[string][]int{}
+	ours := c.shut[address]
+	if ours != nil {
+		ours[id] = true
 	}
-	c.shut[address] = append(c.shut[address], id)
 	c.mu.Unlock()
-	c.wake()
+	if ours != nil {
+		c.wake()
+	}
 	return false // it is in nobody's list by us
 }
 
@@ -164,40 +238,10 @@ func (c *closing) take(addresses []string) (ids []int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, a := range addresses {
-		ids = append(ids, c.shut[a]...)
-		delete(c.shut, a)
+		ids = slices.AppendSeq(ids, maps.Keys(c.shut[a]))
+		clear(c.shut[a])
 	}
 	return ids
-}
-
-// laid gives the whole its lanes.
-func (s *subscription) laid(c *calling, w *whole, snapshot *registry.Snapshot, pods []entry) {
-	want, shared := min(max(tripleLanes, 2*len(pods)), maxTripleLanes), false
-	if s.ref.protocol == constant.DubboProtocol {
-		want, shared = dubboLanes, true
-	}
-	callable := make([]string, len(pods))
-	for n, e := range pods {
-		callable[n] = e.instance.ID
-	}
-	var leaving []string
-	for i := range snapshot.Instances {
-		if in := &snapshot.Instances[i]; in.Health == registry.Terminating || in.Details.State == registry.Draining {
-			leaving = append(leaving, in.ID)
-		}
-	}
-	closed := c.lanes.replace(s.closing.take(w.addresses()))
-	left, grown, again := c.lanes.renew(want, shared, callable, leaving, time.Now())
-	if !again.IsZero() {
-		s.wakeAt(again)
-	}
-	w.lanes = slices.Clone(c.lanes.ids)
-	if shared {
-		w.host = spelled(w.host, c.lanes.pool)
-	}
-	for reason, n := range map[string]int{"closing": closed + left, "growth": grown} {
-		s.b.metrics.lanes.WithLabelValues(reason).Add(float64(n))
-	}
 }
 
 // spelled returns a name in another spelling for each n, which leads to the same:
@@ -215,13 +259,4 @@ func spelled(host string, n int) string {
 		}
 	}
 	return string(b)
-}
-
-// mode is how the reference calls the application, by what speaks first: itself,
-// then whatever the registry knows (a DiscoveryPolicy, the Service's annotation).
-func (s *subscription) mode(snapshot *registry.Snapshot) registry.Mode {
-	if cmp.Or(s.ref.mode, snapshot.Mode) == registry.ModeService {
-		return registry.ModeService
-	}
-	return registry.ModePod
 }

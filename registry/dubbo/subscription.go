@@ -349,6 +349,7 @@ func (s *subscription) add(l *list, app registry.App, v view, pods []entry, mark
 		}
 	}
 	callPods, callWhole := s.choose(app, want, pods, w)
+	c.both = callPods && callWhole
 	if callPods {
 		l.entries, l.marks = append(l.entries, pods...), append(l.marks, marks...)
 	}
@@ -464,6 +465,7 @@ func (s *subscription) deliver(again bool) {
 	s.closing.follow(urls)
 	s.listener.NotifyAll(events, func() {})
 	took := time.Since(now)
+	s.handedOn(time.Now())
 	s.b.held.take(added)
 	s.b.held.drop(gone, s.b.cfg.Linger)
 	s.b.metrics.lists.WithLabelValues("sent").Inc()

@@ -62,6 +62,20 @@ func (r *recorder) last() ([]string, bool) {
 	return r.lists[len(r.lists)-1], true
 }
 
+// before returns the list that came so many before the last.
+func (r *recorder) before(n int) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lists[len(r.lists)-1-n]
+}
+
+// url returns one of the newest list's.
+func (r *recorder) url(n int) *common.URL {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.urls[n]
+}
+
 func (r *recorder) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -101,10 +101,18 @@ func TestSwitchingModesOverlaps(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := uint16(l.Addr().(*net.TCPAddr).Port)
+	at := func(port uint16) registry.Service {
+		return registry.Service{Host: "127.0.0.1", Ports: []registry.ServicePort{{Name: "tri", Port: port}}}
+	}
 	l.Close() // nobody listens yet
-	r.world.PutService(app("inventory"), serviceAt("127.0.0.1", port, port))
+	r.world.PutService(app("inventory"), at(port))
 	a := callable("a", "127.0.0.2", "r1")
-	a.Endpoints = []registry.Endpoint{{Protocol: "tri", Port: 20001}}
+	there, err := net.Listen("tcp", "127.0.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	a.Endpoints = []registry.Endpoint{{Protocol: "tri", Port: uint16(there.Addr().(*net.TCPAddr).Port)}}
 	r.world.PutInstance(app("inventory"), a)
 	tri := r.subscribe(consumerURL(stock, "tri"))
 	r.sees(tri, "127.0.0.2")
@@ -112,22 +120,19 @@ func TestSwitchingModesOverlaps(t *testing.T) {
 	r.world.SetMode(app("inventory"), registry.ModeService)
 	r.logs("cannot be reached from here")
 	r.sees(tri, "127.0.0.2") // as before
-	if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err != nil {
+	// Its Service gets another port, where somebody does.
+	if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	r.callsService(tri, address, tripleLanes)
-	if both := tri.lists[len(tri.lists)-2]; len(both) != 1+tripleLanes || !slices.Contains(both, "127.0.0.2:20001") {
+	port = uint16(l.Addr().(*net.TCPAddr).Port)
+	r.world.PutService(app("inventory"), at(port))
+	r.callsService(tri, fmt.Sprintf("127.0.0.1:%d", port), tripleLanes)
+	if both := tri.before(1); len(both) != 1+tripleLanes || !slices.Contains(both, there.Addr().String()) {
 		t.Errorf("before the last list came %v", both)
 	}
 
-	// Back, to an instance that can be reached.
-	there, err := net.Listen("tcp", "127.0.0.2:20001")
-	if err != nil {
-		t.Skip("127.0.0.2:20001 is taken:", err)
-	}
-	defer there.Close()
+	// Back.
 	r.world.SetMode(app("inventory"), registry.ModePod)
 	r.sees(tri, "127.0.0.2")
 	r.logs(`mode=pod`)
@@ -188,7 +193,7 @@ func TestALaneThatClosesIsReplaced(t *testing.T) {
 	r.world.PutInstance(app("inventory"), callable("a", "10.0.0.1", "r1"))
 	tri := r.subscribe(consumerURL(stock, "tri"))
 	before := r.callsService(tri, "inventory.shop.svc:7001", tripleLanes)
-	closes := tri.urls[3]
+	closes := tri.url(3)
 	graceful_shutdown.DefaultClosingEventHandler().HandleClosingEvent(graceful_shutdown.ClosingEvent{
 		Source: "triple-health-watch", InstanceKey: closes.GetCacheInvokerMapKey(), ServiceKey: closes.ServiceKey(), Address: closes.Location,
 	})
@@ -208,37 +213,103 @@ func TestALaneThatClosesIsReplaced(t *testing.T) {
 func TestLanesAreRenewedAsInstancesComeAndGo(t *testing.T) {
 	now := time.Now()
 	var l lanes
-	step := func(callable, leaving string, left, grown int, again time.Time, ids ...int) {
+	step := func(callable, ending string, left, grown int, again time.Duration, ids ...int) {
 		t.Helper()
-		gone, come, at := l.renew(4, false, strings.Split(callable, ""), strings.Split(leaving, ""), now)
-		if gone != left || come != grown || !at.Equal(again) || !slices.Equal(l.ids, ids) {
-			t.Errorf("with %s and without %s %d and %d were renewed, again at %v: %v", callable, leaving, gone, come, at, l.ids)
+		a := around{callable: strings.Split(callable, "")}
+		if ending != "" {
+			a.ending = strings.Split(ending, "")
+		}
+		gone, come, at := l.renew(4, false, a, now)
+		wait := time.Duration(0)
+		if !at.IsZero() {
+			wait = at.Sub(now)
+		}
+		if gone != left || come != grown || wait != again || !slices.Equal(l.ids, ids) {
+			t.Errorf("with %s and without %s %d and %d were renewed, again in %v: %v", callable, ending, gone, come, wait, l.ids)
 		}
 	}
-	never := time.Time{}
-	step("ab", "", 0, 0, never, 1, 2, 3, 4)
-	step("ab", "", 0, 0, never, 1, 2, 3, 4)
-	step("abcd", "", 0, 2, never, 3, 4, 5, 6) // half of the instances are new
-	step("abcde", "", 0, 0, now.Add(renewPause), 3, 4, 5, 6)
-	step("bcde", "", 0, 0, now.Add(renewPause), 3, 4, 5, 6) // as many as before, one of them new
+	step("ab", "", 0, 0, 0, 1, 2, 3, 4)
+	step("ab", "", 0, 0, 0, 1, 2, 3, 4)
+	// Half of the instances are new, which the nodes have to hear first.
+	step("abcd", "", 0, 0, nodesPause, 1, 2, 3, 4)
+	now = now.Add(nodesPause)
+	step("abcd", "", 0, 2, 0, 3, 4, 5, 6)
+	step("abcde", "", 0, 0, renewPause, 3, 4, 5, 6)
+	step("bcde", "", 0, 0, renewPause, 3, 4, 5, 6) // as many as before, one of them new
 	now = now.Add(renewPause)
-	step("bcde", "", 0, 1, never, 4, 5, 6, 7)
-	step("cde", "", 0, 0, never, 4, 5, 6, 7)               // not ready: calls of it may still end well
-	step("de", "c", 0, 0, now.Add(leavePause), 4, 5, 6, 7) // it ends
-	now = now.Add(leavePause)
-	step("de", "c", 4, 0, never, 8, 9, 10, 11)
-	step("de", "c", 0, 0, never, 8, 9, 10, 11) // no lane leads there any more
-	step("de", "x", 0, 0, never, 8, 9, 10, 11)
-	if n := l.replace([]int{9, 99}); n != 1 {
-		t.Errorf("%d were replaced", n)
-	}
-	step("de", "", 0, 0, never, 8, 10, 11, 12)
+	step("bcde", "", 0, 1, 0, 4, 5, 6, 7)
+	step("cde", "", 0, 0, 0, 4, 5, 6, 7)          // not ready: calls of it may still end well
+	step("de", "c", 0, 0, nodesPause, 4, 5, 6, 7) // it ends
+	step("e", "cd", 0, 0, nodesPause, 4, 5, 6, 7) // and another
+	now = now.Add(nodesPause * 9 / 10)
+	step("e", "cd", 0, 0, nodesPause/10, 4, 5, 6, 7)
+	now = now.Add(nodesPause / 10)
+	step("e", "cd", 4, 0, 0, 8, 9, 10, 11)
+	step("e", "cd", 0, 0, 0, 8, 9, 10, 11) // no lane leads there any more
+	step("e", "x", 0, 0, 0, 8, 9, 10, 11)  // and none to one that was never called
 	if l.pool != 3 {
 		t.Errorf("%d pools", l.pool)
 	}
 	now = now.Add(renewPause)
-	if left, grown, _ := l.renew(4, true, []string{"d", "f"}, nil, now); left != 0 || grown != 4 {
+	step("ef", "", 0, 0, nodesPause, 8, 9, 10, 11)
+	now = now.Add(nodesPause)
+	if left, grown, _ := l.renew(4, true, around{callable: []string{"e", "f"}}, now); left != 0 || grown != 4 {
 		t.Errorf("of a shared pool %d and %d were renewed", left, grown)
+	}
+}
+
+// What a renewal left in place may still lead to an instance that was not to be
+// called then.
+func TestOldLanesAreRememberedByInstancesThatTheyMayLeadTo(t *testing.T) {
+	now := time.Now()
+	var l lanes
+	renew := func(a around) int {
+		left, _, _ := l.renew(4, false, a, now)
+		return left
+	}
+	renew(around{callable: []string{"a", "b"}})
+	renew(around{callable: []string{"a", "c"}, others: []string{"b"}})
+	now = now.Add(nodesPause)
+	renew(around{callable: []string{"a", "c"}, others: []string{"b"}}) // half give way
+	now = now.Add(renewPause)
+	renew(around{callable: []string{"a", "c"}, ending: []string{"b"}})
+	now = now.Add(nodesPause)
+	if n := renew(around{callable: []string{"a", "c"}, ending: []string{"b"}}); n != 4 {
+		t.Errorf("%d lanes gave way to the end of b", n)
+	}
+	// Two end one after the other: by the first's time nodes may still lead to the second.
+	renew(around{callable: []string{"a"}, ending: []string{"c"}})
+	now = now.Add(nodesPause * 9 / 10)
+	renew(around{callable: []string{"d"}, ending: []string{"a", "c"}})
+	now = now.Add(nodesPause / 10)
+	if n := renew(around{callable: []string{"d"}, ending: []string{"a", "c"}}); n != 4 {
+		t.Errorf("%d lanes gave way to the end of c", n)
+	}
+	now = now.Add(nodesPause)
+	if n := renew(around{callable: []string{"d"}, ending: []string{"a", "c"}}); n != 4 {
+		t.Errorf("%d lanes gave way to the end of a", n)
+	}
+}
+
+func TestClosedLanesAreRefilledWithPauses(t *testing.T) {
+	now := time.Now()
+	var l lanes
+	only := around{callable: []string{"a"}}
+	l.renew(4, false, only, now)
+	now = now.Add(time.Hour)
+	if n := l.replace([]int{2, 99}); n != 1 {
+		t.Errorf("%d were replaced", n)
+	}
+	if l.renew(4, false, only, now); !slices.Equal(l.ids, []int{1, 3, 4, 5}) {
+		t.Errorf("lanes %v", l.ids)
+	}
+	l.replace([]int{5}) // at once
+	if _, _, again := l.renew(4, false, only, now); !again.Equal(now.Add(refillPause)) || len(l.ids) != 3 {
+		t.Errorf("lanes %v, again at %v", l.ids, again)
+	}
+	now = now.Add(refillPause)
+	if l.renew(4, false, only, now); !slices.Equal(l.ids, []int{1, 3, 4, 6}) {
+		t.Errorf("lanes %v", l.ids)
 	}
 }
 
