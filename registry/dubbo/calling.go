@@ -193,7 +193,7 @@ func (s *subscription) laid(c *calling, w *whole, snapshot *registry.Snapshot, p
 			a.others = append(a.others, in.ID)
 		}
 	}
-	closed := c.lanes.replace(s.closing.take(w.addresses()))
+	c.lanes.close(s.closing.take(w.addresses()))
 	left, grown, again := c.lanes.renew(want, shared, a, time.Now())
 	if !again.IsZero() {
 		s.wakeAt(again)
@@ -202,7 +202,7 @@ func (s *subscription) laid(c *calling, w *whole, snapshot *registry.Snapshot, p
 	if shared {
 		w.host = spelled(w.host, c.lanes.pool)
 	}
-	for reason, n := range map[string]int{"closing": closed + left, "growth": grown} {
+	for reason, n := range map[string]int{"closing": left, "growth": grown} {
 		s.b.metrics.lanes.WithLabelValues(reason).Add(float64(n))
 	}
 }

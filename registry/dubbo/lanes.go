@@ -33,8 +33,8 @@ const renewPause = 10 * time.Second
 // on for 3 s.
 const nodesPause = time.Second
 
-// refillPause is the shortest time between two replacements of Triple's lanes that
-// were closed: one may lead to the same instance again, which closes it at once.
+// refillPause is the shortest time between two replacements of Triple's lanes whose
+// instance has announced its end: a new one may lead there again.
 const refillPause = 200 * time.Millisecond
 
 // lanes are those of one reference to one application. Which instance one of them
@@ -42,6 +42,7 @@ const refillPause = 200 * time.Millisecond
 type lanes struct {
 	ids     []int // the oldest first
 	next    int
+	closed  map[int]bool         // those whose instance has announced its end
 	pool    int                  // counts the pools of connections there were
 	known   map[string]bool      // instances that are no newcomers
 	maybe   map[string]bool      // instances to which a lane may lead
@@ -59,10 +60,10 @@ type around struct {
 }
 
 // renew makes the lanes that are wanted. All give way to new ones when an instance
-// that they may lead to ends, for which the cluster chooses others; a share of them
-// when instances have come, or all of them where a pool is shared. It returns how
-// many gave way for either reason, and when it wants to be asked again; the zero
-// time for never.
+// that they may lead to ends, for which the cluster chooses others, as do those that
+// were closed; a share of them when instances have come, or all of them where a pool
+// is shared. It returns how many gave way for either reason, and when it wants to be
+// asked again; the zero time for never.
 func (l *lanes) renew(want int, shared bool, a around, now time.Time) (left, grown int, again time.Time) {
 	l.look(a, now)
 	due := func(at time.Time) bool {
@@ -110,9 +111,14 @@ func (l *lanes) renew(want int, shared bool, a around, now time.Time) (left, gro
 		l.renewed = now
 		l.know(a)
 	}
-	if len(l.ids) < want && (left+grown > 0 || shared || due(l.filled.Add(refillPause))) {
-		l.fill(want, a, now)
+	closed := func(id int) bool { return l.closed[id] }
+	if slices.ContainsFunc(l.ids, closed) && (shared || due(l.filled.Add(refillPause))) {
+		before := len(l.ids)
+		l.ids = slices.DeleteFunc(l.ids, closed)
+		left += before - len(l.ids)
+		l.closed = nil
 	}
+	l.fill(want, a, now)
 	return left, grown, again
 }
 
@@ -144,8 +150,21 @@ func (l *lanes) know(a around) {
 	}
 }
 
+// close notes that the instances of lanes have announced their end.
+func (l *lanes) close(ids []int) {
+	for _, id := range ids {
+		if l.closed == nil {
+			l.closed = map[int]bool{}
+		}
+		l.closed[id] = true
+	}
+}
+
 // fill makes the lanes that are missing.
 func (l *lanes) fill(want int, a around, now time.Time) {
+	if len(l.ids) >= want {
+		return
+	}
 	for len(l.ids) < want {
 		l.next++
 		l.ids = append(l.ids, l.next)
@@ -163,22 +182,24 @@ func (l *lanes) fill(want int, a around, now time.Time) {
 	}
 }
 
-// replace gives up lanes whose instance ends, and returns how many there were.
-func (l *lanes) replace(closed []int) int {
-	before := len(l.ids)
-	l.ids = slices.DeleteFunc(l.ids, func(id int) bool { return slices.Contains(closed, id) })
-	return before - len(l.ids)
-}
-
 // closing hears from dubbo-go which lanes lead to an instance that has announced
-// its end. dubbo-go removes them by itself, and holds their names against them for
-// half a minute.
+// its end. Over Triple it does so in place of the reference's directory: that would
+// take lanes off at once, perhaps all there are, and hold their names against them
+// for half a minute. Over the Dubbo protocol dubbo-go itself refuses calls by a lane
+// that an answer has closed, and the directory is right to take it off.
 type closing struct {
-	wake func()
+	wake      func()
+	directory remover // whose place it takes; nil for none
 
 	mu   sync.Mutex
 	keys map[string]struct{}
 	shut map[string]map[int]bool // by address; those alone that are followed
+}
+
+// remover is what dubbo-go tells of instances that announce their end.
+type remover interface {
+	RemoveClosingInstance(instanceKey string) bool
+	GetURL() *common.URL
 }
 
 // follow hears of the services and addresses of these URLs, and of no others.
@@ -210,6 +231,26 @@ func (c *closing) follow(urls []*common.URL) {
 			everyone.Unregister(key, c)
 		}
 	}
+	if c.directory == nil || (len(keys) > 0) == (len(last) > 0) {
+		return
+	}
+	// As the directory has it, which registered itself when it was made.
+	u := c.directory.GetURL()
+	key := u.ServiceKey()
+	if key == "" && u.SubURL != nil {
+		key = u.SubURL.ServiceKey()
+	}
+	if len(keys) > 0 {
+		everyone.Unregister(key, c.directory)
+	} else {
+		everyone.Register(key, c.directory)
+	}
+}
+
+// end hears of nothing any more.
+func (c *closing) end() {
+	c.directory = nil // it takes itself out
+	c.follow(nil)
 }
 
 // RemoveClosingInstance is told the key by which a directory knows an invoker.
@@ -230,7 +271,7 @@ func (c *closing) RemoveClosingInstance(key string) bool {
 	if ours != nil {
 		c.wake()
 	}
-	return false // it is in nobody's list by us
+	return ours != nil
 }
 
 // take returns the lanes to an address that were closed since it was asked last.

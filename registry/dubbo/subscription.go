@@ -76,6 +76,9 @@ func (b *Binding) subscribe(u *common.URL, listener goregistry.NotifyListener) (
 		watches: map[registry.App]*watch{}, calling: map[registry.App]*calling{}, removed: map[string]time.Time{},
 	}
 	s.closing = &closing{wake: s.wake}
+	if s.connects && ref.protocol != constant.DubboProtocol {
+		s.closing.directory, _ = listener.(remover)
+	}
 	if len(ref.apps) > 0 {
 		s.apps, s.mapped = ref.apps, true
 		s.wake()
@@ -173,7 +176,7 @@ func (s *subscription) run() {
 		for _, c := range s.calling {
 			c.stay()
 		}
-		s.closing.follow(nil)
+		s.closing.end()
 		if s.connects && s.ref.protocol == constant.DubboProtocol {
 			s.b.held.drop(s.at, 0)
 		}

@@ -291,25 +291,27 @@ func TestOldLanesAreRememberedByInstancesThatTheyMayLeadTo(t *testing.T) {
 	}
 }
 
-func TestClosedLanesAreRefilledWithPauses(t *testing.T) {
+func TestClosedLanesGiveWayWithPauses(t *testing.T) {
 	now := time.Now()
 	var l lanes
 	only := around{callable: []string{"a"}}
 	l.renew(4, false, only, now)
 	now = now.Add(time.Hour)
-	if n := l.replace([]int{2, 99}); n != 1 {
-		t.Errorf("%d were replaced", n)
+	l.close([]int{2, 99})
+	if left, _, _ := l.renew(4, false, only, now); left != 1 || !slices.Equal(l.ids, []int{1, 3, 4, 5}) {
+		t.Errorf("%d gave way, lanes %v", left, l.ids)
 	}
-	if l.renew(4, false, only, now); !slices.Equal(l.ids, []int{1, 3, 4, 5}) {
-		t.Errorf("lanes %v", l.ids)
-	}
-	l.replace([]int{5}) // at once
-	if _, _, again := l.renew(4, false, only, now); !again.Equal(now.Add(refillPause)) || len(l.ids) != 3 {
+	l.close([]int{1, 3, 4, 5}) // at once: until there are others they are better than none
+	if _, _, again := l.renew(4, false, only, now); !again.Equal(now.Add(refillPause)) || !slices.Equal(l.ids, []int{1, 3, 4, 5}) {
 		t.Errorf("lanes %v, again at %v", l.ids, again)
 	}
 	now = now.Add(refillPause)
-	if l.renew(4, false, only, now); !slices.Equal(l.ids, []int{1, 3, 4, 6}) {
-		t.Errorf("lanes %v", l.ids)
+	if left, _, _ := l.renew(4, false, only, now); left != 4 || !slices.Equal(l.ids, []int{6, 7, 8, 9}) {
+		t.Errorf("%d gave way, lanes %v", left, l.ids)
+	}
+	l.close([]int{6})
+	if left, _, _ := l.renew(4, true, only, now); left != 1 {
+		t.Errorf("where it costs nothing %d gave way", left)
 	}
 }
 
