@@ -88,9 +88,13 @@ type resilience struct {
 	lossy    bool             // what is counted next is known to be incomplete
 	refused  map[string]int64 // by circuits that are held open, since tallied
 	all      bool             // metrics cannot be asked for by name there
+	mute     bool             // it has none, so nothing of it is counted
 	// looks holds one token, for whoever asks for the circuit breakers: answers count
 	// in the order in which the pod gave them.
 	looks chan struct{}
+	// names are the circuit breakers that the process has had, as far as they are
+	// collected: it may make ever new ones.
+	names map[string]bool
 
 	modes
 }
@@ -99,7 +103,7 @@ type resilience struct {
 // have brought about in it is ours to take back.
 func newResilience(n *session) *resilience {
 	return &resilience{
-		session: n, circuits: map[string]circuit{}, refused: map[string]int64{}, looks: make(chan struct{}, 1),
+		session: n, circuits: map[string]circuit{}, refused: map[string]int64{}, looks: make(chan struct{}, 1), names: map[string]bool{},
 		modes: modes{held: maps.Clone(n.owned), kept: map[string]bool{}},
 	}
 }
@@ -107,7 +111,10 @@ func newResilience(n *session) *resilience {
 func (r *resilience) name() string { return resilienceName }
 
 func (r *resilience) reached(m *management) []string {
-	r.seen = false
+	r.seen, r.mute = false, m.prometheus == ""
+	if r.mute {
+		clear(r.refused)
+	}
 	return r.lacking(m)
 }
 
@@ -195,7 +202,7 @@ func (r *resilience) scrape(ctx context.Context, m *management) error {
 		return errors.New("its process began anew")
 	}
 	r.all = r.all || !now.told && len(r.circuits) > 0
-	samples, gap := r.count(now, at)
+	samples, gap := r.count(now, at, at.Sub(r.tallied))
 	if gap > 0 {
 		r.svc.metrics.gaps.Add(gap.Seconds())
 	}
@@ -243,7 +250,7 @@ func (r *resilience) observe(now map[string]circuit, at time.Time) {
 		if !usable(name) {
 			continue
 		}
-		if len(circuits) >= maxCommands {
+		if !r.collects(name) {
 			beyond++
 			continue
 		}
@@ -257,7 +264,9 @@ func (r *resilience) observe(now map[string]circuit, at time.Time) {
 			} else if !r.looked {
 				n = 0 // who knows since when
 			}
-			r.refused[name] += n
+			if n > 0 && !r.mute {
+				r.refused[name] += n
+			}
 		}
 		from, told := r.states[name]
 		if !told {
@@ -268,6 +277,8 @@ func (r *resilience) observe(now map[string]circuit, at time.Time) {
 			r.states[name] = to
 		}
 	}
+	// One that is no more is held by nobody; should it come again, it begins closed.
+	maps.DeleteFunc(r.held, func(name string, _ governance.State) bool { _, there := circuits[name]; return !there })
 	if beyond != r.beyond {
 		r.beyond, r.changed = beyond, true
 	}
@@ -279,9 +290,23 @@ func (r *resilience) observe(now map[string]circuit, at time.Time) {
 	}
 }
 
-// count turns what was counted since the last answer into samples, spread evenly
-// over the seconds between; the mutex is held. gap is a time that is given up.
-func (r *resilience) count(now *tallies, at time.Time) (samples []governance.Sample, gap time.Duration) {
+// collects reports whether there is room for what a circuit breaker counts; the mutex
+// is held.
+func (r *resilience) collects(name string) bool {
+	if !r.names[name] && len(r.names) < maxCommands {
+		r.names[name] = true
+	}
+	return r.names[name]
+}
+
+// maxJump is by how much a wall clock may go otherwise than time does: within it, it
+// is kept right.
+const maxJump = 2 * time.Second
+
+// count turns what was counted since the last answer, which is so long ago, into
+// samples, spread evenly over the seconds between; the mutex is held. gap is a time
+// that is given up.
+func (r *resilience) count(now *tallies, at time.Time, between time.Duration) (samples []governance.Sample, gap time.Duration) {
 	before, since := r.tallies, r.tallied
 	r.tallies, r.tallied = now, at
 	refused := r.refused
@@ -289,14 +314,18 @@ func (r *resilience) count(now *tallies, at time.Time) (samples []governance.Sam
 	if before == nil {
 		return nil, 0 // since when, nobody knows
 	}
-	between := at.Sub(since)
-	if between > maxSpread || between < 0 {
+	// A wall clock that was set tells neither when calls were nor how long ago.
+	jump := at.Round(0).Sub(since.Round(0)) - between
+	if between > maxSpread || between < 0 || jump.Abs() > maxJump {
 		r.lossy = true
 		return nil, max(between, 0)
 	}
 	first := since.Unix()
 	seconds := max(1, int(at.Unix()-first))
 	for _, name := range sortedKeys(now.all) {
+		if !r.collects(name) {
+			continue
+		}
 		t, b := now.all[name], before.all[name]
 		if b == nil {
 			b = &tally{} // its first call came after the last answer

@@ -97,7 +97,7 @@ func TestWhatWasRecordedIsCounted(t *testing.T) {
 	for _, m := range moments {
 		now = now.Add(5 * time.Second)
 		r.observe(circuitsOf(t, all[m.name+".json"]), now)
-		samples, gap := r.count(tallied(t, all[m.name+".prom"]), now)
+		samples, gap := countAt(r, tallied(t, all[m.name+".prom"]), now)
 		if gap != 0 {
 			t.Errorf("%s: a gap of %s", m.name, gap)
 		}
@@ -148,8 +148,8 @@ func TestCountersThatBeginAnewAreCountedFromThere(t *testing.T) {
 	n := newSession(New(Config{}), deliveryApp, registryService, registryInstance, func() {})
 	r := newResilience(n)
 	r.observe(circuitsOf(t, all["09-released.json"]), someTime)
-	r.count(tallied(t, all["09-released.prom"]), someTime)
-	samples, _ := r.count(tallied(t, all["02-calls.prom"]), someTime.Add(5*time.Second))
+	countAt(r, tallied(t, all["09-released.prom"]), someTime)
+	samples, _ := countAt(r, tallied(t, all["02-calls.prom"]), someTime.Add(5*time.Second))
 	var got governance.Counts
 	for _, s := range samples {
 		if s.Command == price {
@@ -164,10 +164,10 @@ func TestCountersThatBeginAnewAreCountedFromThere(t *testing.T) {
 	}
 	// What was counted over a time that is too long is given up, and what follows is
 	// marked.
-	if samples, gap := r.count(tallied(t, all["02-calls.prom"]), someTime.Add(time.Hour)); len(samples) != 0 || gap < 50*time.Minute {
+	if samples, gap := countAt(r, tallied(t, all["02-calls.prom"]), someTime.Add(time.Hour)); len(samples) != 0 || gap < 50*time.Minute {
 		t.Errorf("a gap of %s, and %+v", gap, samples)
 	}
-	samples, _ = r.count(tallied(t, all["03-some-failures.prom"]), someTime.Add(time.Hour+5*time.Second))
+	samples, _ = countAt(r, tallied(t, all["03-some-failures.prom"]), someTime.Add(time.Hour+5*time.Second))
 	if len(samples) == 0 || !samples[0].Lossy {
 		t.Errorf("after it: %+v", samples)
 	}
@@ -256,7 +256,7 @@ func FuzzTallies(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			samples, gap := r.count(all, now)
+			samples, gap := countAt(r, all, now)
 			if gap < 0 {
 				t.Fatalf("a gap of %s", gap)
 			}
