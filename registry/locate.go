@@ -9,7 +9,8 @@ import (
 type Locator interface {
 	// PodAt returns the pod that has an address of its own, in a namespace or, when
 	// that is empty, in any that the registry covers. Errors: NotFound, also where
-	// several share the address; Forbidden, Unavailable.
+	// several share the address; Invalid, of a namespace that there cannot be;
+	// Forbidden, Unavailable.
 	PodAt(ctx context.Context, namespace string, address netip.Addr) (PodName, error)
 }
 

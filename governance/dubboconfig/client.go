@@ -121,6 +121,7 @@ func (s *Service) listen(ctx context.Context, c *client, r request) changes {
 		}
 		return out
 	}
+	var called []string
 	for _, l := range r.Contexts {
 		n := named{DataID: l.DataID, Group: l.Group, Tenant: l.Tenant}
 		if app, ok := appOf(n); ok {
@@ -134,11 +135,14 @@ func (s *Service) listen(ctx context.Context, c *client, r request) changes {
 			continue
 		}
 		if app, ok := calledBy(n); ok {
-			s.callsAlso(c, app)
+			called = append(called, app)
 		}
 		if l.MD5 != "" {
 			out.Changed = append(out.Changed, n) // it holds one of another server, and there is none here
 		}
+	}
+	if len(called) > 0 {
+		s.callsAlso(c, called)
 	}
 	return out
 }
@@ -166,16 +170,22 @@ func (s *Service) holds(c *client, app string, p place, hash string) bool {
 	return true
 }
 
-// callsAlso takes that a client calls an application.
-func (s *Service) callsAlso(c *client, name string) {
+// callsAlso takes that a client calls applications.
+func (s *Service) callsAlso(c *client, names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(c.calls) >= governance.MaxCalls {
-		return
+	calls := slices.Clone(c.calls)
+	for _, name := range names {
+		if len(calls) >= governance.MaxCalls {
+			break
+		}
+		app := governance.App{Namespace: c.place.app.Namespace, Name: name}
+		if i, found := slices.BinarySearchFunc(calls, app, governance.App.Compare); !found && name != c.app {
+			calls = slices.Insert(calls, i, app)
+		}
 	}
-	app := governance.App{Namespace: c.place.app.Namespace, Name: name}
-	if i, found := slices.BinarySearchFunc(c.calls, app, governance.App.Compare); !found && name != c.app {
-		c.calls = slices.Insert(slices.Clone(c.calls), i, app)
+	if len(calls) > len(c.calls) {
+		c.calls = calls
 		s.stir(c)
 		s.weigh(c)
 	}

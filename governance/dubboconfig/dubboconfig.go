@@ -237,20 +237,19 @@ func elsewhere(app governance.App, set []governance.Version) (out []governance.U
 }
 
 // appOf reads the name of an application from that of its own document, such as
-// "restock.configurators". Those of interfaces have colons.
+// "restock.configurators". Those of interfaces have colons, and nothing that is
+// longer than the name of a Service names one.
 func appOf(n named) (string, bool) {
 	name, ok := strings.CutSuffix(n.DataID, ".configurators")
-	return name, ok && n.Group == dubboGroup && name != "" && !strings.Contains(name, ":")
+	return name, ok && n.Group == dubboGroup && name != "" && len(name) <= maxName && !strings.Contains(name, ":")
 }
 
 // calledBy reads the name of an application that is called from that of the rules
-// by which calls to it are routed, such as "inventory.tag-router".
+// by which calls to it are routed, such as "inventory.tag-router". What is kept of a
+// client is read by all control planes, so it has to be a name.
 func calledBy(n named) (string, bool) {
-	if n.Group != dubboGroup || strings.Contains(n.DataID, ":") {
-		return "", false
-	}
 	name, ok := strings.CutSuffix(n.DataID, ".tag-router")
-	return name, ok && name != ""
+	return name, ok && n.Group == dubboGroup && checkName(name) == nil
 }
 
 // dubboGroup is the group of all of Dubbo's rules.

@@ -2,11 +2,13 @@ package dubboconfig
 
 import (
 	"bytes"
+	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/governance/api"
 	"github.com/weirmesh/weir/governance/memory"
 )
@@ -62,6 +64,7 @@ func FuzzFrames(f *testing.F) {
 		f.Add(frame)
 	}
 	f.Add(payload{kindListen, []byte(`{"configListenContexts":[{"dataId":"a.configurators","group":"dubbo","tenant":"shop","md5":"x"},{"dataId":"b.tag-router","group":"dubbo"}]}`)}.frame())
+	f.Add(payload{kindListen, []byte(`{"configListenContexts":[{"dataId":"a/b.tag-router","group":"dubbo"},{"dataId":"\\u0000.tag-router","group":"dubbo"},{"dataId":" .tag-router","group":"dubbo"}]}`)}.frame())
 	f.Add([]byte{0, 0xff, 0xff, 0xff, 0xff})
 	store := memory.New(memory.Options{})
 	s := New(Config{Policies: api.New(api.Config{Store: store}), Store: store})
@@ -88,6 +91,12 @@ func FuzzFrames(f *testing.F) {
 			out := s.answer(t.Context(), "fuzz", p.kind, req)
 			if len(c.calls) > len(req.Contexts) || out.kind == "" {
 				t.Fatalf("%q is answered %q", p.kind, out.kind)
+			}
+			for _, call := range c.calls {
+				call.Namespace = cmp.Or(call.Namespace, "shop") // it is not known before the client is
+				if again, err := governance.ParseApp(call.String()); err != nil || again != call || len(call.Name) > maxName || strings.ContainsRune(call.Name, 0) {
+					t.Fatalf("%q is kept as called, and read as %q, %v", call, again, err)
+				}
 			}
 			if _, err := read(bytes.NewReader(out.frame())); err != nil {
 				t.Fatal(err)

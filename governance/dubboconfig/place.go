@@ -1,6 +1,7 @@
 package dubboconfig
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -35,6 +36,10 @@ func (s *Service) placeOf(ctx context.Context, c *client, app, tenant string) (p
 	if known.app.Name == app && known.tenant == tenant && known.id != "" && (known.proven || s.cfg.Registry == nil) {
 		return known, nil
 	}
+	// Before anybody is asked: names become parts of addresses.
+	if err := checkNames(cmp.Or(tenant, "default"), app); err != nil {
+		return place{}, fmt.Errorf("the application's name has to be that of a Service: %w", err)
+	}
 	addr := c.remote.Addr().Unmap()
 	p := place{tenant: tenant, id: "dubbo@" + addr.String(), name: addr.String()}
 	p.app = governance.App{Namespace: tenant, Name: app}
@@ -62,9 +67,6 @@ func (s *Service) placeOf(ctx context.Context, c *client, app, tenant string) (p
 		s.warn(c, app)
 		return place{}, fmt.Errorf("%s is no pod's address that is known here, so name the namespace of %s: nacos://HOST:PORT?namespace=NAMESPACE", addr, app)
 	}
-	if err := (registry.App{Namespace: p.app.Namespace, Name: app}).Validate(); err != nil {
-		return place{}, fmt.Errorf("the application's name has to be that of a Service: %w", err)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !c.listens || c.app == app {
@@ -86,4 +88,19 @@ func (s *Service) warn(c *client, app string) {
 	if !said {
 		s.log.Warn("a Dubbo application is neither a pod that is known nor names its namespace, and gets no policies", "app", app, "address", addr.String())
 	}
+}
+
+// maxName is how long the name of a Service or a namespace may be.
+const maxName = 63
+
+// checkName reports a name that no Service can have.
+func checkName(name string) error { return checkNames("default", name) }
+
+// checkNames reports a namespace or a name that there cannot be. The error holds
+// no more of what a client sent than names may have.
+func checkNames(namespace, name string) error {
+	if len(namespace) > maxName || len(name) > maxName {
+		return fmt.Errorf("a namespace or a name has more than %d characters", maxName)
+	}
+	return registry.App{Namespace: namespace, Name: name}.Validate()
 }

@@ -348,6 +348,23 @@ func TestAClientThatComesBackIsBroughtUpToDate(t *testing.T) {
 	}
 }
 
+// What is kept of one client is read by everybody, so what is no name is not kept.
+func TestOnlyNamesAreKeptOfWhatAClientCalls(t *testing.T) {
+	t.Parallel()
+	w := start(t, Config{})
+	p := w.dial()
+	p.open()
+	held := map[string]string{document1: "", "inventory.tag-router": ""}
+	for _, name := range []string{"a/b", "\x00", "a\x00b", "a b", "Inventory", strings.Repeat("a", maxName+1), strings.Repeat("/", 1<<20), ""} {
+		held[name+".tag-router"] = ""
+	}
+	p.listen("shop", held)
+	w.eventually("the instance is known, with what it calls", func() bool { i, ok := w.instance(); return ok && len(i.Calls) > 0 })
+	if i, _ := w.instance(); len(i.Calls) != 1 || i.Calls[0] != inventory {
+		t.Errorf("it calls %q", i.Calls)
+	}
+}
+
 func TestWhoAClientIs(t *testing.T) {
 	t.Parallel()
 	pod := registry.PodName{Namespace: "shop", Name: "restock-7d4", ID: "uid-1"}

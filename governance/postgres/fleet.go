@@ -87,7 +87,9 @@ type storedInstance struct {
 	left bool
 }
 
-func scanInstance(row pgx.CollectableRow) (storedInstance, error) {
+// scanInstance reads a row. What of it cannot be read, which no version of Weir is
+// to write, is passed over: it is one instance's, and stands in nobody else's way.
+func (s *Store) scanInstance(row pgx.CollectableRow) (storedInstance, error) {
 	var i storedInstance
 	var calls []string
 	var applied []byte
@@ -99,16 +101,28 @@ func scanInstance(row pgx.CollectableRow) (storedInstance, error) {
 	for _, c := range calls {
 		a, err := governance.ParseApp(c)
 		if err != nil {
-			return i, err
+			s.unreadable(&i.Instance, err)
+			continue
 		}
 		i.Calls = append(i.Calls, a)
 	}
 	i.Joined, i.Seen = i.Joined.UTC(), i.Seen.UTC()
 	if applied != nil && at != nil {
 		i.AppliedAt = at.UTC()
-		err = json.Unmarshal(applied, &i.Applied)
+		if err := json.Unmarshal(applied, &i.Applied); err != nil {
+			s.unreadable(&i.Instance, err)
+			i.Applied, i.AppliedAt = nil, time.Time{}
+		}
 	}
-	return i, err
+	return i, nil
+}
+
+// unreadable logs, once in the life of a process, what of an instance's row cannot
+// be read.
+func (s *Store) unreadable(i *governance.Instance, err error) {
+	s.unread.Do(func() {
+		s.opts.Log.Warn("part of what is kept of an instance cannot be read and is passed over, as will be what else there is of the kind", "app", i.App.String(), "instance", i.ID, "error", err)
+	})
 }
 
 func (s *Store) putInstances(ctx context.Context, in []governance.Instance) error {
@@ -124,7 +138,7 @@ func (s *Store) putInstances(ctx context.Context, in []governance.Instance) erro
 		return in[from:to]
 	}
 	err := s.tx(ctx, func(tx pgx.Tx) error {
-		have, err := lockInstances(ctx, tx, in)
+		have, err := s.lockInstances(ctx, tx, in)
 		if err != nil {
 			return err
 		}
@@ -164,7 +178,7 @@ func (s *Store) putInstances(ctx context.Context, in []governance.Instance) erro
 // lockInstances returns the rows of instances, locked, and makes those that are
 // not there, as ones that have left: whoever finds one so under its lock is the
 // one who sees the instance join.
-func lockInstances(ctx context.Context, tx pgx.Tx, in []governance.Instance) ([]storedInstance, error) {
+func (s *Store) lockInstances(ctx context.Context, tx pgx.Tx, in []governance.Instance) ([]storedInstance, error) {
 	var ns, name, id []string
 	var seen []time.Time
 	for n, i := range in {
@@ -179,7 +193,7 @@ func lockInstances(ctx context.Context, tx pgx.Tx, in []governance.Instance) ([]
 		if err != nil {
 			return nil, err
 		}
-		have, err := pgx.CollectRows(rows, scanInstance)
+		have, err := pgx.CollectRows(rows, s.scanInstance)
 		if err != nil || len(have) == len(id) {
 			return have, err
 		}
@@ -200,7 +214,7 @@ func (s *Store) Instances(ctx context.Context, app governance.App) ([]governance
 	if err != nil {
 		return nil, fail(ctx, err, "list instances")
 	}
-	all, err := pgx.CollectRows(rows, scanInstance)
+	all, err := pgx.CollectRows(rows, s.scanInstance)
 	out := make([]governance.Instance, len(all))
 	for i := range all {
 		out[i] = all[i].Instance
@@ -225,7 +239,7 @@ func (s *Store) SweepInstances(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		gone, err := pgx.CollectRows(rows, scanInstance)
+		gone, err := pgx.CollectRows(rows, s.scanInstance)
 		if err != nil || len(gone) == 0 {
 			return err
 		}

@@ -1,6 +1,8 @@
 package postgres_test
 
 import (
+	"bytes"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -235,4 +237,53 @@ func TestWhatIsCutSaysSo(t *testing.T) {
 	want("as many series as may be", false, false, false)
 	s.ReadAtMost(1, 0, 2)
 	want("too many series", true, false, false)
+}
+
+// TestOneRowOfAnInstanceStopsNoOther: what cannot be read of one is passed over,
+// said once, and all others are listed, written and swept.
+func TestOneRowOfAnInstanceStopsNoOther(t *testing.T) {
+	t.Parallel()
+	clock := governancetest.NewClock()
+	_, pool := open(t, clock)
+	var log bytes.Buffer
+	s := postgres.New(pool, postgres.Options{Now: clock.Now, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	called := governance.App{Namespace: "shop", Name: "prices"}
+	broken := governance.Instance{App: app, ID: "broken", Name: "inventory-0", Calls: []governance.App{called}, Seen: clock.Now()}
+	whole := governance.Instance{App: app, ID: "whole", Name: "inventory-1", Calls: []governance.App{called}, Seen: clock.Now()}
+	if err := s.PutInstances(t.Context(), broken, whole); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(t.Context(), `UPDATE governance.instance SET calls = '{shop/a/b, shop/prices}', applied = '[1]', applied_at = seen WHERE id = 'broken'`); err != nil {
+		t.Fatal(err)
+	}
+	listed := func() {
+		t.Helper()
+		all, err := s.Instances(t.Context(), governance.App{})
+		if err != nil || len(all) != 2 {
+			t.Fatalf("%d instances, %v", len(all), err)
+		}
+		for _, i := range all {
+			if len(i.Calls) != 1 || i.Calls[0] != called || i.Applied != nil {
+				t.Errorf("%s calls %v, and applies %+v", i.ID, i.Calls, i.Applied)
+			}
+		}
+	}
+	listed()
+	if err := s.PutInstances(t.Context(), broken, whole); err != nil {
+		t.Errorf("both say something: %v", err)
+	}
+	listed()
+	if _, err := pool.Exec(t.Context(), `UPDATE governance.instance SET calls = '{shop/a/b}' WHERE id = 'broken'`); err != nil {
+		t.Fatal(err)
+	}
+	clock.Advance(2 * governance.InstanceGone)
+	if err := s.SweepInstances(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := s.Instances(t.Context(), governance.App{}); err != nil || len(all) != 0 {
+		t.Errorf("after the sweep there are %d, %v", len(all), err)
+	}
+	if n := strings.Count(log.String(), "cannot be read"); n != 1 {
+		t.Errorf("it was said %d times: %s", n, log.String())
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -90,6 +91,7 @@ type Store struct {
 	// wallClock says that the clock is the machine's, and to be held against that
 	// of the database before anything is dropped by it.
 	wallClock bool
+	unread    sync.Once // the log's word of rows that cannot be read
 
 	foldCount prometheus.Counter
 	foldTime  prometheus.Histogram

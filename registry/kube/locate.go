@@ -15,6 +15,12 @@ var _ registry.Locator = (*Hub)(nil)
 // PodAt implements registry.Locator. It asks the API server: no watch carries the
 // addresses of pods that no Service selects.
 func (h *Hub) PodAt(ctx context.Context, namespace string, address netip.Addr) (registry.PodName, error) {
+	if namespace != "" {
+		// It becomes part of the request's path.
+		if err := (registry.App{Namespace: namespace, Name: "any"}).Validate(); err != nil {
+			return registry.PodName{}, err
+		}
+	}
 	within := []string{namespace}
 	if namespace == "" {
 		within = h.base

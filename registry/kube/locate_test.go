@@ -3,6 +3,7 @@ package kube_test
 import (
 	"encoding/json"
 	"net/netip"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -50,6 +51,11 @@ func TestAPodIsFoundByItsAddress(t *testing.T) {
 	}
 	if _, err := hub.PodAt(testkube.Context(t), n.Name, netip.MustParseAddr("10.99.7.2")); registry.CodeOf(err) != registry.NotFound {
 		t.Errorf("of an address that nobody has: %v", err)
+	}
+	for _, ns := range []string{"..", "../../api/v1/secrets", n.Name + "/../" + n.Name, strings.Repeat("a", 64)} {
+		if _, err := hub.PodAt(testkube.Context(t), ns, address); registry.CodeOf(err) != registry.Invalid {
+			t.Errorf("in a namespace %q that there cannot be: %v", ns, err)
+		}
 	}
 	// One that has ended keeps the address that it had.
 	status(other.Name, at(corev1.PodStatus{Phase: corev1.PodSucceeded}))
