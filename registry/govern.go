@@ -27,6 +27,8 @@ type Govern struct {
 // Config is what a ConfigMap holds, by document, and when SetConfig changed it
 // last; zero for never.
 type Config struct {
+	// ID is another one for each ConfigMap that is made.
+	ID        string
 	Documents map[string]string
 	Written   time.Time
 }
@@ -45,10 +47,11 @@ type Inspector interface {
 	// Config reads a ConfigMap. Errors: as for Pod.
 	Config(ctx context.Context, namespace, name string) (Config, error)
 
-	// SetConfig makes text one document of a ConfigMap that exists, or takes the
-	// document away if text is empty, and leaves its others alone. Errors: Forbidden,
-	// Invalid, Unavailable.
-	SetConfig(ctx context.Context, namespace, name, document, text string) error
+	// SetConfig makes text one document of the ConfigMap that Config read with this
+	// ID, or takes the document away if text is empty, and leaves its others alone. It
+	// makes no ConfigMap. Errors: NotFound if that one is gone, also if there is another
+	// in its place; Forbidden, Invalid, Unavailable.
+	SetConfig(ctx context.Context, namespace, name, id, document, text string) error
 }
 
 // Pod is what runs in one instance.

@@ -199,7 +199,8 @@ func (s *Service) write(ctx context.Context, c configuredApp, lines []change, ne
 		if !c.writes {
 			return nil // another does
 		}
-		if err := s.cfg.Registry.SetConfig(ctx, c.app.Namespace, c.config, name, want); err != nil {
+		err = s.cfg.Registry.SetConfig(ctx, c.app.Namespace, c.config, have.ID, name, want)
+		if err != nil && registry.CodeOf(err) != registry.NotFound { // which one that is made anew is, too
 			return err
 		}
 	}

@@ -334,7 +334,7 @@ func (c *cluster) Config(_ context.Context, namespace, name string) (registry.Co
 	return registry.Config{Documents: maps.Clone(c.config), Written: c.written}, nil
 }
 
-func (c *cluster) SetConfig(_ context.Context, _, _, document, text string) error {
+func (c *cluster) SetConfig(_ context.Context, _, _, _, document, text string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.config[document] = text; text == "" {

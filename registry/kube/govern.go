@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/weirmesh/weir/registry"
@@ -139,7 +142,7 @@ func (h *Hub) Config(ctx context.Context, namespace, name string) (registry.Conf
 	if err := h.write(ctx, try, func(ctx context.Context) error { return h.client.get(ctx, configMaps, namespace, name, &o) }); err != nil {
 		return registry.Config{}, err
 	}
-	c := registry.Config{Documents: o.Data}
+	c := registry.Config{ID: string(o.UID), Documents: o.Data}
 	for i := range o.ManagedFields {
 		if f := &o.ManagedFields[i]; f.Manager == configManager && f.Time != nil {
 			c.Written = f.Time.UTC()
@@ -152,20 +155,40 @@ func (h *Hub) Config(ctx context.Context, namespace, name string) (registry.Conf
 // keeps apart what it wrote.
 const configManager = "weir-config"
 
-// SetConfig implements registry.Inspector, by server-side apply.
-func (h *Hub) SetConfig(ctx context.Context, namespace, name, document, text string) error {
+// SetConfig implements registry.Inspector, by server-side apply, which would make a
+// ConfigMap where none is: the UID is its condition.
+func (h *Hub) SetConfig(ctx context.Context, namespace, name, id, document, text string) error {
+	if id == "" {
+		return &registry.Error{Code: registry.Invalid, Message: fmt.Sprintf("nobody has read ConfigMap %s/%s", namespace, name)}
+	}
 	data := map[string]string{}
 	if text != "" {
 		data[document] = text
 	}
 	body, err := json.Marshal(map[string]any{
-		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name, "namespace": namespace}, "data": data,
+		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name, "namespace": namespace, "uid": id}, "data": data,
 	})
 	if err != nil {
 		return fmt.Errorf("registry: encode ConfigMap %s/%s: %w", namespace, name, err)
 	}
 	try := attempt{verb: "patch", resource: configMaps, namespace: namespace, name: name, role: roleConfig}
 	return h.write(ctx, try, func(ctx context.Context) error {
-		return h.client.apply(ctx, configMaps, namespace, name, configManager, body, &corev1.ConfigMap{})
+		err := h.client.apply(ctx, configMaps, namespace, name, configManager, body, &corev1.ConfigMap{})
+		if otherUID(err) {
+			return &registry.Error{Code: registry.NotFound, Message: fmt.Sprintf("there is no %s/%s in namespace %s", configMaps.full(), name, namespace), Err: err}
+		}
+		return err
 	})
+}
+
+// otherUID reports whether a forced apply failed as the object is not there, which is
+// a conflict then, or has another UID.
+func otherUID(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	details := status.Status().Details
+	return apierrors.IsConflict(err) || apierrors.IsInvalid(err) && details != nil &&
+		slices.ContainsFunc(details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -76,16 +77,18 @@ func TestDocumentsOfAConfigMapAreKeptApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	id := ""
 	holds := func(written bool, want map[string]string) {
 		t.Helper()
 		got, err := hub.Config(ctx, n.Name, "delivery")
 		if err != nil || !reflect.DeepEqual(got.Documents, want) || got.Written.IsZero() == written {
 			t.Fatalf("it is %+v, %v", got, err)
 		}
+		id = got.ID
 	}
 	holds(false, map[string]string{"application.yaml": mine})
 	for _, text := range []string{"a=b\n", "a=c\n"} {
-		if err := hub.SetConfig(ctx, n.Name, "delivery", "application.properties", text); err != nil {
+		if err := hub.SetConfig(ctx, n.Name, "delivery", id, "application.properties", text); err != nil {
 			t.Fatal(err)
 		}
 		holds(true, map[string]string{"application.yaml": mine, "application.properties": text})
@@ -94,7 +97,7 @@ func TestDocumentsOfAConfigMapAreKeptApart(t *testing.T) {
 	if _, err := maps.Patch(ctx, "delivery", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := hub.SetConfig(ctx, n.Name, "delivery", "application.properties", ""); err != nil {
+	if err := hub.SetConfig(ctx, n.Name, "delivery", id, "application.properties", ""); err != nil {
 		t.Fatal(err)
 	}
 	holds(true, map[string]string{"application.yaml": "server.port: 8081\n"})
@@ -143,7 +146,7 @@ func TestNamesThatLeadToAnotherNamespaceAreRefused(t *testing.T) {
 		if got, err := hub.Config(ctx, n.Name, name); registry.CodeOf(err) != registry.Invalid {
 			t.Errorf("ConfigMap %s is %+v, %v", name, got, err)
 		}
-		if err := hub.SetConfig(ctx, n.Name, name, "application.properties", "a=b\n"); registry.CodeOf(err) != registry.Invalid {
+		if err := hub.SetConfig(ctx, n.Name, name, "some", "application.properties", "a=b\n"); registry.CodeOf(err) != registry.Invalid {
 			t.Errorf("writing to ConfigMap %s: %v", name, err)
 		}
 		if _, err := hub.Config(ctx, name, "x"); registry.CodeOf(err) != registry.Invalid {
@@ -155,5 +158,47 @@ func TestNamesThatLeadToAnotherNamespaceAreRefused(t *testing.T) {
 	}
 	if got, err := maps.Get(ctx, "x", metav1.GetOptions{}); err != nil || !reflect.DeepEqual(got.Data, secret) {
 		t.Errorf("the other namespace's ConfigMap is %+v, %v", got.Data, err)
+	}
+}
+
+// Nothing is written once the ConfigMap that was read is gone, and none is made.
+func TestAConfigMapThatIsGoneIsNotMadeAgain(t *testing.T) {
+	t.Parallel()
+	n := testkube.Start(t).Namespace(t)
+	hub := openHub(t, stranger(n, n.Cluster.REST()))
+	maps := n.Cluster.Client.CoreV1().ConfigMaps(n.Name)
+	ctx := testkube.Context(t)
+	create := func() {
+		t.Helper()
+		if _, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "delivery"}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create()
+	before, err := hub.Config(ctx, n.Name, "delivery")
+	if err != nil || before.ID == "" {
+		t.Fatalf("it is %+v, %v", before, err)
+	}
+	if err := maps.Delete(ctx, "delivery", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	set := func(id string) error {
+		return hub.SetConfig(ctx, n.Name, "delivery", id, "application.properties", "a=b\n")
+	}
+	if err := set(before.ID); registry.CodeOf(err) != registry.NotFound {
+		t.Errorf("once it is gone: %v", err)
+	}
+	if err := set(""); registry.CodeOf(err) != registry.Invalid {
+		t.Errorf("one that nobody has read: %v", err)
+	}
+	if _, err := maps.Get(ctx, "delivery", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("it was made: %v", err)
+	}
+	create()
+	if err := set(before.ID); registry.CodeOf(err) != registry.NotFound {
+		t.Errorf("with another in its place: %v", err)
+	}
+	if now, err := hub.Config(ctx, n.Name, "delivery"); err != nil || len(now.Documents) != 0 || now.ID == before.ID {
+		t.Errorf("the other is %+v, %v", now, err)
 	}
 }

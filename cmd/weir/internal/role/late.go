@@ -153,12 +153,12 @@ func (l *Late) Config(ctx context.Context, namespace, name string) (registry.Con
 }
 
 // SetConfig implements registry.Inspector.
-func (l *Late) SetConfig(ctx context.Context, namespace, name, document, text string) error {
+func (l *Late) SetConfig(ctx context.Context, namespace, name, id, document, text string) error {
 	r, err := l.get(ctx)
 	if err != nil {
 		return err
 	}
-	return r.SetConfig(ctx, namespace, name, document, text)
+	return r.SetConfig(ctx, namespace, name, id, document, text)
 }
 
 // PodAt implements registry.Locator.

@@ -159,5 +159,6 @@ export const registry: Sentences = {
   'the JSON ends too early': 'JSON 提前结束',
   "the Service's annotation %s says %s, which is no name of a ConfigMap: none is read or written":
     'Service 的注解 {1} 为 {2}，不是 ConfigMap 的名称：不读也不写任何 ConfigMap',
+  'nobody has read ConfigMap %s/%s': '尚未读取 ConfigMap {1}/{2}',
   '%s, which is neither "pod" nor "service"': '{1}，既不是 "pod" 也不是 "service"',
 }
