@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/registry"
@@ -357,7 +358,7 @@ func (n *session) reread(ctx context.Context, m *management) bool {
 	}
 	if m.env {
 		var err error
-		if now.keys, err = m.configured(ctx); err != nil {
+		if now.wins, err = m.configured(ctx, config); err != nil {
 			return false
 		}
 	}
@@ -376,37 +377,104 @@ func (n *session) reread(ctx context.Context, m *management) bool {
 
 // taken is what a process has read of its ConfigMap.
 type taken struct {
-	text  string          // the document
-	keys  map[string]bool // that came from it
-	first bool            // the document was there before the process began
+	text  string              // the document
+	wins  map[string]property // by how they are spelled
+	first bool                // the document was there before the process began
+}
+
+// property is where a process has one from: the source's name, "" for the ConfigMap, and
+// its place in their order of precedence.
+type property struct {
+	source string
+	place  int
 }
 
 // began reports whether the process began with a property from its ConfigMap.
-func (t *taken) began(key string) bool { return t != nil && t.first && t.keys[key] }
+func (t *taken) began(key string) bool {
+	p, there := t.from(key)
+	return there && p.source == "" && t.first
+}
 
-// configured lists the properties that a process has from ConfigMaps. Values of them
-// need not be shown.
-func (m *management) configured(ctx context.Context) (map[string]bool, error) {
+// over is the source that a property is from in spite of the ConfigMap; "" for none.
+func (t *taken) over(key string) string {
+	p, _ := t.from(key)
+	return p.source
+}
+
+// from is where a property is from, of the ways to spell it; false for nowhere.
+func (t *taken) from(key string) (property, bool) {
+	if t == nil {
+		return property{}, false
+	}
+	p, there := t.wins[spelled(key)]
+	if v, ok := t.wins[letters(key)]; ok && (!there || v.place < p.place) {
+		return v, true
+	}
+	return p, there
+}
+
+// configured tells where a process has properties from: the first source, which is
+// the one that wins, of each that a ConfigMap could have. Values need not be shown.
+func (m *management) configured(ctx context.Context, config string) (map[string]property, error) {
 	var answer struct {
 		PropertySources []struct {
 			Name       string         `json:"name"`
 			Properties map[string]any `json:"properties"`
 		} `json:"propertySources"`
 	}
-	query := url.Values{"pattern": {`^(resilience4j|hystrix)\..*$`}}
+	// Variables of the environment are spelled in capitals.
+	query := url.Values{"pattern": {`^(?i)(resilience4j|hystrix)[._].*$`}}
 	if _, err := m.do(ctx, http.MethodGet, m.base+"/env?"+query.Encode(), nil, &answer); err != nil {
 		return nil, err
 	}
-	keys := map[string]bool{}
-	for _, s := range answer.PropertySources {
-		if !strings.Contains(s.Name, "configmap") {
-			continue
+	wins := map[string]property{}
+	for i, s := range answer.PropertySources {
+		name := s.Name
+		// Such as "bootstrapProperties-configmap.gifts.shop".
+		if _, rest, ok := strings.Cut(name, "configmap."); ok && strings.Contains("."+rest+".", "."+config+".") {
+			name = ""
 		}
 		for key := range s.Properties {
-			keys[key] = true
+			spelling := spelled(key)
+			if _, there := wins[spelling]; !there {
+				wins[spelling] = property{name, i}
+			}
 		}
 	}
-	return keys, nil
+	return wins, nil
+}
+
+// spelled is a property as Spring tells properties apart: case and dashes do not count,
+// but in the name of an instance, which may stand in brackets. A variable of the
+// environment has nothing but letters, digits and underscores, of which none count.
+func spelled(key string) string {
+	const instances = "instances"
+	at := strings.Index(strings.ToLower(key), instances)
+	if !strings.Contains(key, ".") || at < 0 {
+		return letters(key)
+	}
+	before, rest := key[:at], key[at+len(instances):]
+	last := strings.LastIndexByte(rest, '.')
+	if last <= 0 {
+		return letters(key)
+	}
+	name, after := rest[:last], rest[last:]
+	if inner, ok := strings.CutPrefix(name, "["); ok {
+		name = strings.TrimSuffix(inner, "]")
+	} else {
+		name = strings.TrimPrefix(name, ".")
+	}
+	return letters(before) + "." + name + "." + letters(after)
+}
+
+// letters are those of a text, and digits, in lower case.
+func letters(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, text)
 }
 
 // configLacks says what stands in the way of a ConfigMap; n.mu is held.

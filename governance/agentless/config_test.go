@@ -1,6 +1,7 @@
 package agentless
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/internal/memhttp"
 )
 
 func TestDocumentsOfOthersAreLeftAlone(t *testing.T) {
@@ -100,17 +102,7 @@ func TestWhatAProcessBeginsWithIsWritten(t *testing.T) {
 
 // readsConfig has a stand-in read a ConfigMap at its start, and when it is told to.
 func (j *jvm) readsConfig(c *cluster) {
-	j.config = func() map[string]string {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		out := map[string]string{}
-		for line := range strings.Lines(c.config["application.properties"]) {
-			if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && line[0] != '#' {
-				out[strings.ReplaceAll(key, `\`, "")] = value
-			}
-		}
-		return out
-	}
+	j.config = func() map[string]string { return c.properties("application.properties") }
 	j.below = j.config()
 }
 
@@ -205,17 +197,7 @@ func TestThresholdsOfResilience4jHoldFromTheNextStart(t *testing.T) {
 		w.cluster.reads, w.cluster.config = true, map[string]string{}
 		g := newGifts(w, "1")
 		g.call(price, 1)
-		g.config = func() map[string]string {
-			w.cluster.mu.Lock()
-			defer w.cluster.mu.Unlock()
-			out := map[string]string{}
-			for line := range strings.Lines(w.cluster.config["delivery.properties"]) {
-				if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && line[0] != '#' {
-					out[strings.ReplaceAll(key, `\`, "")] = value
-				}
-			}
-			return out
-		}
+		g.config = func() map[string]string { return w.cluster.properties("delivery.properties") }
 		w.policies.publish(version(w.T, 1, price, governance.Rules{Breaker: &governance.Breaker{ErrorPercent: 30, MinCalls: 7}}, ""))
 		_, end := w.control()
 		defer end()
@@ -231,6 +213,84 @@ func TestThresholdsOfResilience4jHoldFromTheNextStart(t *testing.T) {
 			w.Errorf("after a restart it is %+v, %+v", i, i.Applied)
 		}
 	})
+}
+
+// What a process has from elsewhere, and first, is not what is in its ConfigMap.
+func TestWhatIsSetAboveAConfigMapIsNamed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		key  string
+		over bool
+	}{
+		"a variable":               {"RESILIENCE4J_CIRCUITBREAKER_INSTANCES_WRAPPING_MINIMUMNUMBEROFCALLS", true},
+		"with dashes":              {"resilience4j.circuitbreaker.instances.wrapping.minimum-number-of-calls", true},
+		"with brackets":            {"resilience4j.circuitbreaker.instances[wrapping].minimumNumberOfCalls", true},
+		"of another breaker":       {"resilience4j.circuitbreaker.instances.Wrapping.minimumNumberOfCalls", false},
+		"another property":         {"resilience4j.circuitbreaker.instances.wrapping.slidingWindowSize", false},
+		"a variable of no concern": {"RESILIENCE4J_VERSION", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(w *world) {
+				w.cluster.reads, w.cluster.config = true, map[string]string{}
+				g := newGifts(w, "1")
+				g.environment = map[string]string{c.key: "20"}
+				g.config = func() map[string]string { return w.cluster.properties("delivery.properties") }
+				w.policies.publish(version(w.T, 1, "wrapping", governance.Rules{Breaker: &governance.Breaker{MinCalls: 7}}, ""))
+				_, end := w.control()
+				defer end()
+				w.after(10 * time.Second)
+				g.restart(w.cluster.pods["1"])
+				g.call("wrapping", 1)
+				w.after(20 * time.Second)
+				i := w.instance("1")
+				if !w.current("1") || (len(i.Applied.Unmet) == 1) != c.over {
+					w.Fatalf("it applies %+v", i.Applied)
+				}
+				if c.over && !strings.Contains(i.Applied.Unmet[0].Reason, "minimumNumberOfCalls=7 is in ConfigMap delivery, but systemEnvironment has ") {
+					w.Errorf("it says %q", i.Applied.Unmet[0].Reason)
+				}
+			})
+		})
+	}
+}
+
+func TestTheFirstSourceOfAPropertyWins(t *testing.T) {
+	bubble(t, func(w *world) {
+		const key, variable = "resilience4j.bulkhead.instances.a.maxConcurrentCalls", "RESILIENCE4J_BULKHEAD_INSTANCES_A_MAXCONCURRENTCALLS"
+		source := func(name, key string) map[string]any {
+			return map[string]any{"name": name, "properties": map[string]any{key: nil}}
+		}
+		ours := source("configmap.gifts.shop", key)
+		for want, all := range map[string][]any{
+			"":                      {ours, source("systemEnvironment", variable)}, // as with spring-cloud-starter-bootstrap
+			"systemEnvironment":     {source("systemEnvironment", variable), ours},
+			"configmap.shared.shop": {source("configmap.shared.shop", key), source("bootstrapProperties-configmap.gifts.gifts-prod.shop", key), ours},
+		} {
+			server := memhttp.Start(w.T, http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
+				if err := json.NewEncoder(out).Encode(map[string]any{"propertySources": all}); err != nil {
+					panic(err) // it ends the answer
+				}
+			}))
+			m := &management{client: &http.Client{Transport: &http.Transport{DialContext: server.Dial, DisableKeepAlives: true}}, base: "http://x/actuator"}
+			wins, err := m.configured(w.Context(), "gifts")
+			if got := (&taken{wins: wins, first: true}); err != nil || got.over(key) != want || got.began(key) != (want == "") {
+				w.Errorf("%q: %v, %v", want, wins, err)
+			}
+		}
+	})
+}
+
+// properties are those of a document that is read.
+func (c *cluster) properties(document string) map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := map[string]string{}
+	for line := range strings.Lines(c.config[document]) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && line[0] != '#' {
+			out[strings.ReplaceAll(key, `\`, "")] = value
+		}
+	}
+	return out
 }
 
 // refresh answers with the keys that have changed, as Spring's does.

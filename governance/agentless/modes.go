@@ -49,7 +49,7 @@ type modeWish struct {
 func (w *modeWish) empty() bool { return !w.applies && len(w.unmet) == 0 }
 
 // planModes says what the policies of a set come to.
-func planModes(set governance.PolicySet, app governance.App, circuits map[string]circuit, config map[string]string, began func(key string) bool, now time.Time) *modeWish {
+func planModes(set governance.PolicySet, app governance.App, circuits map[string]circuit, config map[string]string, t *taken, now time.Time) *modeWish {
 	w := &modeWish{modes: map[string]governance.Mode{}, by: map[string]governance.Source{}}
 	names := map[string]bool{}
 	for name := range circuits {
@@ -73,7 +73,7 @@ func planModes(set governance.PolicySet, app governance.App, circuits map[string
 	for _, name := range sortedKeys(names) {
 		e := resolve(name)
 		c, there := circuits[name]
-		cannotEnforce(name, e, c, there, config, began, unmet)
+		cannotEnforce(name, e, c, there, config, t, unmet)
 		if b := e.Breaker; there && b != nil && b.Mode != "" {
 			w.modes[name], w.by[name] = b.Mode, e.Sources["breaker.mode"]
 		}
@@ -130,14 +130,16 @@ func startProperties(e governance.Effective) (out []startProperty) {
 const errorPercentField = "breaker.errorPercent"
 
 // cannotEnforce adds what of rules a process with Resilience4j does not enforce.
-// config names the ConfigMap that a property of ours is in, and began tells with which
-// of them it began.
-func cannotEnforce(name string, e governance.Effective, c circuit, there bool, config map[string]string, began func(key string) bool, unmet unmetSet) {
+// config names the ConfigMap that a property of ours is in, and t is what it has taken
+// of that.
+func cannotEnforce(name string, e governance.Effective, c circuit, there bool, config map[string]string, t *taken, unmet unmetSet) {
 	for _, p := range startProperties(e) {
 		key := instanceKey(p.property, name)
 		switch {
 		case p.field == errorPercentField && there && same(e.Breaker.ErrorPercent, percent(c.FailureThreshold)):
-		case p.field != errorPercentField && began(key), p.field == errorPercentField && !there && began(key):
+		case (p.field != errorPercentField || !there) && t.began(key):
+		case config[key] != "" && t.over(key) != "":
+			unmet.add(e.Sources[p.source], fmt.Sprintf("%s: %s=%s is in ConfigMap %s, but %s has %s too, and comes first: take it out of there", p.field, key, p.value, config[key], t.over(key), key))
 		case config[key] != "":
 			unmet.add(e.Sources[p.source], fmt.Sprintf("%s: Resilience4j reads it when its process begins; %s=%s is in ConfigMap %s, and holds in a process that begins from now on", p.field, key, p.value, config[key]))
 		default:
@@ -152,7 +154,7 @@ func cannotEnforce(name string, e governance.Effective, c circuit, there bool, c
 		return
 	}
 	if b.Mode != "" && b.Mode != governance.ModeAuto && !there {
-		unmet.add(e.Sources["breaker.mode"], fmt.Sprintf("breaker.mode: it has no circuit breaker %s yet: unless %s is in its configuration, Resilience4j makes one with the first call, which is let through", name, instanceKey("circuitbreaker.%s.baseConfig", name)))
+		unmet.add(e.Sources["breaker.mode"], fmt.Sprintf("breaker.mode: it has no circuit breaker %s yet: unless %s is in its configuration, Resilience4j makes one with the first call, and calls are let through until it is seen and held, a second or two later", name, instanceKey("circuitbreaker.%s.baseConfig", name)))
 	}
 	if b.Mode == governance.ModeForcedClosed && c.State != circuitMetricsOnly {
 		unmet.add(e.Sources["breaker.mode"], "breaker.mode: the actuator of Resilience4j can hold no circuit closed, so it is disabled, which lets every call through and counts none")
@@ -276,7 +278,7 @@ func (r *resilience) plan(set governance.PolicySet) *modeWish {
 				config[l.key] = r.service.Govern.Config
 			}
 		}
-		next := planModes(set, r.app, r.circuits, config, r.taken.began, now)
+		next := planModes(set, r.app, r.circuits, config, r.taken, now)
 		// What is wished otherwise from now on, such as after an expiry, is changed by us.
 		maps.DeleteFunc(r.kept, func(name string, _ bool) bool { return w == nil || w.modes[name] != next.modes[name] })
 		r.set, r.wish = set, next

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -21,16 +22,17 @@ import (
 // circuit breakers that are made with their first call, counters that say nothing of
 // what is not counted, and updates as the actuator takes them.
 type gifts struct {
-	mu       sync.Mutex
-	began    float64
-	circuits map[string]*guarded
-	updates  []string
-	hidden   string // an endpoint that is not exposed
-	readonly bool
-	summary  bool // no histogram
-	scrapes  int
-	config   func() map[string]string // what it reads of a ConfigMap; nil for none
-	read     map[string]string
+	mu          sync.Mutex
+	began       float64
+	circuits    map[string]*guarded
+	updates     []string
+	hidden      string // an endpoint that is not exposed
+	readonly    bool
+	summary     bool // no histogram
+	scrapes     int
+	config      func() map[string]string // what it reads of a ConfigMap; nil for none
+	read        map[string]string
+	environment map[string]string // what it reads first
 	// refreshing is called while it reads that again, and slow says how long an answer
 	// with its circuit breakers is under way.
 	refreshing func()
@@ -174,7 +176,14 @@ func (g *gifts) answer(w http.ResponseWriter, r *http.Request) {
 		for key := range g.read {
 			masked[key] = map[string]string{"value": "******"}
 		}
+		pattern, above := regexp.MustCompile(r.URL.Query().Get("pattern")), map[string]any{}
+		for key := range g.environment {
+			if pattern.MatchString(key) {
+				above[key] = map[string]string{"value": "******"}
+			}
+		}
 		if err := json.NewEncoder(w).Encode(map[string]any{"propertySources": []any{
+			map[string]any{"name": "systemEnvironment", "properties": above},
 			map[string]any{"name": "configmap.delivery.shop", "properties": masked},
 		}}); err != nil {
 			panic(err)
@@ -396,7 +405,7 @@ func TestWhatResilience4jCannotDoIsSaid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := planModes(setOf(version(t, 1, c.command, c.rules, "")), delivery, circuits, nil, func(string) bool { return false }, someTime)
+			w := planModes(setOf(version(t, 1, c.command, c.rules, "")), delivery, circuits, nil, nil, someTime)
 			if w.modes[c.command] != c.mode {
 				t.Errorf("the mode is %q", w.modes[c.command])
 			}

@@ -349,6 +349,9 @@ func (n *session) outcome(err error) {
 
 // confirm says that the pod enforces a set; n.mu is held.
 func (n *session) confirm(set governance.PolicySet, unmet []governance.Unmet) {
+	if n.changed && strings.HasPrefix(n.reason, drifting) {
+		return // a drift is told first, or nobody would ever read of it
+	}
 	n.because("")
 	n.say(&governance.Applied{Version: set.Version, Hash: set.Hash, Unmet: unmet})
 }
@@ -363,6 +366,9 @@ func (n *session) refuse(set governance.PolicySet, reason string) {
 	}
 	n.say(a)
 }
+
+// drifting is how the reason of a drift begins.
+const drifting = "somebody changed"
 
 // drift notes that a pod which was as it should be is so no longer, by what is off;
 // n.mu is held.
@@ -385,7 +391,7 @@ const driftTold = 10 * time.Second
 // written says that what is wanted was written. A drift is told until it shows, or
 // nobody would ever read of it; n.mu is held.
 func (n *session) written() {
-	if !strings.HasPrefix(n.reason, "somebody changed") {
+	if !strings.HasPrefix(n.reason, drifting) {
 		n.because("")
 	}
 }

@@ -37,6 +37,8 @@ export const agentless: Sentences = {
     '{1}/env 不可写：请设置 management.endpoint.env.post.enabled=true；在此之前不会应用任何策略',
   '%s: Resilience4j reads it when its process begins; %s=%s is in ConfigMap %s, and holds in a process that begins from now on':
     '{1}：Resilience4j 只在进程启动时读取；{2}={3} 已在 ConfigMap {4} 中，对此后启动的进程生效',
+  '%s: %s=%s is in ConfigMap %s, but %s has %s too, and comes first: take it out of there':
+    '{1}：{2}={3} 已在 ConfigMap {4} 中，但 {5} 也有 {6}，且优先级更高：请将其从那里移除',
   "%s: Resilience4j reads it when its process begins, from %s=%s in the application's configuration":
     '{1}：Resilience4j 只在进程启动时读取，取自应用配置中的 {2}={3}',
   'ConfigMap %s cannot be written: %s; until then what is wanted holds in a new process only once it is written into it':
@@ -49,8 +51,8 @@ export const agentless: Sentences = {
   'another pod has taken its name': '已有另一个 Pod 使用其名称',
   'answers %d': '返回 {1}',
   'breaker.errorPercent: Hystrix knows whole percents, so it opens at %s': 'breaker.errorPercent：Hystrix 只支持整数百分比，因此在 {1} 时熔断',
-  'breaker.mode: it has no circuit breaker %s yet: unless %s is in its configuration, Resilience4j makes one with the first call, which is let through':
-    'breaker.mode：它还没有熔断器 {1}：除非其配置中有 {2}，否则 Resilience4j 在首次调用时才创建，而该次调用会被放行',
+  'breaker.mode: it has no circuit breaker %s yet: unless %s is in its configuration, Resilience4j makes one with the first call, and calls are let through until it is seen and held, a second or two later':
+    'breaker.mode：它还没有熔断器 {1}：除非其配置中有 {2}，否则 Resilience4j 在首次调用时才创建，而在随后一两秒内发现并保持它之前，调用都会被放行',
   'breaker.mode: the actuator of Resilience4j can hold no circuit closed, so it is disabled, which lets every call through and counts none':
     'breaker.mode：Resilience4j 的 actuator 无法强制关闭熔断器，因此将其禁用：所有调用都放行，且不计数',
   'breaker.probes: Hystrix closes a circuit after one probe': 'breaker.probes：Hystrix 在一次试探成功后即关闭熔断器',
