@@ -2,11 +2,13 @@ package dubboconfig
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/registry"
 )
 
 // client is one connection. Its fields are guarded by the service's mutex, but for
@@ -16,6 +18,13 @@ type client struct {
 	remote netip.AddrPort
 	wake   chan struct{} // holds a token when there is something to send
 	setUp  chan struct{} // closed once it has said what it is
+
+	// looking holds a token while the cluster is asked whose address it has, and guards
+	// what was answered: the pod, or why there is none, which holds until strange.
+	looking chan struct{}
+	pod     registry.PodName
+	podErr  error
+	strange time.Time
 
 	version string
 	began   time.Time
@@ -39,6 +48,14 @@ type client struct {
 	due       *named
 	dirty     bool // the store is to be told
 }
+
+func newClient(id string, remote netip.AddrPort, now time.Time) *client {
+	return &client{id: id, remote: remote, wake: make(chan struct{}, 1), setUp: make(chan struct{}), looking: make(chan struct{}, 1), began: now, heard: now}
+}
+
+// maxListened is how many documents one request may name: stock clients send as
+// many at most.
+const maxListened = 3000
 
 // tellAgain is how long a client that was told of a change may take to come for it.
 const tellAgain = 3 * time.Second
@@ -87,7 +104,7 @@ func notify(wake chan struct{}) {
 func (s *Service) query(ctx context.Context, c *client, r request) queried {
 	n := named{DataID: r.DataID, Group: r.Group, Tenant: r.Tenant}
 	app, ok := appOf(n)
-	if !ok {
+	if !ok || !s.mayBe(c, app, n.Tenant) {
 		return queried{answer: failed(r, codeNotFound, "there is no such document")}
 	}
 	p, err := s.placeOf(ctx, c, app, n.Tenant)
@@ -121,17 +138,21 @@ func (s *Service) listen(ctx context.Context, c *client, r request) changes {
 		}
 		return out
 	}
+	if len(r.Contexts) > maxListened {
+		return changes{answer: failed(r, codeFailed, fmt.Sprintf("a request names at most %d documents", maxListened)), Changed: []named{}}
+	}
 	var called []string
-	for _, l := range r.Contexts {
+	var own *listened
+	for i, l := range r.Contexts {
 		n := named{DataID: l.DataID, Group: l.Group, Tenant: l.Tenant}
-		if app, ok := appOf(n); ok {
-			p, err := s.placeOf(ctx, c, app, n.Tenant)
-			if err != nil {
-				return changes{answer: failed(r, codeFailed, err.Error()), Changed: []named{}}
+		// Of a process with several applications, the first one is governed.
+		if app, ok := appOf(n); ok && s.mayBe(c, app, n.Tenant) {
+			if own == nil {
+				if _, err := s.placeOf(ctx, c, app, n.Tenant); err != nil {
+					return changes{answer: failed(r, codeFailed, err.Error()), Changed: []named{}}
+				}
 			}
-			if s.holds(c, app, p, l.MD5) {
-				out.Changed = append(out.Changed, n)
-			}
+			own = &r.Contexts[i]
 			continue
 		}
 		if app, ok := calledBy(n); ok {
@@ -144,25 +165,31 @@ func (s *Service) listen(ctx context.Context, c *client, r request) changes {
 	if len(called) > 0 {
 		s.callsAlso(c, called)
 	}
+	if own != nil && s.holds(c, own.MD5) {
+		out.Changed = append(out.Changed, named{DataID: own.DataID, Group: own.Group, Tenant: own.Tenant})
+	}
 	return out
 }
 
-// holds takes what a client holds of its application's document. It reports whether
-// that is to be fetched anew.
-func (s *Service) holds(c *client, app string, p place, hash string) bool {
+func (s *Service) mayBe(c *client, app, tenant string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.listens && c.app != app {
-		return hash != "" // of a process with several, the first one is governed
-	}
+	return c.mayBe(app, tenant)
+}
+
+// holds takes what a client, whose place is known, holds of its application's
+// document. It reports whether that is to be fetched anew.
+func (s *Service) holds(c *client, hash string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	first := !c.listens
-	c.app, c.place, c.listens, c.held = app, p, true, hash
+	c.listens, c.held = true, hash
 	s.joinCalls(c)
 	if first {
 		s.stir(c)
 	}
 	s.weigh(c)
-	w := s.want(p.app, c.calls)
+	w := s.want(c.place.app, c.calls)
 	if w == nil || hash == w.hash {
 		return false
 	}

@@ -157,8 +157,17 @@ func (s *Service) Facts() node.Facts {
 func (s *Service) follow(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for {
+	// The channel comes before what was made of policies goes: what they become after
+	// that is told by it.
+	forget := func() <-chan struct{} {
 		changed := s.cfg.Policies.PoliciesChanged()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		clear(s.documents)
+		return changed
+	}
+	changed := forget()
+	for {
 		s.mu.Lock()
 		for _, c := range s.clients {
 			s.weigh(c)
@@ -166,9 +175,7 @@ func (s *Service) follow(ctx context.Context) {
 		s.mu.Unlock()
 		select {
 		case <-changed:
-			s.mu.Lock()
-			clear(s.documents)
-			s.mu.Unlock()
+			changed = forget()
 		case <-tick.C:
 		case <-ctx.Done():
 			return

@@ -3,10 +3,12 @@ package dubboconfig
 import (
 	"bytes"
 	"cmp"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/governance/api"
@@ -83,7 +85,7 @@ func FuzzFrames(f *testing.F) {
 			if err != nil {
 				return
 			}
-			c := &client{wake: make(chan struct{}, 1), setUp: make(chan struct{})}
+			c := newClient("fuzz", netip.AddrPort{}, time.Now())
 			close(c.setUp)
 			s.mu.Lock()
 			s.clients["fuzz"] = c

@@ -3,7 +3,9 @@ package dubboconfig
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/weirmesh/weir/governance"
@@ -26,9 +28,14 @@ type place struct {
 // lookPatience bounds a question to the cluster, which a client waits for.
 const lookPatience = 3 * time.Second
 
+// strangerFor is how long an address counts as no pod's before it is looked up
+// anew for a connection.
+const strangerFor = 5 * time.Second
+
 // placeOf says who a client is that has named its application. What the cluster
-// proves comes first: the pod at the client's address, and its namespace. Of others,
-// the namespace is what they say.
+// proves comes first: the pod at the client's address, and its namespace, of which
+// it can name no other. Where no pod has the address, the namespace is what the
+// client says.
 func (s *Service) placeOf(ctx context.Context, c *client, app, tenant string) (place, error) {
 	s.mu.Lock()
 	known := c.place
@@ -46,21 +53,17 @@ func (s *Service) placeOf(ctx context.Context, c *client, app, tenant string) (p
 	if s.cfg.Registry != nil {
 		look, done := context.WithTimeout(ctx, lookPatience)
 		defer done()
-		select {
-		case s.lookups <- struct{}{}:
-		case <-look.Done():
-			return place{}, fmt.Errorf("whose address %s is could not be asked: too many ask. Ask again", addr)
-		}
-		defer func() { <-s.lookups }()
-		pod, err := s.cfg.Registry.PodAt(look, tenant, addr)
+		pod, err := s.podAt(look, c, addr)
 		switch {
+		case err == nil && tenant != "" && tenant != pod.Namespace:
+			return place{}, fmt.Errorf("%s is the address of a pod of namespace %s, which cannot be of %s: leave the namespace out, or name that one", addr, pod.Namespace, tenant)
 		case err == nil:
 			p.app.Namespace, p.id, p.name, p.proven = pod.Namespace, pod.ID, pod.Name, true
+			if snapshot, err := s.cfg.Registry.Snapshot(look, registry.App{Namespace: p.app.Namespace, Name: app}); err == nil {
+				p.elsewhere = snapshot.Service.Govern != nil
+			}
 		case registry.CodeOf(err) != registry.NotFound:
 			return place{}, fmt.Errorf("whose address %s is could not be asked: %w", addr, err)
-		}
-		if snapshot, err := s.cfg.Registry.Snapshot(look, registry.App{Namespace: p.app.Namespace, Name: app}); err == nil {
-			p.elsewhere = snapshot.Service.Govern != nil
 		}
 	}
 	if p.app.Namespace == "" {
@@ -69,10 +72,46 @@ func (s *Service) placeOf(ctx context.Context, c *client, app, tenant string) (p
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !c.listens || c.app == app {
-		c.app, c.place = app, p
+	if !c.mayBe(app, tenant) {
+		return place{}, fmt.Errorf("this connection is that of %s: open another for %s", c.place.app, p.app)
 	}
+	c.app, c.place = app, p
 	return p, nil
+}
+
+// mayBe reports whether a connection may name an application and a namespace: the
+// first ones for which it has a place are its own for as long as it lives. s.mu is
+// held.
+func (c *client) mayBe(app, tenant string) bool {
+	return c.app == "" || c.app == app && c.place.tenant == tenant
+}
+
+// podAt returns the pod at a client's address, of all namespaces that are covered.
+// A connection has one lookup at a time; a pod that was found stays its own, and an
+// answer that there is none, or none to be had, holds for a while.
+func (s *Service) podAt(ctx context.Context, c *client, addr netip.Addr) (registry.PodName, error) {
+	busy := errors.New("too many ask: ask again")
+	select {
+	case c.looking <- struct{}{}:
+		defer func() { <-c.looking }()
+	case <-ctx.Done():
+		return registry.PodName{}, busy
+	}
+	now := s.cfg.Now()
+	if c.pod.ID != "" || now.Before(c.strange) {
+		return c.pod, c.podErr
+	}
+	select {
+	case s.lookups <- struct{}{}:
+		defer func() { <-s.lookups }()
+	case <-ctx.Done():
+		return registry.PodName{}, busy
+	}
+	pod, err := s.cfg.Registry.PodAt(ctx, "", addr)
+	if err == nil || ctx.Err() == nil { // what was broken off is no answer
+		c.pod, c.podErr, c.strange = pod, err, now.Add(strangerFor)
+	}
+	return pod, err
 }
 
 // maxWarned bounds the addresses that are remembered as warned of.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weirmesh/weir/internal/pause"
 	"github.com/weirmesh/weir/internal/run"
 )
 
@@ -197,7 +198,7 @@ func (s *Service) serveStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := s.cfg.Now()
-	c := &client{id: s.connectionID(r.RemoteAddr), remote: remote, wake: make(chan struct{}, 1), setUp: make(chan struct{}), began: now, heard: now}
+	c := newClient(s.connectionID(r.RemoteAddr), remote, now)
 	s.mu.Lock()
 	switch {
 	case s.clients[r.RemoteAddr] != nil:
@@ -273,7 +274,7 @@ func (s *Service) hold(ctx context.Context, w http.ResponseWriter, c *client, he
 	defer age.Stop()
 	look := time.NewTicker(beginning)
 	defer look.Stop()
-	draining, setUp := run.Draining(ctx), c.setUp
+	draining, setUp, reset := run.Draining(ctx), c.setUp, false
 	for {
 		select {
 		case <-setUp:
@@ -308,14 +309,18 @@ func (s *Service) hold(ctx context.Context, w http.ResponseWriter, c *client, he
 				return statusUnavailable, "nothing was heard of this client for a while: connect anew"
 			}
 		case <-age.C:
+			if reset {
+				return statusUnavailable, "this client was asked to connect anew, and stays"
+			}
 			// To no address in particular: the client takes the next one.
 			if !send(message(kindConnectReset, told{RequestID: s.number(), Module: moduleInternal})) {
 				return statusUnavailable, ""
 			}
-			age.Reset(leavingPatience)
+			reset = true
+			age.Reset(min(leavingPatience, s.cfg.MaxAge))
 			setUp = nil
 		case <-draining:
-			pause(ctx, rand.N(drainOver))
+			pause.For(ctx, rand.N(drainOver))
 			return statusUnavailable, "this control plane stops: connect to another"
 		case <-ctx.Done():
 			return statusUnavailable, ""

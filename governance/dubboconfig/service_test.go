@@ -52,12 +52,15 @@ func (pods) Snapshot(context.Context, registry.App) (registry.Snapshot, error) {
 	return registry.Snapshot{}, nil
 }
 
-func start(t *testing.T, c Config) *world {
+func start(t *testing.T, c Config, with ...func(*world, *Config)) *world {
 	t.Helper()
 	ctx, end := context.WithCancel(context.Background())
 	w := &world{t: t, store: memory.New(memory.Options{}), ctx: ctx}
 	control := api.New(api.Config{Store: w.store})
 	c.Policies, c.Store = control, w.store
+	for _, more := range with {
+		more(w, &c)
+	}
 	w.service = New(c)
 	w.server = run.NewServer(run.ServerConfig{Address: "127.0.0.1:0", H2C: true, Handler: w.service.Handler()})
 	var works sync.WaitGroup
@@ -375,7 +378,7 @@ func TestWhoAClientIs(t *testing.T) {
 	}{
 		"a pod":                                 {pods{"127.0.0.1": pod}, "", "uid-1", ""},
 		"a pod that names its namespace":        {pods{"127.0.0.1": pod}, "shop", "uid-1", ""},
-		"a pod that names another":              {pods{"127.0.0.1": {Namespace: "bank", ID: "uid-1"}}, "shop", "dubbo@127.0.0.1", ""},
+		"a pod that names another":              {pods{"127.0.0.1": {Namespace: "bank", ID: "uid-1"}}, "shop", "", "of a pod of namespace bank, which cannot be of shop"},
 		"no pod, with a namespace":              {pods{}, "shop", "dubbo@127.0.0.1", ""},
 		"no pod, and no cluster":                {nil, "shop", "dubbo@127.0.0.1", ""},
 		"nobody":                                {pods{}, "", "", "name the namespace of restock"},
@@ -498,9 +501,13 @@ func TestAnOldConnectionIsAskedToConnectAnew(t *testing.T) {
 	p := w.dial()
 	p.stream()
 	p.say(kindSetup, `{}`)
-	for {
-		if got := p.next(); got.kind == kindConnectReset {
-			return
-		}
+	for p.next().kind != kindConnectReset {
+	}
+	// One that stays is let go, and not asked for ever.
+	if status := <-p.status; !strings.HasPrefix(status, "14 ") || !strings.Contains(status, "stays") {
+		t.Errorf("its stream ends with %q", status)
+	}
+	if len(p.told) > 0 {
+		t.Errorf("it was told %s, too", (<-p.told).kind)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/internal/pause"
 )
 
 const (
@@ -27,7 +28,7 @@ func (s *Service) tell(ctx context.Context) {
 		all := false
 		select {
 		case <-s.stirred:
-			if !pause(ctx, gather) {
+			if !pause.For(ctx, gather) {
 				return
 			}
 		case <-tick.C:
@@ -41,7 +42,7 @@ func (s *Service) tell(ctx context.Context) {
 				s.log.WarnContext(ctx, "which Dubbo Java instances live cannot be written; trying again", "error", err)
 			}
 			notify(s.stirred)
-			pause(ctx, retry)
+			pause.For(ctx, retry)
 		}
 		failing = err != nil
 	}
@@ -49,6 +50,7 @@ func (s *Service) tell(ctx context.Context) {
 
 func (s *Service) put(ctx context.Context, all bool) error {
 	s.mu.Lock()
+	left := s.leaving
 	out, told := s.instances(all)
 	s.mu.Unlock()
 	if len(out) == 0 {
@@ -62,9 +64,24 @@ func (s *Service) put(ctx context.Context, all bool) error {
 		for _, c := range told {
 			c.dirty = true
 		}
+		s.leaveAgain(left)
 		s.mu.Unlock()
 	}
 	return err
+}
+
+// leaveAgain puts back those who left, of whom the store could not be told, but for
+// those who have come back. s.mu is held.
+func (s *Service) leaveAgain(left []governance.Instance) {
+	back := map[key]bool{}
+	for _, c := range s.clients {
+		if c.tellable() {
+			back[key{c.place.app, c.place.id}] = true
+		}
+	}
+	left = slices.DeleteFunc(left, func(i governance.Instance) bool { return back[key{i.App, i.ID}] })
+	s.leaving = append(left, s.leaving...)
+	s.leaving = s.leaving[:min(len(s.leaving), s.cfg.MaxClients)]
 }
 
 // key tells instances apart.
@@ -158,16 +175,4 @@ func (s *Service) left(c *client) {
 		})
 	}
 	notify(s.stirred)
-}
-
-// pause waits, and reports whether ctx lives.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
