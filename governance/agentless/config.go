@@ -33,40 +33,50 @@ const (
 	configHeader = "# Written by Weir, which writes it again: what policies come to (docs/java/config.md).\n"
 )
 
-// configDocument is what is known of one application's document.
+// configDocument is what is known of one application's document, for pods with one
+// engine: it may have pods with either, while it goes from one to the other.
 type configDocument struct {
 	text    string // as it should be; empty for none
 	ok      bool   // it was seen to be so
 	at      time.Time
 	written time.Time // when it became so, by the API server's clock
+	wanted  time.Time // since when it should be so
+	was     bool      // it has been so
 	trouble string    // why it is not
 }
 
 // documents are those of applications. It is safe for concurrent use.
 type documents struct {
 	mu  sync.Mutex
-	all map[registry.App]configDocument
+	all map[documentKey]configDocument
 }
 
-func (d *documents) get(app registry.App) configDocument {
+type documentKey struct {
+	app    registry.App
+	engine string
+}
+
+func (d *documents) get(app registry.App, engine string) configDocument {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.all[app]
+	return d.all[documentKey{app, engine}]
 }
 
-func (d *documents) put(app registry.App, doc configDocument) {
+func (d *documents) put(app registry.App, engine string, doc configDocument) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.all == nil {
-		d.all = map[registry.App]configDocument{}
+		d.all = map[documentKey]configDocument{}
 	}
-	d.all[app] = doc
+	d.all[documentKey{app, engine}] = doc
 }
 
 func (d *documents) forget(app registry.App) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.all, app)
+	for _, engine := range []string{hystrixName, resilienceName} {
+		delete(d.all, documentKey{app, engine})
+	}
 }
 
 // configure keeps the documents of applications until ctx ends.
@@ -93,17 +103,37 @@ func (s *Service) configure(ctx context.Context) {
 	}
 }
 
-// configuredApp is one whose pods read a ConfigMap.
+// configuredApp is one whose pods read a ConfigMap, and what of them run one engine.
 type configuredApp struct {
 	app      registry.App
 	config   string
-	engine   string // what its pods run, as far as it is known
-	writes   bool   // whether it is this control plane's to write
+	engine   string
+	writes   bool // whether it is this control plane's to write
 	sessions []*session
 }
 
-// configured lists the applications that this control plane has pods of.
+// configured lists the applications that this control plane has pods of, for each
+// engine that is known to be in them.
 func (s *Service) configured() (out []configuredApp) {
+	for _, c := range s.configuredApps() {
+		by := map[string][]*session{}
+		for _, n := range c.sessions {
+			n.mu.Lock()
+			if n.engine != nil {
+				by[n.engine.name()] = append(by[n.engine.name()], n)
+			}
+			n.mu.Unlock()
+		}
+		for _, engine := range sortedKeys(by) {
+			c.engine, c.sessions = engine, by[engine]
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// configuredApps lists them whatever is in their pods.
+func (s *Service) configuredApps() (out []configuredApp) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, app := range sortedApps(s.apps) {
@@ -128,15 +158,6 @@ func (s *Service) configured() (out []configuredApp) {
 			out = append(out, c)
 		}
 	}
-	for i := range out {
-		for _, n := range out[i].sessions {
-			n.mu.Lock()
-			if n.engine != nil && out[i].engine == "" {
-				out[i].engine = n.engine.name()
-			}
-			n.mu.Unlock()
-		}
-	}
 	return out
 }
 
@@ -144,17 +165,22 @@ func (s *Service) configured() (out []configuredApp) {
 // it soon will be.
 func (s *Service) review(ctx context.Context, c configuredApp) (waiting bool) {
 	set, known := s.cfg.Policies.Policies(governance.App{Namespace: c.app.Namespace, Name: c.app.Name})
-	if !known || c.engine == "" {
+	if !known {
 		return false
 	}
 	now := s.cfg.Now()
 	lines := configLines(c.engine, set, governance.App{Namespace: c.app.Namespace, Name: c.app.Name}, now)
 	text := fmt.Sprint(lines)
-	have := s.docs.get(c.app)
+	have := s.docs.get(c.app, c.engine)
 	if have.text == text && now.Sub(have.at) < recheckEvery && (have.ok || have.trouble != "") {
 		return false
 	}
-	next := configDocument{text: text, at: now}
+	next := configDocument{text: text, at: now, wanted: now}
+	if have.text == text && !have.wanted.IsZero() {
+		next.wanted, next.was = have.wanted, have.was
+	}
+	// Whoever has the first pod may have none with this engine.
+	c.writes = c.writes || !next.was && now.Sub(next.wanted) >= recheckEvery
 	look, done := context.WithTimeout(ctx, lookPatience)
 	defer done()
 	err := s.write(look, c, lines, &next)
@@ -169,7 +195,8 @@ func (s *Service) review(ctx context.Context, c configuredApp) (waiting bool) {
 		}
 		next.trouble = fmt.Sprintf("ConfigMap %s cannot be written: %s; until then what is wanted holds in a new process only once it is written into it", c.config, sentence)
 	}
-	s.docs.put(c.app, next)
+	next.was = next.was || next.ok
+	s.docs.put(c.app, c.engine, next)
 	if next.ok != have.ok || next.text != have.text || next.trouble != have.trouble {
 		for _, n := range c.sessions {
 			n.mu.Lock()
@@ -228,6 +255,9 @@ func documentName(data map[string]string, base string) (string, error) {
 	}
 	if len(data) == 1 {
 		for name := range data {
+			if strings.HasPrefix(data[name], configHeader) {
+				continue // it is for pods with the other engine, which read it beside this one
+			}
 			if i := strings.LastIndexByte(name, '.'); i >= 0 && !slices.Contains(names, name) && slices.Contains([]string{"properties", "yaml", "yml"}, name[i+1:]) {
 				// It is read for as long as it is alone.
 				return "", fmt.Errorf("its only document is %s, which would not be read any more beside another one: name it %s", name, names[1])
@@ -333,7 +363,7 @@ func (n *session) reread(ctx context.Context, m *management) bool {
 		return true
 	}
 	set, known := n.svc.cfg.Policies.Policies(n.app)
-	doc := n.svc.docs.get(n.at)
+	doc := n.svc.docs.get(n.at, engine)
 	switch {
 	case !known || doc.text != fmt.Sprint(configLines(engine, set, n.app, n.svc.cfg.Now())):
 		return false // it is of other policies than those of now
@@ -489,7 +519,7 @@ func (n *session) configLacks() []string {
 	if n.service.Govern.Config == "" || n.engine == nil {
 		return out
 	}
-	if doc := n.svc.docs.get(n.at); doc.trouble != "" {
+	if doc := n.svc.docs.get(n.at, n.engine.name()); doc.trouble != "" {
 		out = append(out, doc.trouble)
 	}
 	if n.blind {

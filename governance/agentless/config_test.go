@@ -21,12 +21,13 @@ func TestDocumentsOfOthersAreLeftAlone(t *testing.T) {
 		want string
 		says string
 	}{
-		"empty":              {nil, "application.properties", ""},
-		"a document":         {map[string]string{"application.yaml": "a: b"}, "application.properties", ""},
-		"the first taken":    {map[string]string{"application.properties": "a=b", "x": "y"}, "application.yaml", ""},
-		"ours":               {map[string]string{"application.properties": "a=b", "application.yml": ours}, "application.yml", ""},
-		"properties as keys": {map[string]string{"server.port": "80"}, "application.properties", ""},
-		"all taken":          {map[string]string{"application.properties": "", "application.yaml": "", "application.yml": ""}, "", "all somebody else's"},
+		"empty":                {nil, "application.properties", ""},
+		"a document":           {map[string]string{"application.yaml": "a: b"}, "application.properties", ""},
+		"the first taken":      {map[string]string{"application.properties": "a=b", "x": "y"}, "application.yaml", ""},
+		"ours":                 {map[string]string{"application.properties": "a=b", "application.yml": ours}, "application.yml", ""},
+		"properties as keys":   {map[string]string{"server.port": "80"}, "application.properties", ""},
+		"all taken":            {map[string]string{"application.properties": "", "application.yaml": "", "application.yml": ""}, "", "all somebody else's"},
+		"for the other engine": {map[string]string{"delivery.properties": ours}, "application.properties", ""},
 		"one of another name": {
 			map[string]string{"delivery.yaml": "a: b"}, "", "would not be read any more beside another one",
 		},
@@ -213,6 +214,48 @@ func TestThresholdsOfResilience4jHoldFromTheNextStart(t *testing.T) {
 			w.Errorf("after a restart it is %+v, %+v", i, i.Applied)
 		}
 	})
+}
+
+// While an application goes from Hystrix to Resilience4j, it has pods with either, and
+// the control plane with the first of them may have none of the others.
+func TestPodsOfBothEnginesSettle(t *testing.T) {
+	t.Parallel()
+	for name, planes := range map[string]int{"one control plane": 1, "a pod each": 3} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(w *world) {
+				w.cluster.reads, w.cluster.config = true, map[string]string{}
+				j := newJVM(w.T)
+				j.readsConfig(w.cluster)
+				w.cluster.pods["1"] = j
+				g := newGifts(w, "2")
+				g.config = func() map[string]string { return w.cluster.properties("delivery.properties") }
+				g.call(price, 1)
+				for range planes {
+					_, end := w.control()
+					defer end()
+				}
+				w.after(15 * time.Second)
+				w.policies.publish(
+					version(w.T, 1, price, governance.Rules{Breaker: &governance.Breaker{ErrorPercent: 50, MinCalls: 7}}, ""),
+					version(w.T, 2, quote, switched, governance.KindSwitch),
+				)
+				w.after(30 * time.Second)
+				if len(w.cluster.config) != 2 {
+					w.Errorf("written is %q", w.cluster.config)
+				}
+				for _, id := range []string{"1", "2"} {
+					if i := w.instance(id); !w.current(id) {
+						w.Errorf("%s (%s) applies %+v, and lacks %q", id, i.SDK, i.Applied, i.Lacks)
+					}
+				}
+				w.policies.publish()
+				w.after(30 * time.Second)
+				if len(w.cluster.config) != 0 || !w.current("1") || !w.current("2") {
+					w.Errorf("released, there is %q", w.cluster.config)
+				}
+			})
+		})
+	}
 }
 
 // What a process has from elsewhere, and first, is not what is in its ConfigMap.

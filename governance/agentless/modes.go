@@ -264,7 +264,7 @@ func (r *resilience) settle(ctx context.Context, m *management) time.Duration {
 func (r *resilience) plan(set governance.PolicySet) *modeWish {
 	now := r.svc.cfg.Now()
 	var of strings.Builder
-	fmt.Fprintf(&of, "%p %v\n", r.taken, r.svc.docs.get(r.at).ok) // what is taken is another one once it changes
+	fmt.Fprintf(&of, "%p %v\n", r.taken, r.svc.docs.get(r.at, resilienceName).ok) // what is taken is another one once it changes
 	for _, name := range sortedKeys(r.circuits) {
 		of.WriteString(name + " " + r.circuits[name].FailureThreshold + "\n")
 		if r.circuits[name].State == circuitMetricsOnly {
@@ -273,7 +273,7 @@ func (r *resilience) plan(set governance.PolicySet) *modeWish {
 	}
 	if w := r.wish; w == nil || r.set.Hash != set.Hash || w.of != of.String() || !w.until.IsZero() && !now.Before(w.until) {
 		config := map[string]string{}
-		if doc := r.svc.docs.get(r.at); doc.ok && r.service.Govern != nil {
+		if doc := r.svc.docs.get(r.at, resilienceName); doc.ok && r.service.Govern != nil {
 			for _, l := range configLines(resilienceName, set, r.app, now) {
 				config[l.key] = r.service.Govern.Config
 			}
