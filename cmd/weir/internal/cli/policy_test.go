@@ -118,7 +118,7 @@ func TestASwitchFromTheCommandLine(t *testing.T) {
 	one, two := service(t, url, "shop/inventory", "a"), service(t, url, "shop/inventory", "b")
 	eventually(t, env, []string{"history", "shop/inventory"}, "2 live instances of which 2 enforce what they should")
 	weirSays(t, env, []string{"switch", "pull", target, "--for", "30m", "--value", `{"reserved":false}`, "--reason", "Lager überflutet", "--wait", "25s"},
-		"pulled shop/inventory.InventoryService.reserve.switch, version 3", "confirmed by 2 of 2 inventory instances in 0.", "even if this control plane is gone")
+		"pulled shop/inventory.InventoryService.reserve.switch, version 3", "confirmed by 2 of 2 inventory instances in 0.", "where Weir's SDK runs even if this control plane is gone")
 	for _, kit := range []*sdk.Kit{one, two} {
 		c := kit.Breakers().Circuit(governance.Series{Command: "InventoryService.reserve", At: governance.Provider})
 		got, err := breaker.Do(t.Context(), c, func(context.Context) (map[string]bool, error) { return map[string]bool{"reserved": true}, nil })

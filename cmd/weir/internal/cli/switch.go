@@ -143,7 +143,7 @@ It waits for the instances to confirm. One that is pulled already is pulled anew
 			return err
 		}
 		if e := done.Policy.Expires; !e.IsZero() {
-			fmt.Fprintf(m.Stdout, "releases by itself at %s even if this control plane is gone\n", clockText(e))
+			fmt.Fprintf(m.Stdout, "releases by itself at %s, where Weir's SDK runs even if this control plane is gone\n", clockText(e))
 		} else {
 			fmt.Fprintf(m.Stdout, "stays until it is released: weir switch release %s --reason …\n", done.Policy.Key())
 		}
