@@ -161,19 +161,23 @@ func TestResilience4jIsInHistory(t *testing.T) {
 		return nil
 	})
 	same("all", ok, failed)
-	var told []string
-	h := history(t, "gifts", price, began.Add(-time.Second), "--instance", instance)
-	for _, e := range h.Events {
-		if e.Transition != nil {
-			told = append(told, e.Transition.To+": "+e.Transition.Cause)
+	var h series
+	mesh.Eventually(t, "the history tells that it opened and closed", func() error {
+		h = history(t, "gifts", price, began.Add(-time.Second), "--instance", instance)
+		var told []string
+		for _, e := range h.Events {
+			if e.Transition != nil {
+				told = append(told, e.Transition.To+": "+e.Transition.Cause)
+			}
 		}
-	}
-	text := strings.Join(told, "\n")
-	for _, want := range []string{"open: ", "calls failed, 50 % allowed", "closed: its probes succeeded"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("the history does not tell %q:\n%s", want, text)
+		text := strings.Join(told, "\n")
+		for _, want := range []string{"open: ", "calls failed, 50 % allowed", "closed: its probes succeeded"} {
+			if !strings.Contains(text, want) {
+				return fmt.Errorf("it does not tell %q:\n%s", want, text)
+			}
 		}
-	}
+		return nil
+	})
 	if !slices.ContainsFunc(h.Points, func(p point) bool { return p.Latency != nil && p.Latency.P99 != "" }) {
 		t.Errorf("no point has latencies: %+v", h.Points)
 	}
@@ -213,7 +217,7 @@ func TestResilience4jSwitchHoldsAndIsReleased(t *testing.T) {
 }
 
 // A process that begins anew knows nothing of switches: what it has circuit breakers
-// for is held before its first call, and what it has none for yet from the second.
+// for is held before its first call, and what it has none for yet soon after that.
 func TestResilience4jSwitchHoldsAgainAfterARollingRestart(t *testing.T) {
 	p, _ := ofGifts(t)
 	priced(t, p)
