@@ -26,6 +26,7 @@ type client struct {
 	podErr  error
 	strange time.Time
 
+	large   chan struct{} // holds a token while a large message is read
 	version string
 	began   time.Time
 	heard   time.Time // when it sent something last
@@ -50,7 +51,7 @@ type client struct {
 }
 
 func newClient(id string, remote netip.AddrPort, now time.Time) *client {
-	return &client{id: id, remote: remote, wake: make(chan struct{}, 1), setUp: make(chan struct{}), looking: make(chan struct{}, 1), began: now, heard: now}
+	return &client{id: id, remote: remote, wake: make(chan struct{}, 1), setUp: make(chan struct{}), looking: make(chan struct{}, 1), large: make(chan struct{}, 1), began: now, heard: now}
 }
 
 // maxListened is how many documents one request may name: stock clients send as

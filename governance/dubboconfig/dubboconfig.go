@@ -73,11 +73,14 @@ type Config struct {
 	Metrics prometheus.Registerer
 	// Now tells the time. Default time.Now.
 	Now func() time.Time
+
+	patience time.Duration // bounds one write, and one message that is read; writePatience when zero
 }
 
 func (c Config) withDefaults() Config {
 	c.MaxClients = cmp.Or(c.MaxClients, DefaultMaxClients)
 	c.MaxAge = cmp.Or(c.MaxAge, 30*time.Minute)
+	c.patience = cmp.Or(c.patience, writePatience)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -96,7 +99,7 @@ type Service struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
-	slots   chan struct{} // holds a token for each request that is read
+	slots   chan struct{} // holds a token for each request that is parsed
 	lookups chan struct{} // and one for each question to the cluster
 	next    atomic.Int64  // numbers what is sent
 	begun   string        // tells this process's connections from the last one's
@@ -107,11 +110,14 @@ type Service struct {
 	stirred   chan struct{}      // holds a token when instances may have to be told
 	leaving   []governance.Instance
 	warned    map[netip.Addr]bool
+	asking    map[string]int // requests under way, by remote address
 }
 
 const (
-	// maxReading is how many requests are read at once, each of maxFrame at most.
-	maxReading = 64
+	// maxParsing is how many requests are parsed at once, each of maxFrame at most.
+	maxParsing = 64
+	// maxAsked is how many requests of one connection are answered at once.
+	maxAsked = 32
 	// maxLookups is how many questions the cluster is asked at once.
 	maxLookups = 4
 	// lookEvery is how often it is looked whether something has expired, and whether a
@@ -123,9 +129,9 @@ const (
 func New(c Config) *Service {
 	c = c.withDefaults()
 	s := &Service{
-		cfg: c, log: c.Log, metrics: newMetrics(), slots: make(chan struct{}, maxReading), lookups: make(chan struct{}, maxLookups),
+		cfg: c, log: c.Log, metrics: newMetrics(), slots: make(chan struct{}, maxParsing), lookups: make(chan struct{}, maxLookups),
 		begun: c.Now().UTC().Format("20060102150405.000"), clients: map[string]*client{}, documents: map[string]*wanted{},
-		stirred: make(chan struct{}, 1), warned: map[netip.Addr]bool{},
+		stirred: make(chan struct{}, 1), warned: map[netip.Addr]bool{}, asking: map[string]int{},
 	}
 	if c.Metrics != nil {
 		s.metrics.register(c.Metrics, c.Log)

@@ -35,7 +35,7 @@ func frames(t testing.TB) map[string][]byte {
 func TestWhatARealClientSendsIsRead(t *testing.T) {
 	t.Parallel()
 	for name, frame := range frames(t) {
-		p, err := read(bytes.NewReader(frame))
+		p, err := read(bytes.NewReader(frame), maxFrame)
 		kind, _, _ := strings.Cut(name, "-")
 		if err != nil || p.kind != kind {
 			t.Errorf("%s is %q, %v", name, p.kind, err)
@@ -73,11 +73,11 @@ func FuzzFrames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := bytes.NewReader(data)
 		for {
-			p, err := read(r)
+			p, err := read(r, maxFrame)
 			if err != nil {
 				return
 			}
-			again, err := read(bytes.NewReader(p.frame()))
+			again, err := read(bytes.NewReader(p.frame()), maxFrame)
 			if err != nil || again.kind != p.kind || !bytes.Equal(again.body, p.body) {
 				t.Fatalf("%q written is read as %q, %v", p.kind, again.kind, err)
 			}
@@ -100,7 +100,7 @@ func FuzzFrames(f *testing.F) {
 					t.Fatalf("%q is kept as called, and read as %q, %v", call, again, err)
 				}
 			}
-			if _, err := read(bytes.NewReader(out.frame())); err != nil {
+			if _, err := read(bytes.NewReader(out.frame()), maxFrame); err != nil {
 				t.Fatal(err)
 			}
 		}

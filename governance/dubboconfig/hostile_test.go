@@ -1,11 +1,16 @@
 package dubboconfig
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -156,4 +161,91 @@ func TestWhoLeftIsToldOnceTheStoreIsBack(t *testing.T) {
 	w.eventually("the store was told in vain", func() bool { return store.missed.Load() > 0 })
 	store.back.Store(true)
 	w.eventually("it counts a little longer only", func() bool { i, ok := w.instance(); return ok && i.Seen.Before(before.Seen) })
+}
+
+// Who sends requests without an end keeps nobody else waiting, and one connection has
+// so many under way at most.
+func TestRequestsWithoutAnEndKeepNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	w := start(t, Config{}, func(_ *world, c *Config) { c.patience = patience })
+	var ended atomic.Int64
+	var all sync.WaitGroup
+	ctx, end := context.WithCancel(t.Context())
+	defer all.Wait()
+	defer end()
+	const connections = 2*maxParsing/maxAsked + 1
+	var last *peer
+	for range connections {
+		p := w.dial()
+		last = p
+		for range maxAsked {
+			body, writer := io.Pipe()
+			defer writer.Close()
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+requestPath, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Go(func() {
+				if resp, err := p.client.Do(req); err == nil {
+					_ = resp.Body.Close()
+				}
+				ended.Add(1)
+			})
+		}
+	}
+	w.eventually("all of them wait", func() bool {
+		w.service.mu.Lock()
+		defer w.service.mu.Unlock()
+		sum := 0
+		for _, n := range w.service.asking {
+			sum += n
+		}
+		return sum == connections*maxAsked
+	})
+	if _, status := last.ask(kindServerCheck, `{}`); !strings.HasPrefix(status, "8 ") {
+		t.Errorf("one more of a connection is answered %q", status)
+	}
+	p := w.dial()
+	p.open()
+	if out, _ := p.ask(kindHealthCheck, `{}`); out.kind != kindHealthChecked || ended.Load() != 0 {
+		t.Errorf("it is answered %s, after %d others have ended", out.kind, ended.Load())
+	}
+}
+
+// Who does not read what it is answered is let go.
+func TestAnAnswerThatNobodyReadsEnds(t *testing.T) {
+	t.Parallel()
+	w := start(t, Config{}, func(_ *world, c *Config) { c.patience = time.Second })
+	p := w.dial()
+	transport, ok := p.client.Transport.(*http.Transport)
+	if !ok {
+		t.Fatal("the client's transport is another")
+	}
+	transport.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10}
+	p.open()
+	var contexts []listened
+	for i := range maxListened {
+		contexts = append(contexts, listened{DataID: fmt.Sprintf("%0100d.tag-router", i), Group: dubboGroup, MD5: "other"})
+	}
+	body, err := json.Marshal(map[string]any{"listen": true, "configListenContexts": contexts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.url+requestPath, bytes.NewReader(payload{kindListen, body}.frame()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	w.eventually("the answer is given up", func() bool {
+		w.service.mu.Lock()
+		defer w.service.mu.Unlock()
+		return len(w.service.asking) == 0
+	})
+	if n, err := io.Copy(io.Discard, resp.Body); err == nil || n == 0 {
+		t.Errorf("%d bytes of it come, and %v", n, err)
+	}
 }

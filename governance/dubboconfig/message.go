@@ -136,5 +136,12 @@ func parseRequest(p payload) (request, error) {
 	if err := json.Unmarshal(p.body, &r); err != nil {
 		return request{}, fmt.Errorf("the body of a %s is not what it should be: %w", p.kind, err)
 	}
+	if len(r.RequestID) > maxID {
+		return request{}, fmt.Errorf("the requestId of a %s has more than %d bytes", p.kind, maxID)
+	}
 	return r, nil
 }
+
+// maxID bounds the identity of a request, which is answered with it. Stock clients
+// send none, or a number.
+const maxID = 64

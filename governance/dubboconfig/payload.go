@@ -28,6 +28,9 @@ const (
 	// maxFrame bounds one message. A client that listens to 3,000 names at once,
 	// which is the most it does, sends less than half of it.
 	maxFrame = 2 << 20
+	// maxSmall bounds one that anybody may send at any time. Those of applications
+	// that call a hundred others are smaller, and so is all that is said on streams.
+	maxSmall = 16 << 10
 	// maxKind bounds the name of a type.
 	maxKind = 128
 	// framePrefix is before each message of gRPC: whether it is compressed, and how
@@ -38,27 +41,54 @@ const (
 // Errors of what was sent; the texts travel back.
 var (
 	errCompressed = errors.New("the message is compressed, and only plain ones are taken")
-	errTooLarge   = fmt.Errorf("the message has more than %d bytes", maxFrame)
+	errTooLarge   = errors.New("the message is too large")
 )
 
-// readFrame reads one message of gRPC. It returns io.EOF at an orderly end.
-func readFrame(r io.Reader) ([]byte, error) {
+// frameSize reads what is before a message of gRPC: how long that is. It returns
+// io.EOF at an orderly end.
+func frameSize(r io.Reader) (int, error) {
 	var prefix [framePrefix]byte
 	if _, err := io.ReadFull(r, prefix[:]); err != nil {
-		return nil, err
+		return 0, err
 	}
 	if prefix[0] != 0 {
-		return nil, errCompressed
+		return 0, errCompressed
 	}
 	size := binary.BigEndian.Uint32(prefix[1:])
 	if size > maxFrame {
-		return nil, errTooLarge
+		return 0, tooLarge(maxFrame)
 	}
-	data := make([]byte, size)
-	if _, err := io.ReadFull(r, data); err != nil {
+	return int(size), nil
+}
+
+func tooLarge(most int) error { return fmt.Errorf("%w: it may have %d bytes", errTooLarge, most) }
+
+// frameBody reads a message of a size. It takes the memory of what has come.
+func frameBody(r io.Reader, size int) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, int64(size)))
+	if err == nil && len(data) < size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the message ends early: %w", err)
 	}
 	return data, nil
+}
+
+// read reads one message of most bytes from its frame.
+func read(r io.Reader, most int) (payload, error) {
+	size, err := frameSize(r)
+	if err != nil {
+		return payload{}, err
+	}
+	if size > most {
+		return payload{}, tooLarge(most)
+	}
+	data, err := frameBody(r, size)
+	if err != nil {
+		return payload{}, err
+	}
+	return parsePayload(data)
 }
 
 // parsePayload reads a message. Fields that are not known are passed over.

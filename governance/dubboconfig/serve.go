@@ -92,37 +92,86 @@ func (s *Service) refuse(w http.ResponseWriter, err error) {
 // serveRequest answers one request.
 func (s *Service) serveRequest(w http.ResponseWriter, r *http.Request) {
 	begin(w)
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-r.Context().Done():
+	out := http.NewResponseController(w)
+	bound := func() { _ = out.SetWriteDeadline(time.Now().Add(s.cfg.patience)) }
+	defer bound() // net/http writes what is left after this has returned
+	done, ok := s.ask(r.RemoteAddr)
+	if !ok {
+		s.metrics.refused("busy")
+		status(w, statusExhausted, fmt.Sprintf("this connection waits for %d answers already", maxAsked))
 		return
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(writePatience)) // HTTP/1 has none to speak of
-	p, err := read(r.Body)
+	defer done()
+	_ = out.SetReadDeadline(time.Now().Add(s.cfg.patience)) // HTTP/1 has none to speak of
+	kind, req, err := s.readRequest(r)
 	if err != nil {
 		s.refuse(w, err)
 		return
 	}
-	req, err := parseRequest(p)
-	if err != nil {
-		s.refuse(w, err)
-		return
-	}
-	out := s.answer(r.Context(), r.RemoteAddr, p.kind, req)
-	if _, err := w.Write(out.frame()); err != nil { //nolint:gosec // gRPC, and no page
+	frame := s.answer(r.Context(), r.RemoteAddr, kind, req).frame()
+	bound()
+	if _, err := w.Write(frame); err != nil { //nolint:gosec // gRPC, and no page
 		return
 	}
 	status(w, statusOK, "")
 }
 
-// read reads one message from its frame.
-func read(r io.Reader) (payload, error) {
-	data, err := readFrame(r)
-	if err != nil {
-		return payload{}, err
+// ask counts a request of a connection, of which there are so many at once at most.
+func (s *Service) ask(remote string) (done func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asking[remote] >= maxAsked {
+		return nil, false
 	}
-	return parsePayload(data)
+	s.asking[remote]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.asking[remote]--; s.asking[remote] == 0 {
+			delete(s.asking, remote)
+		}
+	}, true
+}
+
+// readRequest reads a request. A large one is taken from a connection that has a
+// stream, one at a time; those who send slowly keep nobody else waiting.
+func (s *Service) readRequest(r *http.Request) (kind string, req request, err error) {
+	size, err := frameSize(r.Body)
+	if err != nil {
+		return "", request{}, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.patience)
+	defer cancel()
+	if size > maxSmall {
+		s.mu.Lock()
+		c := s.clients[r.RemoteAddr]
+		s.mu.Unlock()
+		if c == nil {
+			return "", request{}, tooLarge(maxSmall)
+		}
+		select {
+		case c.large <- struct{}{}:
+			defer func() { <-c.large }()
+		case <-ctx.Done():
+			return "", request{}, ctx.Err()
+		}
+	}
+	data, err := frameBody(r.Body, size)
+	if err != nil {
+		return "", request{}, err
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return "", request{}, ctx.Err()
+	}
+	p, err := parsePayload(data)
+	if err != nil {
+		return "", request{}, err
+	}
+	req, err = parseRequest(p)
+	return p.kind, req, err
 }
 
 // answer is what a request comes to.
@@ -233,7 +282,7 @@ func (s *Service) serveStream(w http.ResponseWriter, r *http.Request) {
 func (s *Service) hear(r io.Reader, c *client) error {
 	first := true
 	for {
-		p, err := read(r)
+		p, err := read(r, maxSmall)
 		if err != nil {
 			return err
 		}
@@ -263,7 +312,7 @@ func (s *Service) hold(ctx context.Context, w http.ResponseWriter, c *client, he
 	send := func(p payload) bool {
 		// A deadline that passes later would end the stream, though nothing is written.
 		defer func() { _ = out.SetWriteDeadline(time.Time{}) }()
-		_ = out.SetWriteDeadline(time.Now().Add(writePatience)) // there is one over HTTP/2
+		_ = out.SetWriteDeadline(time.Now().Add(s.cfg.patience)) // there is one over HTTP/2
 		_, err := w.Write(p.frame())
 		return err == nil && out.Flush() == nil
 	}

@@ -161,7 +161,7 @@ func (p *peer) send(path string, frame []byte) (payload, string, error) {
 		return payload{}, "", err
 	}
 	defer resp.Body.Close()
-	out, err := read(resp.Body)
+	out, err := read(resp.Body, maxFrame)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return payload{}, "", err
 	}
@@ -202,7 +202,7 @@ func (p *peer) stream() {
 		defer close(ended)
 		defer resp.Body.Close()
 		for {
-			got, err := read(resp.Body)
+			got, err := read(resp.Body, maxFrame)
 			if err != nil {
 				p.status <- resp.Trailer.Get("Grpc-Status") + " " + resp.Trailer.Get("Grpc-Message")
 				return
@@ -427,6 +427,7 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 		"cut off":            {requestPath, []byte{0, 0, 0, 0, 9, 1}, "3 "},
 		"compressed":         {requestPath, []byte{1, 0, 0, 0, 0}, "12 "},
 		"too large":          {requestPath, []byte{0, 0xff, 0, 0, 0}, "8 "},
+		"a long id":          {requestPath, payload{kindHealthCheck, []byte(`{"requestId":"` + strings.Repeat("1", maxID+1) + `"}`)}.frame(), "3 "},
 		"no JSON":            {requestPath, payload{kindQuery, []byte("x")}.frame(), "3 "},
 		"JSON of other kind": {requestPath, payload{kindListen, []byte(`{"configListenContexts":{}}`)}.frame(), "3 "},
 		"another call":       {"/Naming/list", payload{kindQuery, nil}.frame(), "12 "},
@@ -436,6 +437,10 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 		if err != nil || !strings.HasPrefix(status, c.status) || len(status) < 10 {
 			t.Errorf("%s is answered %q, %v", name, status, err)
 		}
+	}
+	large := payload{kindServerCheck, make([]byte, maxSmall)}.frame()
+	if _, status, err := w.dial().send(requestPath, large); err != nil || !strings.HasPrefix(status, "8 ") {
+		t.Errorf("a large message without a stream is answered %q, %v", status, err)
 	}
 	if _, status, err := w.dial().send(streamPath, nil); err != nil || !strings.HasPrefix(status, "8 ") {
 		t.Errorf("one client too many is answered %q, %v", status, err)
