@@ -131,7 +131,7 @@ func TestPoliciesHoldInANewProcessFromItsFirstCall(t *testing.T) {
 		}
 		j.restart()
 		key := "hystrix.command." + quote + ".circuitBreaker.forceOpen"
-		if got := j.setting(quote, forceOpen.suffix, ""); got != "true" || j.written()[key] != "" {
+		if got := j.shown(quote, forceOpen.suffix); got != "true" || j.written()[key] != "" {
 			w.Fatalf("a new process begins with %q", got)
 		}
 		w.after(10 * time.Second)
@@ -141,7 +141,7 @@ func TestPoliciesHoldInANewProcessFromItsFirstCall(t *testing.T) {
 		w.policies.publish()
 		w.after(5 * time.Second)
 		for _, one := range []*jvm{j, k} {
-			if got := one.setting(quote, forceOpen.suffix, ""); got == "true" {
+			if got := one.shown(quote, forceOpen.suffix); got == "true" {
 				w.Errorf("released, it is %q", got)
 			}
 		}

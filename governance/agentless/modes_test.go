@@ -155,11 +155,11 @@ func TestAnExpiryIsNobodysDrift(t *testing.T) {
 			s, end := w.control()
 			defer end()
 			w.after(10 * time.Second)
-			if got := j.setting(quote, forceOpen.suffix, ""); got != "true" {
+			if got := j.shown(quote, forceOpen.suffix); got != "true" {
 				w.Fatalf("pulled: %v", j.written())
 			}
 			w.after(20 * time.Second)
-			if got := j.setting(quote, enabled.suffix, ""); got != "false" {
+			if got := j.shown(quote, enabled.suffix); got != "false" {
 				w.Errorf("expired: %v", j.written())
 			}
 			check(w, s)

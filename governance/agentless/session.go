@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -60,8 +59,9 @@ type session struct {
 
 	// drifts are events that have yet to be stored, and drifted is when the last was
 	// made.
-	drifts  []governance.Event
-	drifted time.Time
+	drifts      []governance.Event
+	drifted     time.Time
+	driftReason string // the reason as the last of them gave it
 }
 
 // engine is what guards calls in one process, as far as it is seen and changed by
@@ -349,7 +349,7 @@ func (n *session) outcome(err error) {
 
 // confirm says that the pod enforces a set; n.mu is held.
 func (n *session) confirm(set governance.PolicySet, unmet []governance.Unmet) {
-	if n.changed && strings.HasPrefix(n.reason, drifting) {
+	if n.changed && n.adrift() {
 		return // a drift is told first, or nobody would ever read of it
 	}
 	n.because("")
@@ -367,8 +367,8 @@ func (n *session) refuse(set governance.PolicySet, reason string) {
 	n.say(a)
 }
 
-// drifting is how the reason of a drift begins.
-const drifting = "somebody changed"
+// adrift reports whether what stands in the way is a drift; n.mu is held.
+func (n *session) adrift() bool { return n.reason != "" && n.reason == n.driftReason }
 
 // drift notes that a pod which was as it should be is so no longer, by what is off;
 // n.mu is held.
@@ -376,6 +376,7 @@ func (n *session) drift(off string) {
 	n.svc.metrics.drifts.Inc()
 	n.say(&governance.Applied{})
 	n.because("somebody changed its settings: " + off + "; it is being written again")
+	n.driftReason = n.reason
 	now := n.svc.cfg.Now()
 	if now.Sub(n.drifted) < driftTold {
 		return
@@ -391,7 +392,7 @@ const driftTold = 10 * time.Second
 // written says that what is wanted was written. A drift is told until it shows, or
 // nobody would ever read of it; n.mu is held.
 func (n *session) written() {
-	if !strings.HasPrefix(n.reason, drifting) {
+	if !n.adrift() {
 		n.because("")
 	}
 }

@@ -95,6 +95,13 @@ func (j *jvm) written() map[string]string {
 	return out
 }
 
+// shown is setting, for those who do not hold the mutex.
+func (j *jvm) shown(command, suffix string) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.setting(command, suffix, "")
+}
+
 func (j *jvm) setting(command, suffix, otherwise string) string {
 	for _, at := range []string{j.env[commandPrefix+command+"."+suffix], j.below[commandPrefix+command+"."+suffix], j.env[commandPrefix+"default."+suffix], otherwise} {
 		if at != "" {
