@@ -174,6 +174,7 @@ func TestKilled(t *testing.T) {
 			expect(t, post(who, ""), http.StatusOK, `"a"`)
 			results := make(chan *httptest.ResponseRecorder)
 			go func() { results <- post(slow, "30000") }()
+			eventually(t, "the call runs in a", func() bool { return strings.Contains(a.log.String(), slowBegan) })
 			w.put("b", protocol, portB)
 			eventually(t, "b is called", func() bool { return strings.Contains(post(who, "").Body.String(), "b") })
 			a.kill()

@@ -140,9 +140,13 @@ func (p *Probe) Results(context.Context) (map[string]any, error) {
 
 // Slow answers after some milliseconds, whatever time the call has.
 func (p *Probe) Slow(_ context.Context, ms int64) (string, error) {
+	fmt.Fprintln(os.Stderr, slowBegan)
 	<-time.After(time.Duration(ms) * time.Millisecond)
 	return p.name, nil
 }
+
+// slowBegan is what a provider says on each slow call.
+const slowBegan = "a slow call has begun"
 
 // Attached tells an attachment that came along.
 func (p *Probe) Attached(ctx context.Context, key string) (string, error) {
