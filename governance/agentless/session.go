@@ -42,7 +42,7 @@ type session struct {
 	engine engine                      // of that process; nil before it was reached first
 	states map[string]governance.State // as they were told last
 	// owned are those that a policy had brought into the state they were told to be in
-	// before this session began.
+	// before this control plane took the pod over.
 	owned  map[string]governance.State
 	beyond int // commands for which there is no room
 	out    outbox

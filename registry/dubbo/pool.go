@@ -11,7 +11,7 @@ import (
 // that ends keeps its port open for up to ten seconds and closes at once what
 // connects then, and dubbo-getty (v1.4.10) answers each connection that closes by
 // another one, without a pause, while it goes on filling: thousands a second, each
-// with its buffers, until the process is out of memory. A pool that is full before
+// with its buffers, until the process ends. A pool that is full before
 // its provider can end does not begin that.
 const fill = 10
 
