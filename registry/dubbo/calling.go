@@ -185,7 +185,7 @@ func (s *subscription) laid(c *calling, w *whole, snapshot *registry.Snapshot, p
 	var a around
 	for i := range snapshot.Instances {
 		switch in := &snapshot.Instances[i]; {
-		case slices.ContainsFunc(pods, func(e entry) bool { return e.instance == in }):
+		case len(a.callable) < len(pods) && pods[len(a.callable)].instance == in: // they have one order
 			a.callable = append(a.callable, in.ID)
 		case in.Health == registry.Terminating:
 			a.ending = append(a.ending, in.ID)
