@@ -20,7 +20,7 @@ var words = []string{
 var light = []string{"sdk", "sdk/sdktest", "sdk/breaker", "sdk/policy", "sdk/report", "sdk/trace", "sdk/httpmw"}
 
 // kits are only for tests; a trailing * stands for anything.
-var kits = []string{"internal/testdb", "internal/testkube", "internal/deptest", "*/*test"}
+var kits = []string{"internal/testdb", "internal/testkube", "internal/testzk", "internal/deptest", "*/*test"}
 
 // heavy are modules that only some packages may import, since each makes a
 // binary, or what it drags in, a good deal larger.
@@ -38,6 +38,11 @@ var heavy = []struct {
 		"pgx",
 		[]string{"github.com/jackc/"},
 		[]string{"*/postgres/...", "internal/access/postgres", "internal/pg", "internal/testdb", "cmd/..."},
+	},
+	{
+		"ZooKeeper's client",
+		[]string{"github.com/go-zookeeper/"},
+		[]string{"registry/zookeeper/..."},
 	},
 	{
 		"dubbo-go",

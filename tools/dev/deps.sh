@@ -111,9 +111,11 @@ if [[ $target == test || $target == bench ]]; then
 fi
 if [[ $target == test || $target == java ]]; then jdk; fi
 if [[ $target == generate ]]; then program protoc protobuf-compiler; fi
-if [[ $target == bench ]]; then
-  [[ -e /usr/share/java/zookeeper.jar ]] || need "ZooKeeper, a peer to compare with" zookeeper
+if [[ $target == test || $target == bench ]]; then
+  [[ -e /usr/share/java/zookeeper.jar ]] || need "ZooKeeper, which applications leave and are compared with" zookeeper
   program java default-jre-headless
+fi
+if [[ $target == bench ]]; then
   program nginx nginx
   program caddy caddy
 fi

@@ -29,6 +29,8 @@ const (
 	// ExitLacking: this machine or the cluster lacks something; the message says
 	// what, and how to get it.
 	ExitLacking = 3
+	// ExitDiffers: what was compared is not the same.
+	ExitDiffers = 4
 	// ExitForced: a second signal cut the end short.
 	ExitForced = 130
 )
@@ -38,6 +40,7 @@ const exitCodes = `Exit codes:
   1    something failed at work
   2    the command line or configuration cannot be understood
   3    this machine or the cluster lacks something; the message says what
+  4    weir registry diff found an application that is not ready to go over
   130  a second Ctrl-C cut the end short`
 
 // Main is one run of weir. Tests run it as the program does, with streams and an
@@ -190,6 +193,11 @@ func allSettings() []settings {
 		}},
 		{"registry", func(fs *pflag.FlagSet) func() error {
 			c := registryDefaults()
+			c.flags(fs)
+			return c.validate
+		}},
+		{"registry-diff", func(fs *pflag.FlagSet) func() error {
+			c := diffDefaults()
 			c.flags(fs)
 			return c.validate
 		}},

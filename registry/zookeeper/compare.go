@@ -1,0 +1,400 @@
+package zookeeper
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// Known is what Kubernetes knows of an application.
+type Known struct {
+	Snapshot registry.Snapshot
+	// Documents tell what its revisions offer, those of its instances.
+	Documents map[string]registry.Document
+}
+
+// Difference is what the two registries say of an application, set against each
+// other.
+type Difference struct {
+	App        registry.App `json:"app"`
+	Verdict    Verdict      `json:"verdict"`
+	Why        string       `json:"why"`
+	ZooKeeper  Holding      `json:"zookeeper"`
+	Kubernetes Holding      `json:"kubernetes"`
+	// OnlyZooKeeper is what consumers would lose by going over.
+	OnlyZooKeeper  []Entry    `json:"onlyZookeeper,omitempty"`
+	OnlyKubernetes []Entry    `json:"onlyKubernetes,omitempty"`
+	Differing      []Mismatch `json:"differing,omitempty"`
+	// Consumers are those that say in ZooKeeper that they look there for an
+	// interface of the application; those that look by application say nothing.
+	Consumers []Looker `json:"consumers,omitempty"`
+	// Notes are what could not be compared, and why.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Holding is how much a registry holds of an application.
+type Holding struct {
+	// Addresses are what can be called: protocols at ports of instances.
+	Addresses int `json:"addresses"`
+	// Interfaces are those that are known to be offered; 0 where that is not known.
+	Interfaces int `json:"interfaces"`
+	// Kept says how ZooKeeper keeps it: "application", "interface"; and whether a
+	// "bridge" writes it, which counts for nothing else here.
+	Kept []string `json:"kept,omitempty"`
+}
+
+// Verdict is whether an application's consumers can go over to Kubernetes.
+type Verdict string
+
+// Verdicts of a comparison.
+const (
+	// Ready: all that ZooKeeper has is called by Kubernetes, too, and is the same.
+	Ready Verdict = "ready"
+	// NotReady: consumers would lose something, or find it otherwise.
+	NotReady Verdict = "not-ready"
+	// Missing: Kubernetes has nothing of it that can be called.
+	Missing Verdict = "missing"
+	// Left: ZooKeeper has nothing of it any more.
+	Left Verdict = "left"
+)
+
+// Good reports whether nothing keeps the application's consumers from calling by
+// Kubernetes alone.
+func (v Verdict) Good() bool { return v == Ready || v == Left }
+
+// Entry is an address, or an interface at it, that only one of the two has.
+type Entry struct {
+	Address
+	// Interface is empty where the address as a whole is meant.
+	Interface string `json:"interface,omitempty"`
+	Instance  string `json:"instance,omitempty"` // the pod, where it is known
+	// Why says what is known of the other side's lack.
+	Why string `json:"why,omitempty"`
+}
+
+// Mismatch is a field in which the two differ.
+type Mismatch struct {
+	Entry
+	Field      string `json:"field"` // port, protocol, version, group, weight
+	ZooKeeper  string `json:"zookeeper"`
+	Kubernetes string `json:"kubernetes"`
+}
+
+// Looker is an application that looks in ZooKeeper.
+type Looker struct {
+	App       string `json:"app"`
+	Processes int    `json:"processes"`
+}
+
+// offered is what one side has at an address.
+type offered struct {
+	instance   *registry.Instance         // Kubernetes only
+	interfaces map[registry.Interface]int // to weights
+	// known is unset where nobody says which interfaces are offered there.
+	known bool
+}
+
+// Compare sets what ZooKeeper holds of an application against what Kubernetes does;
+// z is nil where ZooKeeper holds nothing.
+func Compare(app registry.App, z *AppState, k Known) Difference {
+	d := Difference{App: app}
+	if z == nil {
+		z = &AppState{}
+	}
+	there, here := d.readZooKeeper(z), d.readKubernetes(k)
+	d.compareAddresses(there, here, k)
+	for _, at := range sortedAddresses(there) {
+		if mine := here[at]; mine != nil && mine.instance.Callable() {
+			d.compareInterfaces(at, there[at], mine)
+		}
+	}
+	d.lookers(z.Consumers)
+	d.judge()
+	return d
+}
+
+func (d *Difference) readZooKeeper(z *AppState) map[Address]*offered {
+	out := map[Address]*offered{}
+	at := func(a Address) *offered {
+		o := out[a]
+		if o == nil {
+			o = &offered{interfaces: map[registry.Interface]int{}}
+			out[a] = o
+		}
+		return o
+	}
+	all := map[registry.Interface]bool{}
+	for _, p := range z.Providers {
+		if p.Bridge != "" {
+			d.kept("bridge")
+			continue
+		}
+		d.kept("interface")
+		o := at(p.Address)
+		o.known = true
+		o.interfaces[p.Interface] = p.Weight
+		all[p.Interface] = true
+	}
+	for _, i := range z.Instances {
+		d.kept("application")
+		offers, stored := z.Offers[i.Revision]
+		for _, e := range i.Endpoints {
+			o := at(Address{Protocol: e.Protocol, Host: i.Host, Port: e.Port})
+			for _, offer := range offers {
+				if !speaks(offer, e) {
+					continue
+				}
+				iface := plainInterface(offer.Interface)
+				if _, ours := o.interfaces[iface]; !ours {
+					o.interfaces[iface] = noWeight
+				}
+				all[iface] = true
+			}
+			o.known = o.known || stored
+		}
+	}
+	slices.Sort(d.ZooKeeper.Kept)
+	d.ZooKeeper.Addresses, d.ZooKeeper.Interfaces = len(out), len(all)
+	return out
+}
+
+// speaks reports whether an interface is offered at an endpoint, and is not one of
+// Dubbo's own.
+func speaks(o registry.Offer, e registry.Endpoint) bool {
+	return (o.Protocol == "" || o.Protocol == e.Protocol) && !slices.Contains(ownInterfaces, o.Name)
+}
+
+// noWeight is that of an entry that says nothing of its weight.
+const noWeight = -1
+
+func (d *Difference) kept(how string) {
+	if !slices.Contains(d.ZooKeeper.Kept, how) {
+		d.ZooKeeper.Kept = append(d.ZooKeeper.Kept, how)
+	}
+}
+
+func plainInterface(i registry.Interface) registry.Interface {
+	i.Version = plainVersion(i.Version)
+	return i
+}
+
+func (d *Difference) readKubernetes(k Known) map[Address]*offered {
+	out := map[Address]*offered{}
+	all := map[registry.Interface]bool{}
+	unread := map[string]bool{}
+	for n := range k.Snapshot.Instances {
+		i := &k.Snapshot.Instances[n]
+		document, ok := k.Documents[i.Revision]
+		known := ok && document.Err == nil
+		if i.Callable() && len(i.Endpoints) > 0 && !known && !unread[i.Revision] {
+			unread[i.Revision] = true
+			reason := "it names no revision"
+			if document.Err != nil {
+				reason = registry.Text(document.Err)
+			}
+			d.Notes = append(d.Notes, "which interfaces "+i.Name+" offers is not known in Kubernetes, so addresses alone were compared: "+reason)
+		}
+		for _, e := range i.Endpoints {
+			o := &offered{instance: i, known: known, interfaces: map[registry.Interface]int{}}
+			out[Address{Protocol: e.Protocol, Host: i.Host.Unmap().String(), Port: e.Port}] = o
+			for _, offer := range document.Offers {
+				if speaks(offer, e) {
+					o.interfaces[plainInterface(offer.Interface)] = i.Details.Weight
+					all[plainInterface(offer.Interface)] = true
+				}
+			}
+			if i.Callable() {
+				d.Kubernetes.Addresses++
+			}
+		}
+	}
+	d.Kubernetes.Interfaces = len(all)
+	return out
+}
+
+// compareAddresses finds addresses that only one side has, and those that are the
+// same but for the port or the protocol.
+func (d *Difference) compareAddresses(there, here map[Address]*offered, k Known) {
+	var left []Address // of Kubernetes, called, and unknown to ZooKeeper
+	for _, at := range sortedAddresses(here) {
+		if there[at] == nil && here[at].instance.Callable() && !sameAddress(there, at) {
+			left = append(left, at)
+		}
+	}
+	for _, at := range sortedAddresses(there) {
+		if mine := here[at]; mine != nil {
+			if !mine.instance.Callable() {
+				d.OnlyZooKeeper = append(d.OnlyZooKeeper, Entry{Address: at, Instance: mine.instance.Name, Why: "in Kubernetes it is not called: " + mine.instance.Why()})
+			}
+			continue
+		}
+		if at.Protocol == "" && anyProtocol(here, at) {
+			continue // a node that says no more than the port
+		}
+		other := slices.IndexFunc(left, func(o Address) bool { return alike(at, o) })
+		if other < 0 {
+			d.OnlyZooKeeper = append(d.OnlyZooKeeper, Entry{Address: at, Why: absence(at, k)})
+			continue
+		}
+		o := left[other]
+		left = slices.Delete(left, other, other+1)
+		m := Mismatch{Entry: Entry{Address: at, Instance: here[o].instance.Name}, Field: "port", ZooKeeper: strconv.Itoa(int(at.Port)), Kubernetes: strconv.Itoa(int(o.Port))}
+		if at.Port == o.Port {
+			m.Field, m.ZooKeeper, m.Kubernetes = "protocol", at.Protocol, o.Protocol
+		}
+		d.Differing = append(d.Differing, m)
+	}
+	for _, at := range left {
+		d.OnlyKubernetes = append(d.OnlyKubernetes, Entry{Address: at, Instance: here[at].instance.Name})
+	}
+}
+
+// alike reports whether two addresses of one host have the port or the protocol in
+// common.
+func alike(a, b Address) bool {
+	return a.Host == b.Host && (a.Port == b.Port || a.Protocol == b.Protocol)
+}
+
+// sameAddress reports whether ZooKeeper has the port of the address without saying
+// what it speaks.
+func sameAddress(there map[Address]*offered, at Address) bool {
+	at.Protocol = ""
+	return there[at] != nil
+}
+
+func anyProtocol(here map[Address]*offered, at Address) bool {
+	for a, o := range here {
+		if a.Host == at.Host && a.Port == at.Port && o.instance.Callable() {
+			return true
+		}
+	}
+	return false
+}
+
+// absence says what Kubernetes knows of an address that it does not have.
+func absence(at Address, k Known) string {
+	for i := range k.Snapshot.Instances {
+		if in := &k.Snapshot.Instances[i]; in.Host.IsValid() && in.Host.Unmap().String() == at.Host {
+			switch {
+			case in.Why() != "":
+				return "in Kubernetes " + in.Name + " has this address and is not called: " + in.Why()
+			case !in.Registered():
+				return "in Kubernetes " + in.Name + " has this address and registered nothing"
+			}
+			return "in Kubernetes " + in.Name + " has this address and does not name the port"
+		}
+	}
+	if !k.Snapshot.Known() {
+		return "Kubernetes has no Service " + k.Snapshot.App.String()
+	}
+	return "no pod of the Service has this address"
+}
+
+// compareInterfaces compares what is offered at an address that both have.
+func (d *Difference) compareInterfaces(at Address, z, k *offered) {
+	if !z.known || !k.known {
+		if !z.known && k.known {
+			d.note("which interfaces are offered is in no metadata in ZooKeeper, so addresses alone were compared")
+		}
+		return
+	}
+	entry := func(i registry.Interface) Entry {
+		return Entry{Address: at, Interface: i.String(), Instance: k.instance.Name}
+	}
+	var left []registry.Interface
+	for _, i := range sortedInterfaces(k.interfaces) {
+		if _, both := z.interfaces[i]; !both {
+			left = append(left, i)
+		}
+	}
+	for _, i := range sortedInterfaces(z.interfaces) {
+		if weight, both := k.interfaces[i]; both {
+			if there := z.interfaces[i]; there != noWeight && there != weight {
+				d.Differing = append(d.Differing, Mismatch{Entry: entry(i), Field: "weight", ZooKeeper: strconv.Itoa(there), Kubernetes: strconv.Itoa(weight)})
+			}
+			continue
+		}
+		other := slices.IndexFunc(left, func(o registry.Interface) bool { return o.Name == i.Name })
+		if other < 0 {
+			e := entry(i)
+			e.Why = "in Kubernetes the instance does not offer it"
+			d.OnlyZooKeeper = append(d.OnlyZooKeeper, e)
+			continue
+		}
+		o := left[other]
+		left = slices.Delete(left, other, other+1)
+		if i.Version != o.Version {
+			d.Differing = append(d.Differing, Mismatch{Entry: entry(i), Field: "version", ZooKeeper: i.Version, Kubernetes: o.Version})
+		}
+		if i.Group != o.Group {
+			d.Differing = append(d.Differing, Mismatch{Entry: entry(i), Field: "group", ZooKeeper: i.Group, Kubernetes: o.Group})
+		}
+	}
+	for _, i := range left {
+		d.OnlyKubernetes = append(d.OnlyKubernetes, entry(i))
+	}
+}
+
+func (d *Difference) note(text string) {
+	if !slices.Contains(d.Notes, text) {
+		d.Notes = append(d.Notes, text)
+	}
+}
+
+func (d *Difference) lookers(consumers []Consumer) {
+	hosts := map[string]map[string]bool{}
+	for _, c := range consumers {
+		name := cmp.Or(c.App, "(unnamed)")
+		if hosts[name] == nil {
+			hosts[name] = map[string]bool{}
+		}
+		hosts[name][c.Host] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(hosts)) {
+		d.Consumers = append(d.Consumers, Looker{App: name, Processes: len(hosts[name])})
+	}
+}
+
+// judge says in one sentence whether the application's consumers can go over.
+func (d *Difference) judge() {
+	switch {
+	case d.ZooKeeper.Addresses == 0:
+		d.Verdict, d.Why = Left, "ZooKeeper has no provider of it any more"
+		if slices.Contains(d.ZooKeeper.Kept, "bridge") {
+			d.Why += " but what the bridge writes"
+		}
+		if d.Kubernetes.Addresses == 0 {
+			d.Verdict, d.Why = Missing, "neither registry has anything of it that can be called"
+		}
+	case d.Kubernetes.Addresses == 0:
+		d.Verdict, d.Why = Missing, "Kubernetes has nothing of it that can be called"
+	case len(d.OnlyZooKeeper)+len(d.Differing) > 0:
+		var parts []string
+		if n := len(d.OnlyZooKeeper); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d only in ZooKeeper", n))
+		}
+		if n := len(d.Differing); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d differing", n))
+		}
+		d.Verdict, d.Why = NotReady, "consumers that go over would find other providers: "+strings.Join(parts, ", ")
+	default:
+		d.Verdict, d.Why = Ready, "all that ZooKeeper has can be called by Kubernetes, too"
+	}
+}
+
+func sortedAddresses(m map[Address]*offered) []Address {
+	return slices.SortedFunc(maps.Keys(m), func(a, b Address) int {
+		return cmp.Or(strings.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port), strings.Compare(a.Protocol, b.Protocol))
+	})
+}
+
+func sortedInterfaces(m map[registry.Interface]int) []registry.Interface {
+	return slices.SortedFunc(maps.Keys(m), func(a, b registry.Interface) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Group, b.Group), strings.Compare(a.Version, b.Version))
+	})
+}

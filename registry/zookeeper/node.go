@@ -1,0 +1,211 @@
+package zookeeper
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// Address is a port of an instance and what it speaks there.
+type Address struct {
+	Protocol string `json:"protocol"`
+	Host     string `json:"host"`
+	Port     uint16 `json:"port"`
+}
+
+// String returns "dubbo://10.0.0.1:20880".
+func (a Address) String() string {
+	return a.Protocol + "://" + net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))
+}
+
+// Provider is an interface at an address, as a node below its interface says.
+type Provider struct {
+	registry.Interface
+	Address
+	App    string
+	Weight int // as an instance has it: DefaultWeight where the URL says nothing
+	// Bridge names the bridge that wrote the node; empty where a provider did.
+	Bridge string
+	// Params are all parameters of the URL.
+	Params map[string]string
+}
+
+// Consumer is who says that it looks in ZooKeeper for an interface.
+type Consumer struct {
+	registry.Interface
+	App  string
+	Host string
+}
+
+// Instance is an address of an instance, as a node below its application says.
+// dubbo-go writes a node for each of an instance's addresses.
+type Instance struct {
+	App       string
+	Host      string
+	Endpoints []registry.Endpoint // of the instance, all of them
+	Revision  string
+}
+
+// Parameters of URLs, as Dubbo names them.
+const (
+	paramApplication = "application"
+	paramGroup       = "group"
+	paramInterface   = "interface"
+	paramMethods     = "methods"
+	paramRelease     = "release"
+	paramVersion     = "version"
+	paramWeight      = "weight"
+)
+
+// bridgeParam is a parameter that no provider writes: what has it is the copy of
+// one that registered in Kubernetes.
+const bridgeParam = "weir.bridge"
+
+const maxNode = 64 << 10 // bytes of a URL; real ones have one or two thousand
+
+// decodeURL takes an encoded URL apart, as Dubbo Java and dubbo-go write them: values
+// are not escaped by themselves.
+func decodeURL(node string) (scheme, host, path string, params map[string]string, err error) {
+	if len(node) > maxNode {
+		return "", "", "", nil, fmt.Errorf("it has %d bytes", len(node))
+	}
+	text, err := url.QueryUnescape(node)
+	if err != nil {
+		return "", "", "", nil, errors.New("it is not encoded as URLs are")
+	}
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok || scheme == "" {
+		return "", "", "", nil, errors.New("it is no URL")
+	}
+	rest, query, _ := strings.Cut(rest, "?")
+	host, path, _ = strings.Cut(rest, "/")
+	params = map[string]string{}
+	for pair := range strings.SplitSeq(query, "&") {
+		if key, value, _ := strings.Cut(pair, "="); key != "" {
+			if _, ours := params[key]; !ours {
+				params[key] = value
+			}
+		}
+	}
+	return scheme, host, path, params, nil
+}
+
+// decodeProvider reads the name of a node below an interface's providers.
+func decodeProvider(node string) (Provider, error) {
+	scheme, at, path, params, err := decodeURL(node)
+	if err != nil {
+		return Provider{}, err
+	}
+	host, port, err := splitAddress(at)
+	if err != nil {
+		return Provider{}, err
+	}
+	p := Provider{
+		Interface: interfaceOf(path, params),
+		Address:   Address{Protocol: scheme, Host: host, Port: port},
+		App:       params[paramApplication], Weight: weight(params), Bridge: params[bridgeParam], Params: params,
+	}
+	if p.Name == "" {
+		return Provider{}, errors.New("it names no interface")
+	}
+	return p, nil
+}
+
+// decodeConsumer reads the name of a node below an interface's consumers.
+func decodeConsumer(node string) (Consumer, error) {
+	scheme, host, path, params, err := decodeURL(node)
+	if err != nil {
+		return Consumer{}, err
+	}
+	if scheme != "consumer" {
+		return Consumer{}, fmt.Errorf("it is of a %s", scheme)
+	}
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return Consumer{Interface: interfaceOf(path, params), App: params[paramApplication], Host: plainHost(host)}, nil
+}
+
+func interfaceOf(path string, params map[string]string) registry.Interface {
+	name := params[paramInterface]
+	if name == "" {
+		name = path // what else may stand before the name is the owner's wish
+	}
+	return registry.Interface{Name: name, Group: params[paramGroup], Version: plainVersion(params[paramVersion])}
+}
+
+// plainVersion makes Dubbo's two ways to say "no version" one.
+func plainVersion(v string) string {
+	if v == "0.0.0" {
+		return ""
+	}
+	return v
+}
+
+func splitAddress(at string) (host string, port uint16, err error) {
+	host, text, err := net.SplitHostPort(at)
+	if err != nil {
+		return "", 0, fmt.Errorf("%q is no host and port", at)
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 || host == "" {
+		return "", 0, fmt.Errorf("%q is no host and port", at)
+	}
+	return plainHost(host), uint16(n), nil
+}
+
+// plainHost writes an address as Kubernetes does; a name stays one.
+func plainHost(host string) string {
+	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return a.Unmap().String()
+	}
+	return host
+}
+
+// weight returns what a URL says of it. dubbo-go writes 0 where none was configured;
+// of Java's, 0 is a wish for no calls.
+func weight(params map[string]string) int {
+	n, err := strconv.Atoi(params[paramWeight])
+	if err != nil || n < 0 || n == 0 && strings.HasPrefix(params[paramRelease], "dubbo-golang") {
+		return registry.DefaultWeight
+	}
+	return n
+}
+
+// decodeInstance reads the content of a node below an application.
+func decodeInstance(app string, content []byte) (Instance, error) {
+	var node struct {
+		Address string `json:"address"`
+		Port    int    `json:"port"`
+		Payload struct {
+			Metadata map[string]any `json:"metadata"`
+		} `json:"payload"`
+	}
+	if err := json.Unmarshal(content, &node); err != nil {
+		return Instance{}, errors.New("it is no JSON of Curator's service discovery")
+	}
+	metadata := make(map[string]string, len(node.Payload.Metadata))
+	for k, v := range node.Payload.Metadata {
+		if text, ok := v.(string); ok {
+			metadata[k] = text
+		}
+	}
+	endpoints, err := registry.DubboEndpoints(metadata)
+	if err != nil {
+		return Instance{}, err
+	}
+	if node.Address == "" {
+		return Instance{}, errors.New("it names no address")
+	}
+	if len(endpoints) == 0 && node.Port > 0 && node.Port <= 65535 {
+		endpoints = []registry.Endpoint{{Port: uint16(node.Port)}}
+	}
+	return Instance{App: app, Host: plainHost(node.Address), Endpoints: endpoints, Revision: metadata[registry.KeyRevision]}, nil
+}
