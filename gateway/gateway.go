@@ -158,7 +158,8 @@ const (
 type Upstream struct {
 	// App is an application, "namespace/name", whose endpoints the registry
 	// knows. Port is the name or number of one of its ports; empty for its only
-	// one, or the one named "http".
+	// one, the one that the Service names as primary, or the one named "http" or
+	// "https".
 	App  string `json:"app,omitempty"`
 	Port string `json:"port,omitempty"`
 	// URL is http:// or https:// host[:port], with a path to put in front.
@@ -166,7 +167,8 @@ type Upstream struct {
 	Dubbo *Dubbo `json:"dubbo,omitempty"`
 	// Balance is one of the constants above; empty for LeastRequests.
 	Balance string `json:"balance,omitempty"`
-	// Protocol to an App or URL: "http1" (default), "h2c", "https".
+	// Protocol to an App or URL: "http1", "h2c", "https". Empty for http1, or https
+	// where the application's Service says that it is spoken.
 	Protocol string `json:"protocol,omitempty"`
 }
 

@@ -29,6 +29,7 @@ const (
 	CheckStays     Check = "not terminating"
 	CheckReady     Check = "ready"
 	CheckUndrained Check = "not draining"
+	CheckPreferred Check = "none nearer is called in its place"
 	CheckMetadata  Check = "has published metadata"
 	CheckReadable  Check = "its metadata can be read"
 	CheckEndpoints Check = "names what it speaks"
@@ -39,7 +40,7 @@ const (
 
 // Checks are all there are.
 var Checks = []Check{
-	CheckInTouch, CheckService, CheckListed, CheckStays, CheckReady, CheckUndrained,
+	CheckInTouch, CheckService, CheckListed, CheckStays, CheckReady, CheckUndrained, CheckPreferred,
 	CheckMetadata, CheckReadable, CheckEndpoints, CheckOffers, CheckDescribed, CheckDetails,
 }
 
@@ -98,6 +99,9 @@ func (s Snapshot) Explain(i *Instance, document *Document) []Finding {
 		f.no(CheckUndrained, EffectHeld, "it asks for no new calls itself, as it does before it ends; if it should be called, its process must register again")
 	} else {
 		f.ok(CheckUndrained, "")
+	}
+	if i.Standby != "" {
+		f.no(CheckPreferred, EffectHeld, "%s", i.Standby)
 	}
 	i.explainMetadata(&f)
 	if document != nil && i.describes() && i.Problem == "" {

@@ -25,9 +25,11 @@ type Instance struct {
 	Revision string  `json:"revision,omitempty"`
 	Details  Details `json:"details"`
 	Health   Health  `json:"health"`
-	// Node and Zone say where the instance runs, where that is known.
-	Node string `json:"node,omitempty"`
-	Zone string `json:"zone,omitempty"`
+	// Node, Zone and Cluster say where the instance runs, where that is known. Only a
+	// discoverer of several clusters names the cluster.
+	Node    string `json:"node,omitempty"`
+	Zone    string `json:"zone,omitempty"`
+	Cluster string `json:"cluster,omitempty"`
 	// Problem says, in a user's words, why the instance cannot be called even
 	// though it may be healthy, such as unreadable metadata. Empty when there is
 	// none. Having registered nothing is none: see Registered.
@@ -35,6 +37,9 @@ type Instance struct {
 	// Warning says what is wrong without standing in the way of calls, such as
 	// unreadable details that defaults stand in for. Empty when there is none.
 	Warning string `json:"warning,omitempty"`
+	// Standby says, in a user's words, which instances are called in place of this
+	// one, which is as good but farther away. Empty when it is called itself.
+	Standby string `json:"standby,omitempty"`
 }
 
 // Registered reports whether the instance has published metadata. One that has
@@ -85,7 +90,13 @@ const (
 )
 
 // Callable reports whether new calls should go to the instance.
-func (i *Instance) Callable() bool {
+func (i *Instance) Callable() bool { return i.fit() && i.Standby == "" }
+
+// StandsBy reports whether new calls should go to the instance once none of those
+// that are Callable takes any.
+func (i *Instance) StandsBy() bool { return i.fit() && i.Standby != "" }
+
+func (i *Instance) fit() bool {
 	return i.Health == Ready && i.Details.State != Draining && i.Problem == ""
 }
 
@@ -102,5 +113,5 @@ func (i *Instance) Why() string {
 	case i.Health != Ready:
 		return "not ready"
 	}
-	return ""
+	return i.Standby
 }

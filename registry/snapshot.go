@@ -71,6 +71,11 @@ type ServicePort struct {
 	// Target is the instances' port; 0 when it is a named port that differs
 	// between instances.
 	Target uint16 `json:"target"`
+	// Primary is set where the Service names the port as the one to call, as Spring
+	// Cloud Kubernetes has it: by primary-port-name.
+	Primary bool `json:"primary,omitempty"`
+	// Secured is set where TLS is spoken at the port.
+	Secured bool `json:"secured,omitempty"`
 }
 
 // Registration is what an instance publishes of itself.

@@ -122,11 +122,11 @@ var words = map[string]map[string]string{
 	},
 	"Upstream": {
 		"app":      "An application, namespace/name, whose endpoints the registry knows.",
-		"port":     "The name or number of one of its ports; when not given its only one, or the one named http.",
+		"port":     "The name or number of one of its ports; when not given its only one, the one that its primary-port-name says, or the one named http or https.",
 		"url":      "http:// or https://, a host, and a path to put in front.",
 		"dubbo":    "A method of a Dubbo interface.",
 		"balance":  "leastRequests (the default), roundRobin or random.",
-		"protocol": "To an app or url: http1 (the default), h2c or https.",
+		"protocol": "To an app or url: http1, h2c or https. When not given http1, or https where the Service of an app says that it is spoken.",
 	},
 	"Dubbo": {
 		"app":                 "The application that provides the interface, namespace/name.",

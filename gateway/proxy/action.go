@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/gateway"
+	"github.com/weirmesh/weir/internal/balance"
 	"github.com/weirmesh/weir/registry"
 	"github.com/weirmesh/weir/sdk/breaker"
 )
@@ -44,7 +45,7 @@ type action struct {
 
 	pool    poolKey // of HTTP upstreams
 	prefix  string  // of the path, escaped, without a slash at the end
-	balance string
+	balance balance.By
 	dubbo   http.Handler // for a Dubbo upstream
 	users   users        // of dubbo
 
@@ -70,7 +71,7 @@ type retry struct {
 func compileAction(r gateway.Route, dubbo Dubbo, registered bool) (*action, error) {
 	a := &action{
 		total: DefaultTotal, idle: DefaultIdle, bodyLimit: -1,
-		balance: cmp.Or(r.Upstream.Balance, gateway.LeastRequests),
+		balance: balances[r.Upstream.Balance],
 		// A request of which nothing was sent is harmlessly sent elsewhere.
 		retry: retry{attempts: 2, budget: DefaultBudget},
 	}
@@ -177,9 +178,9 @@ func (a *action) to(r gateway.Route, dubbo Dubbo, registered bool) error {
 		if err != nil || to.Host == "" {
 			return invalid("upstream.url", err, "%q is no address", u.URL)
 		}
-		a.pool = poolKey{address: strings.ToLower(to.Host), protocol: cmp.Or(u.Protocol, "http1")}
+		a.pool = poolKey{address: strings.ToLower(to.Host), protocol: cmp.Or(u.Protocol, protocolHTTP1)}
 		if to.Scheme == "https" {
-			a.pool.protocol = "https"
+			a.pool.protocol = protocolTLS
 		}
 		a.prefix = strings.TrimSuffix(to.EscapedPath(), "/")
 		return nil
@@ -191,7 +192,7 @@ func (a *action) to(r gateway.Route, dubbo Dubbo, registered bool) error {
 		if !registered {
 			return invalid("upstream.app", nil, "this gateway was started without a registry, so it knows no applications: use upstream.url")
 		}
-		a.pool = poolKey{app: app, port: u.Port, protocol: cmp.Or(u.Protocol, "http1")}
+		a.pool = poolKey{app: app, port: u.Port, protocol: u.Protocol}
 		return nil
 	}
 }

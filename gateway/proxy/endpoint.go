@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -36,11 +35,6 @@ type endpoint struct {
 	protocol  string
 	transport *http.Transport
 	dial      *dialer
-
-	active       atomic.Int64 // requests under way
-	gone         atomic.Bool  // gets no new ones
-	refusals     atomic.Int32 // in a row
-	ejectedUntil atomic.Int64 // Unix nanoseconds
 
 	mu       sync.Mutex
 	upgrades *http.Transport // speaks HTTP/1.1, where transport may not
@@ -96,7 +90,7 @@ func ignoreClosed(err error) error {
 
 func newEndpoint(d *dialer, address, protocol string) *endpoint {
 	e := &endpoint{address: address, scheme: "http", protocol: protocol, dial: d}
-	if protocol == "https" {
+	if protocol == protocolTLS {
 		e.scheme = "https"
 	}
 	e.transport = e.newTransport(false)
@@ -121,11 +115,11 @@ func (e *endpoint) newTransport(http1 bool) *http.Transport {
 	switch {
 	case e.protocol == "h2c" && !http1:
 		t.Protocols.SetUnencryptedHTTP2(true)
-	case e.protocol == "https" && !http1:
+	case e.protocol == protocolTLS && !http1:
 		t.Protocols.SetHTTP1(true)
 		t.Protocols.SetHTTP2(true)
 		t.DialTLSContext = e.dial.connectTLS("h2", "http/1.1")
-	case e.protocol == "https":
+	case e.protocol == protocolTLS:
 		t.Protocols.SetHTTP1(true)
 		t.DialTLSContext = e.dial.connectTLS("http/1.1")
 	default:
@@ -137,7 +131,7 @@ func (e *endpoint) newTransport(http1 bool) *http.Transport {
 // transportFor returns the transport of a request. One that asks for an upgrade
 // needs HTTP/1.1.
 func (e *endpoint) transportFor(upgrade bool) *http.Transport {
-	if !upgrade || e.protocol == "http1" {
+	if !upgrade || e.protocol == protocolHTTP1 {
 		return e.transport
 	}
 	e.mu.Lock()
@@ -148,13 +142,8 @@ func (e *endpoint) transportFor(upgrade bool) *http.Transport {
 	return e.upgrades
 }
 
-// retire keeps new requests away. Those under way go on.
-func (e *endpoint) retire() {
-	e.gone.Store(true)
-	e.closeIdle()
-}
-
-func (e *endpoint) closeIdle() {
+// CloseIdle implements balance.Conn.
+func (e *endpoint) CloseIdle() {
 	e.transport.CloseIdleConnections()
 	e.mu.Lock()
 	defer e.mu.Unlock()

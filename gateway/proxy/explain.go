@@ -263,13 +263,13 @@ func (e *Explainer) endpoints(ctx context.Context, r *route) []string {
 	if err != nil {
 		return nil
 	}
-	port, err := targetPort(s.Service, r.action.pool.port)
+	port, err := r.action.pool.portOf(s.Service)
 	if err != nil {
 		return nil
 	}
 	var out []string
 	for _, i := range s.Callable() {
-		out = append(out, net.JoinHostPort(i.Host.String(), strconv.Itoa(int(port))))
+		out = append(out, net.JoinHostPort(i.Host.String(), strconv.Itoa(int(port.Number))))
 	}
 	return out
 }

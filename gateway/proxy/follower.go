@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/gateway"
+	"github.com/weirmesh/weir/internal/balance"
 	"github.com/weirmesh/weir/internal/pause"
 )
 
@@ -63,11 +64,13 @@ func newFollower(p *Proxy) *follower {
 		served: map[gateway.Key]*served{}, quarantined: map[gateway.Key]gateway.Quarantine{}, states: map[gateway.Key]*state{},
 	}
 	f.pools = &pools{registry: p.config.Registry, all: map[poolKey]*pool{}, make: func(key poolKey) *pool {
-		return &pool{
-			key: key, now: p.now, all: map[string]*endpoint{},
-			ejected: func() { p.metrics.ejected() },
-			connect: func(address, protocol string) *endpoint { return newEndpoint(p.dial, address, protocol) },
-		}
+		return &pool{key: key, Pool: balance.NewPool(balance.Config[*endpoint]{
+			App: key.app, Port: key.portOf, Now: p.now,
+			Ejected: func() { p.metrics.ejected() },
+			Connect: func(m *member, secured bool) *endpoint {
+				return newEndpoint(p.dial, m.Address, key.protocolOf(secured))
+			},
+		})}
 	}}
 	return f
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weirmesh/weir/internal/balance"
 	"github.com/weirmesh/weir/sdk/trace"
 )
 
@@ -100,9 +102,9 @@ type forward struct {
 	header http.Header
 	body   *clientBody
 	replay []byte // the whole body, where it may be sent again
-	tried  []*endpoint
-	using  *endpoint // that answered
-	stop   func()    // ends the attempt that answered
+	tried  []*member
+	using  *member // that answered
+	stop   func()  // ends the attempt that answered
 
 	// Informational answers come from net/http's goroutines, which may outlast
 	// their attempt; answering is off once the real answer is written.
@@ -121,7 +123,8 @@ func (f *forward) send() (*http.Response, *problem) {
 	}
 	var last *problem
 	for {
-		e := pool.pick(f.action.balance, f.untried(pool))
+		wish := f.wish(pool)
+		e := pool.Pick(&wish)
 		if e == nil {
 			if last != nil {
 				return nil, last
@@ -140,10 +143,10 @@ func (f *forward) send() (*http.Response, *problem) {
 		}
 		if !again {
 			if failed != nil {
-				e.release()
+				e.Release()
 				return nil, failed
 			}
-			f.using, f.endpoint = e, e.address
+			f.using, f.endpoint = e, e.Address
 			return response, nil
 		}
 		f.p.metrics.retry(f.route)
@@ -160,22 +163,20 @@ func (f *forward) send() (*http.Response, *problem) {
 	}
 }
 
-// untried returns which endpoints not to take. What stands behind a URL is not
-// known to be one server, so it may be asked again.
-func (f *forward) untried(p *pool) []*endpoint {
-	if p.key.address != "" {
-		return nil
+// wish is which endpoints to take. What stands behind a URL is not known to be one
+// server, so it may be asked again.
+func (f *forward) wish(p *pool) balance.Wish[*endpoint] {
+	w := balance.Wish[*endpoint]{By: f.action.balance, AnyTag: true}
+	if p.key.address == "" {
+		w.Tried = f.tried
 	}
-	return f.tried
+	return w
 }
 
 // hasOther reports whether there is an endpoint left once e has been tried.
-func (f *forward) hasOther(p *pool, e *endpoint) bool {
-	if p.key.address != "" {
-		return true
-	}
-	set := p.set.Load()
-	return slices.ContainsFunc(set.endpoints, func(o *endpoint) bool { return o != e && !slices.Contains(f.tried, o) })
+func (f *forward) hasOther(p *pool, e *member) bool {
+	wish := f.wish(p)
+	return p.key.address != "" || p.Others(&wish, e)
 }
 
 // sending reports whether the client of a failed request still sends its body.
@@ -207,12 +208,12 @@ func (f *forward) endBody() {
 }
 
 // discard ends an attempt whose answer is not taken.
-func (f *forward) discard(response *http.Response, e *endpoint) {
+func (f *forward) discard(response *http.Response, e *member) {
 	if response != nil {
 		f.stop()
 		_ = response.Body.Close() // nothing more of it is of interest
 	}
-	e.release()
+	e.Release()
 }
 
 // finish ends the attempt that answered.
@@ -220,7 +221,7 @@ func (f *forward) finish(response *http.Response) {
 	f.cancel(nil)
 	f.stop()
 	_ = response.Body.Close() // it was read to its end, or its connection is broken
-	f.using.release()
+	f.using.Release()
 }
 
 // prepare makes what all attempts share.
@@ -276,14 +277,14 @@ func (f *forward) bodyFailed(err error) *problem {
 // awaitKnown waits until it is known which endpoints there are.
 func (f *forward) awaitKnown(p *pool) *problem {
 	select {
-	case <-p.known:
+	case <-p.Known():
 		return nil
 	default:
 	}
 	timer := time.NewTimer(endpointsKnown)
 	defer timer.Stop()
 	select {
-	case <-p.known:
+	case <-p.Known():
 		return nil
 	case <-timer.C:
 		return &problem{status: http.StatusServiceUnavailable, code: codeNoEndpoint, retry: time.Second, upstream: true, detail: "The registry has not said yet which endpoints the application " + p.key.app.String() + " has."}
@@ -293,15 +294,12 @@ func (f *forward) awaitKnown(p *pool) *problem {
 }
 
 func noEndpoint(p *pool) *problem {
-	why := "there is none"
-	if set := p.set.Load(); set != nil && set.why != "" {
-		why = set.why
-	}
+	why := cmp.Or(p.Why(), "there is none")
 	return &problem{status: http.StatusServiceUnavailable, code: codeNoEndpoint, retry: time.Second, upstream: true, detail: "No endpoint can take the request: " + why + "."}
 }
 
 // attempt sends the request to one endpoint.
-func (f *forward) attempt(pool *pool, e *endpoint) (*http.Response, *problem) {
+func (f *forward) attempt(pool *pool, e *member) (*http.Response, *problem) {
 	ctx := f.ctx
 	f.stop = func() {}
 	if f.action.perTry > 0 { // the attempt needs an end of its own
@@ -312,7 +310,7 @@ func (f *forward) attempt(pool *pool, e *endpoint) (*http.Response, *problem) {
 		defer timer.Stop()
 	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: f.inform})
-	out := f.request(ctx, e)
+	out := f.request(ctx, e.Conn)
 	if f.span != nil {
 		span, _ := f.p.config.Tracer.StartClient(ctx, f.spanName(), peerOf(f.route))
 		trace.Inject(span.Context(), trace.Header(out.Header))
@@ -328,7 +326,7 @@ func (f *forward) attempt(pool *pool, e *endpoint) (*http.Response, *problem) {
 	return f.roundTrip(pool, e, out)
 }
 
-func (f *forward) roundTrip(pool *pool, e *endpoint, out *http.Request) (*http.Response, *problem) {
+func (f *forward) roundTrip(pool *pool, e *member, out *http.Request) (*http.Response, *problem) {
 	if f.body != nil && f.replay == nil {
 		// A transport does not come back while it reads the body.
 		defer context.AfterFunc(out.Context(), func() {
@@ -337,9 +335,9 @@ func (f *forward) roundTrip(pool *pool, e *endpoint, out *http.Request) (*http.R
 			}
 		})()
 	}
-	response, err := e.transportFor(f.upgrade).RoundTrip(out)
+	response, err := e.Conn.transportFor(f.upgrade).RoundTrip(out)
 	if err == nil {
-		e.accepted()
+		e.Accepted()
 		if response.StatusCode >= 100 {
 			return response, nil
 		}
@@ -350,7 +348,7 @@ func (f *forward) roundTrip(pool *pool, e *endpoint, out *http.Request) (*http.R
 	f.stop()
 	failed := f.broken(err, cause)
 	if failed.code == codeConnect {
-		pool.refused(e)
+		pool.Refused(e)
 	}
 	return nil, failed
 }

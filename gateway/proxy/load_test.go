@@ -95,14 +95,14 @@ func TestEndpointsStopUnderLoad(t *testing.T) {
 		})
 	}
 	name := handlersApp("cart")
-	key := poolKey{app: name, protocol: "http1"}
+	key := poolKey{app: name}
 	for i, s := range servers[:3] {
 		before := n.Load()
 		f.until("load", func() bool { return n.Load() > before+50 })
-		leaving := slices.DeleteFunc(slices.Clone(f.endpoints(key)), func(e *endpoint) bool { return e.address != s.Listener.Addr().String() })[0]
+		leaving := slices.DeleteFunc(slices.Clone(f.endpoints(key)), func(e *member) bool { return e.Address != s.Listener.Addr().String() })[0]
 		f.registry.SetHealth(name, fmt.Sprint("pod-", i), "terminating")
 		f.until("the endpoint gets nothing new", func() bool { return len(f.endpoints(key)) == len(servers)-1-i })
-		f.until("its last request ended", func() bool { return leaving.active.Load() == 0 })
+		f.until("its last request ended", func() bool { return leaving.Active() == 0 })
 		s.Config.Shutdown(context.Background())
 		f.registry.RemoveInstance(name, fmt.Sprint("pod-", i))
 	}

@@ -37,10 +37,8 @@ func TestSpans(t *testing.T) {
 	f.until("a retry", func() bool { // which endpoint comes first is chance
 		rec.Flush()
 		server, client, failed = nil, nil, nil
-		for _, e := range f.endpoints(poolKey{app: handlersApp("cart"), protocol: "http1"}) {
-			e.accepted() // nobody is ejected
-			e.refusals.Store(0)
-			e.ejectedUntil.Store(0)
+		for _, e := range f.endpoints(poolKey{app: handlersApp("cart")}) {
+			e.Accepted() // nobody is ejected
 		}
 		if r := f.get("/cart/7", "traceparent", "00-"+traceID+"-"+parent+"-01"); r.status != 200 {
 			t.Fatalf("got %+v", r)

@@ -288,6 +288,7 @@ func (t serviceTable) slim(obj runtime.Object) (string, any) {
 		}
 		s.ports = append(s.ports, port)
 	}
+	markPorts(s.ports, o.Labels, o.Annotations)
 	switch mode := registry.Mode(o.Annotations[AnnotationCallMode]); mode {
 	case "", registry.ModePod, registry.ModeService:
 		s.mode = mode

@@ -63,7 +63,21 @@ func Client(kit *sdk.Kit, opts ...ClientOption) http.RoundTripper {
 	for _, o := range opts {
 		o(c)
 	}
+	if f := c.finder; f != nil {
+		f.self, f.id, f.next, f.fixed = kit.App(), kit.Instance(), c.next, c.peer.Name != ""
+	}
 	return c
+}
+
+// CloseIdleConnections closes the connections that carry no call, as that of
+// http.Client expects it.
+func (c *client) CloseIdleConnections() {
+	if c.finder != nil {
+		c.finder.closeIdle()
+	}
+	if t, ok := c.next.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -285,10 +299,10 @@ func (b *body) Close() error {
 
 // send makes a call, by way of the registry where there is one.
 func (c *client) send(r *http.Request, peer governance.App, span zipkin.Span) (*http.Response, error) {
-	if c.finder == nil || peer.Name == "" {
+	if c.finder == nil {
 		return c.next.RoundTrip(r)
 	}
-	return c.finder.send(r, peer, span, c.next)
+	return c.finder.send(r, peer, span)
 }
 
 // appOfHost reads an application out of a host as Kubernetes writes it; the zero

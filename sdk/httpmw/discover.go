@@ -2,32 +2,87 @@ package httpmw
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
-	"net/netip"
-	"strconv"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/openzipkin/zipkin-go"
-	"github.com/openzipkin/zipkin-go/model"
 
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/registry"
 )
 
 // Discover sends calls straight to instances of the application, as the registry
-// knows them, and so balances each call and not only each connection. An
-// application that asks to be called through its Service is, and so is one of
-// which the registry knows no address of its own, or nothing yet: calls wait two
-// seconds for its first word of an application, and no more. A connection that
-// cannot be made is tried once more with another instance.
-func Discover(reg registry.Discoverer) ClientOption {
-	return func(c *client) { c.finder = &finder{reg: reg, apps: make(map[registry.App]*found)} }
+// knows them, and so balances each call and not only each connection: to the less
+// busy of two, by their weights, new ones little by little. An application that asks
+// to be called through its Service is. Both are followed live.
+//
+// Instances keep their connections apart. One that refuses connections is left alone
+// for a while, and what was never sent is sent to another. One that leaves gets
+// nothing new, and ends what it has.
+//
+// Hosts that name no application of the registry are called as they are, and so is
+// one of which the registry says nothing: calls wait two seconds for its first word
+// of an application, and no more. See Strict.
+func Discover(reg registry.Discoverer, opts ...DiscoverOption) ClientOption {
+	return func(c *client) {
+		f := &finder{reg: reg, apps: make(map[registry.App]*found), connectTimeout: defaultConnectTimeout}
+		for _, o := range opts {
+			o(f)
+		}
+		c.finder = f
+	}
+}
+
+// DiscoverOption says how Discover goes about it.
+type DiscoverOption func(*finder)
+
+// CallMode chooses how applications are called, whatever they or a DiscoveryPolicy
+// ask for.
+func CallMode(mode registry.Mode) DiscoverOption { return func(f *finder) { f.mode = mode } }
+
+// Strict has calls fail whose host names no application that the registry knows, and
+// those to an application of which it has said nothing yet.
+func Strict() DiscoverOption { return func(f *finder) { f.strict = true } }
+
+// Namespaces are those whose applications are asked for besides the service's own, by
+// hosts that do not end in svc. Without any, "example.com" is asked for as the
+// application example of the namespace com.
+func Namespaces(names ...string) DiscoverOption { return func(f *finder) { f.namespaces = names } }
+
+// SameZone has instances of the service's own zone called alone while that has at
+// least a percentage of what an even spread over the zones would give it; 50 is a
+// good one. The zone is that of this very instance, as the registry knows it, unless
+// one is named.
+func SameZone(percent int, zone string) DiscoverOption {
+	return func(f *finder) { f.nearPercent, f.zone = percent, zone }
+}
+
+// WarmUp is over how long instances that say when they started come to their full
+// share of calls; a minute without. Zero gives it to them at once.
+func WarmUp(d time.Duration) DiscoverOption {
+	return func(f *finder) {
+		if f.warmUp = d; d == 0 {
+			f.warmUp = -1
+		}
+	}
+}
+
+// ConnectTimeout bounds how long an instance may take to accept a connection; two
+// seconds without.
+func ConnectTimeout(d time.Duration) DiscoverOption {
+	return func(f *finder) { f.connectTimeout = d }
+}
+
+type tagKey struct{}
+
+// WithTag has calls under the context go to instances with a tag. Where none has it,
+// and to calls without one, those without a tag answer, as in Dubbo's tag routing;
+// where there are none of these either, all do.
+func WithTag(ctx context.Context, tag string) context.Context {
+	return context.WithValue(ctx, tagKey{}, tag)
 }
 
 const (
@@ -37,215 +92,129 @@ const (
 	// maxWatched bounds how many applications are watched. Others are called by
 	// their hosts, which may be names that somebody else makes up.
 	maxWatched = 500
+	// maxPorts bounds how many ports of one application are called.
+	maxPorts              = 32
+	defaultConnectTimeout = 2 * time.Second
 )
 
 // finder keeps what the registry says of the applications that are called. They
 // are few, and watched for as long as the process runs.
 type finder struct {
-	reg registry.Discoverer
+	reg            registry.Discoverer
+	mode           registry.Mode // empty where the registry chooses
+	strict         bool
+	namespaces     []string
+	zone           string
+	nearPercent    int
+	warmUp         time.Duration
+	connectTimeout time.Duration
 
-	mu   sync.Mutex
+	self  governance.App // whose client it is, and which instance
+	id    string
+	fixed bool // the peer is named, and no host has to be read
+	next  http.RoundTripper
+	here  atomic.Pointer[string] // the zone that the registry says this process runs in
+	seek  sync.Once
+
+	mu   sync.RWMutex
 	apps map[registry.App]*found
 }
 
-// found is one application.
-type found struct {
-	snapshot atomic.Pointer[registry.Snapshot]
-	until    time.Time // calls wait so long for the first one
-	mu       sync.Mutex
-	load     map[string]*atomic.Int64 // calls under way, by instance
+// asks reports whether a host may name an application of the registry.
+func (f *finder) asks(peer governance.App, host string) bool {
+	if peer.Name == "" {
+		return false
+	}
+	if len(f.namespaces) == 0 || peer.Namespace == f.self.Namespace || slices.Contains(f.namespaces, peer.Namespace) {
+		return true
+	}
+	labels := strings.Split(host, ".")
+	return len(labels) > 2 && strings.EqualFold(labels[2], "svc")
 }
 
-// find returns what is known of an application; false for nothing, now.
-func (f *finder) find(ctx context.Context, app registry.App) (*found, registry.Snapshot, bool) {
-	f.mu.Lock()
-	e := f.apps[app]
-	if e == nil {
-		if len(f.apps) >= maxWatched {
-			f.mu.Unlock()
-			return nil, registry.Snapshot{}, false
-		}
-		e = &found{load: make(map[string]*atomic.Int64), until: time.Now().Add(firstWord)}
-		// The subscription is never ended: who was called is called again.
-		if _, err := f.reg.Subscribe(app, func(s registry.Snapshot) { e.take(s) }); err != nil {
-			f.mu.Unlock()
-			return nil, registry.Snapshot{}, false
-		}
-		f.apps[app] = e
+// find returns what is known of an application; nil for nothing, now, and why.
+func (f *finder) find(ctx context.Context, app registry.App) (*found, error) {
+	f.seek.Do(f.seekZone)
+	e, err := f.follow(app)
+	if err != nil {
+		return nil, err
 	}
-	f.mu.Unlock()
-	if s := e.snapshot.Load(); s != nil {
-		return e, *s, true
+	if e.snapshot.Load() != nil {
+		return e, nil
 	}
 	if !time.Now().Before(e.until) {
-		return e, registry.Snapshot{}, false
+		return nil, fmt.Errorf("the registry has not told of %s yet", app)
 	}
 	ctx, cancel := context.WithDeadline(ctx, e.until)
 	defer cancel()
 	s, err := f.reg.Snapshot(ctx, app)
-	return e, s, err == nil
-}
-
-func (e *found) take(s registry.Snapshot) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	there := make(map[string]bool, len(s.Instances))
-	for i := range s.Instances {
-		there[s.Instances[i].ID] = true
-	}
-	for id := range e.load {
-		if !there[id] {
-			delete(e.load, id)
-		}
-	}
-	e.snapshot.Store(&s)
-}
-
-func (e *found) loadOf(id string) *atomic.Int64 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	n := e.load[id]
-	if n == nil {
-		n = new(atomic.Int64)
-		e.load[id] = n
-	}
-	return n
-}
-
-// send makes a call to one of the peer's instances.
-func (f *finder) send(r *http.Request, peer governance.App, span zipkin.Span, next http.RoundTripper) (*http.Response, error) {
-	e, snapshot, known := f.find(r.Context(), registry.App{Namespace: peer.Namespace, Name: peer.Name})
-	if !known {
-		return next.RoundTrip(r) // a registry that is away says nothing against the host
-	}
-	if snapshot.Mode == registry.ModeService && snapshot.Service.Host != "" {
-		return next.RoundTrip(toHost(r, snapshot.Service.Host, ""))
-	}
-	callable := snapshot.Callable()
-	if len(callable) == 0 {
-		if len(snapshot.Instances) == 0 && snapshot.Service.Host == "" {
-			return next.RoundTrip(r) // nothing the registry knows: the host may be good
-		}
-		closeBody(r)
-		return nil, fmt.Errorf("httpmw: none of the %d instances of %s can be called now", len(snapshot.Instances), peer)
-	}
-	port, err := portOf(r, snapshot)
 	if err != nil {
-		closeBody(r)
 		return nil, err
 	}
-	first := e.pick(callable, -1)
-	resp, err := e.call(r, &callable[first], port, span, next)
-	if err == nil || len(callable) == 1 || !notConnected(err) || !again(r) {
-		return resp, err
-	}
-	return e.call(r, &callable[e.pick(callable, first)], port, span, next)
+	e.first(&s)
+	return e, nil
 }
 
-// pick takes the less busy of two, leaving one out.
-func (e *found) pick(in []registry.Instance, not int) int {
-	n := len(in)
-	if not >= 0 {
-		n--
+// follow returns an application's entry.
+func (f *finder) follow(app registry.App) (*found, error) {
+	f.mu.RLock()
+	e := f.apps[app]
+	f.mu.RUnlock()
+	if e != nil {
+		return e, nil
 	}
-	at := func(i int) int {
-		if not >= 0 && i >= not {
-			i++
-		}
-		return i
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if e := f.apps[app]; e != nil {
+		return e, nil
 	}
-	a, b := at(rand.IntN(n)), at(rand.IntN(n))
-	if e.loadOf(in[b].ID).Load() < e.loadOf(in[a].ID).Load() {
-		return b
+	if len(f.apps) >= maxWatched {
+		return nil, fmt.Errorf("this process calls more than %d applications", maxWatched)
 	}
-	return a
-}
-
-func (e *found) call(r *http.Request, to *registry.Instance, port uint16, span zipkin.Span, next http.RoundTripper) (*http.Response, error) {
-	peer := &model.Endpoint{ServiceName: appOfHost(r.URL.Hostname(), "").Name, Port: port}
-	if ip := to.Host.Unmap(); ip.Is4() {
-		peer.IPv4 = ip.AsSlice()
-	} else {
-		peer.IPv6 = ip.AsSlice()
-	}
-	span.SetRemoteEndpoint(peer)
-	load := e.loadOf(to.ID)
-	load.Add(1)
-	resp, err := next.RoundTrip(toHost(r, "", netip.AddrPortFrom(to.Host, port).String()))
-	if err != nil {
-		load.Add(-1)
+	e = newFound(f, app)
+	// The subscription is never ended: who was called is called again.
+	if _, err := f.reg.Subscribe(app, e.take); err != nil {
 		return nil, err
 	}
-	if resp.StatusCode == http.StatusSwitchingProtocols { // the body is the connection itself
-		load.Add(-1)
-		return resp, nil
-	}
-	resp.Body = &body{ReadCloser: resp.Body, end: func(error) { load.Add(-1) }}
-	return resp, nil
+	f.apps[app] = e
+	return e, nil
 }
 
-// toHost copies a request for another address; the Host header stays what it was.
-func toHost(r *http.Request, host, hostPort string) *http.Request {
-	out := r.Clone(r.Context())
-	if out.Host == "" {
-		out.Host = r.URL.Host
+// ownZone returns the zone of this process; empty while it is not known.
+func (f *finder) ownZone() string {
+	if here := f.here.Load(); f.zone == "" && here != nil {
+		return *here
 	}
-	if hostPort == "" {
-		hostPort = host
-		if port := r.URL.Port(); port != "" {
-			hostPort = net.JoinHostPort(host, port)
-		}
-	}
-	out.URL.Host = hostPort
-	return out
+	return f.zone
 }
 
-// portOf turns the port of the URL, which is the Service's, into the instances'.
-func portOf(r *http.Request, s registry.Snapshot) (uint16, error) {
-	want := uint16(80)
-	if r.URL.Scheme == "https" {
-		want = 443
+// seekZone has the registry tell where this process runs.
+func (f *finder) seekZone() {
+	if f.nearPercent > 0 && f.zone == "" {
+		// Should the registry refuse, zones do not matter, and calls say what is wrong.
+		_, _ = f.follow(registry.App{Namespace: f.self.Namespace, Name: f.self.Name})
 	}
-	named := r.URL.Port() != ""
-	if named {
-		n, err := strconv.ParseUint(r.URL.Port(), 10, 16)
-		if err != nil {
-			return 0, fmt.Errorf("httpmw: %q is no port", r.URL.Port())
-		}
-		want = uint16(n)
-	}
-	for _, p := range s.Service.Ports {
-		if p.Port == want && p.Target != 0 {
-			return p.Target, nil
-		}
-	}
-	if !named && len(s.Service.Ports) == 1 && s.Service.Ports[0].Target != 0 {
-		return s.Service.Ports[0].Target, nil // there is only one it can be
-	}
-	return want, nil
 }
 
-// notConnected reports an error after which nothing can have arrived.
-func notConnected(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
+// ownZoneChanged has all applications weighed again, as soon as it is known where
+// this process runs.
+func (f *finder) ownZoneChanged() {
+	f.mu.Lock()
+	all := make([]*found, 0, len(f.apps))
+	for _, e := range f.apps {
+		all = append(all, e)
+	}
+	f.mu.Unlock()
+	for _, e := range all {
+		e.again()
+	}
 }
 
-// again readies a request to be sent once more.
-func again(r *http.Request) bool {
-	if r.Context().Err() != nil {
-		return false
+// closeIdle closes the connections that carry no call.
+func (f *finder) closeIdle() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range f.apps {
+		e.closeIdle()
 	}
-	if r.Body == nil || r.Body == http.NoBody {
-		return true
-	}
-	if r.GetBody == nil {
-		return false
-	}
-	fresh, err := r.GetBody()
-	if err != nil {
-		return false
-	}
-	r.Body = fresh
-	return true
 }

@@ -493,6 +493,7 @@ func TestDiscover(t *testing.T) {
 	tr := &http.Transport{}
 	t.Cleanup(tr.CloseIdleConnections)
 	client := &http.Client{Transport: httpmw.Client(kit, httpmw.Over(tr), httpmw.Discover(member))}
+	t.Cleanup(client.CloseIdleConnections)
 	for range 40 {
 		if a := mustGet(t, client, "http://cart.shop/x"); a.body != "cart.shop" {
 			t.Fatalf("the Host header is %q", a.body)

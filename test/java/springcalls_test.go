@@ -102,14 +102,16 @@ func TestGatewayFollowsSpringService(t *testing.T) {
 }
 
 // Where a Service has several ports, as those of Spring Cloud do that show their
-// management, the one named http is taken; where none is, the route names one.
+// management, the primary one is taken, or the one named http; where there is
+// neither, the route names one.
 func TestGatewayChoosesPortOfSpringService(t *testing.T) {
 	needs(t, hystrix)
 	for _, c := range []struct {
 		name, ports, port, warns string
 	}{
 		{"delivery-http", `[{name: management, port: 8081, targetPort: management}, {name: http, port: 80, targetPort: http}]`, "", ""},
-		{"delivery-web", `[{name: management, port: 8081, targetPort: management}, {name: web, port: 80, targetPort: http}]`, "", "has several ports and none named http"},
+		{"delivery-primary", `[{name: management, port: 8081, targetPort: management}, {name: web, port: 80, targetPort: http}]`, "", ""},
+		{"delivery-web", `[{name: management, port: 8081, targetPort: management}, {name: site, port: 80, targetPort: http}]`, "", "has several ports and none named http"},
 		{"delivery-named", `[{name: management, port: 8081, targetPort: management}, {name: web, port: 80, targetPort: http}]`, ", port: web", ""},
 		{"delivery-number", `[{name: management, port: 8081, targetPort: 8081}, {name: web, port: 80, targetPort: 8080}]`, `, port: "80"`, ""},
 	} {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/gateway"
+	"github.com/weirmesh/weir/internal/balance"
 	"github.com/weirmesh/weir/internal/config"
 	"github.com/weirmesh/weir/registry"
 )
@@ -71,11 +72,11 @@ func port(s *registry.Snapshot, want string) string {
 	if len(ports) == 0 {
 		return ""
 	}
+	if balance.Find(ports, want, false) >= 0 {
+		return ""
+	}
 	var names []string
 	for _, p := range ports {
-		if want == "" && (len(ports) == 1 || p.Name == "http") || want != "" && (p.Name == want || strconv.Itoa(int(p.Port)) == want) {
-			return ""
-		}
 		names = append(names, strings.TrimSpace(p.Name+" "+strconv.Itoa(int(p.Port))))
 	}
 	list := strings.Join(names, ", ")

@@ -35,6 +35,7 @@ export const registry: Sentences = {
   'no Service bears the name %s in namespace %s, so nothing says which pods are its instances; make one that selects them': '命名空间 {2} 中没有名为 {1} 的 Service，因此不知道哪些 Pod 是其实例；请创建一个选中它们的 Service',
   'no document of revision %s is stored, so consumers ask the instance itself': '没有保存修订 {1} 的文档，消费者会向实例查询',
   'none of them is %s: it is gone, has no address yet, or the selector of Service %s does not match its labels; compare kubectl get service %s -n %s -o wide with kubectl get pod %s -n %s --show-labels': '其中没有 {1}：它已不存在、还没有地址，或 Service {2} 的选择器与其标签不匹配；请比较 kubectl get service {3} -n {4} -o wide 与 kubectl get pod {5} -n {6} --show-labels',
+  'none nearer is called in its place': '没有更近的实例代替它',
   'not draining': '未在下线',
   'not terminating': '未在终止',
   'revision %s': '修订 {1}',

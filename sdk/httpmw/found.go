@@ -1,0 +1,185 @@
+package httpmw
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weirmesh/weir/internal/balance"
+	"github.com/weirmesh/weir/registry"
+)
+
+type (
+	pool   = balance.Pool[*conn]
+	member = balance.Member[*conn]
+)
+
+// found is one application that is called.
+type found struct {
+	f        *finder
+	app      registry.App
+	snapshot atomic.Pointer[registry.Snapshot]
+	until    time.Time // calls wait so long for the first one
+
+	pools atomic.Pointer[map[place]*pool]
+
+	mu     sync.Mutex // of what follows, and of changes of the above
+	wholes map[place]*whole
+	ids    []string // who is called, as the Service leads there
+}
+
+// place is where an application is asked to be called: the port as the URL writes
+// it, and whether by TLS.
+type place struct {
+	port    string
+	secured bool
+}
+
+func placeOf(r *http.Request) place { return place{r.URL.Port(), r.URL.Scheme == "https"} }
+
+func newFound(f *finder, app registry.App) *found {
+	e := &found{f: f, app: app, until: time.Now().Add(firstWord), wholes: map[place]*whole{}}
+	e.pools.Store(&map[place]*pool{})
+	return e
+}
+
+// first takes a snapshot that was asked for, unless one was told already.
+func (e *found) first(s *registry.Snapshot) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.snapshot.Load() == nil {
+		e.apply(s)
+	}
+}
+
+// take takes what the registry tells.
+func (e *found) take(s registry.Snapshot) {
+	e.mu.Lock()
+	e.apply(&s)
+	moved := false
+	if self := e.f.self; e.f.nearPercent > 0 && e.app.Namespace == self.Namespace && e.app.Name == self.Name {
+		if i := s.Find(e.f.id); i != nil {
+			before := e.f.here.Swap(&i.Zone)
+			moved = before == nil || *before != i.Zone
+		}
+	}
+	e.mu.Unlock()
+	if moved {
+		e.f.ownZoneChanged()
+	}
+}
+
+// again weighs the instances anew.
+func (e *found) again() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.snapshot.Load(); s != nil {
+		e.apply(s)
+	}
+}
+
+// apply makes a snapshot the present one. e.mu is held.
+func (e *found) apply(s *registry.Snapshot) {
+	for _, p := range *e.pools.Load() {
+		p.Update(*s)
+	}
+	var ids []string
+	for i := range s.Instances {
+		if s.Instances[i].Callable() {
+			ids = append(ids, s.Instances[i].ID)
+		}
+	}
+	if !slices.Equal(ids, e.ids) {
+		e.ids = ids
+		for _, w := range e.wholes {
+			w.stale.Store(true)
+		}
+	}
+	e.snapshot.Store(s)
+}
+
+// pool returns the instances' addresses for a place.
+func (e *found) pool(at place) (*pool, error) {
+	if p := (*e.pools.Load())[at]; p != nil {
+		return p, nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	pools := maps.Clone(*e.pools.Load())
+	if p := pools[at]; p != nil {
+		return p, nil
+	}
+	if len(pools) >= maxPorts {
+		return nil, fmt.Errorf("httpmw: this process calls more than %d ports of %s", maxPorts, e.app)
+	}
+	cfg := balance.Config[*conn]{
+		App: e.app, Port: at.instancePort, NearPercent: e.f.nearPercent, WarmUp: e.f.warmUp,
+	}
+	if e.f.nearPercent > 0 {
+		cfg.Zone = e.f.ownZone
+	}
+	var p *pool
+	cfg.Connect = func(m *member, secured bool) *conn {
+		return newConn(e.f, m.Address, secured, func() { p.Refused(m) })
+	}
+	p = balance.NewPool(cfg)
+	p.Update(*e.snapshot.Load())
+	pools[at] = p
+	e.pools.Store(&pools)
+	return p, nil
+}
+
+// instancePort turns the port of a URL, which is the Service's, into the instances'.
+// One that the Service has not is the instances' own.
+func (at place) instancePort(s registry.Service) (balance.Port, error) {
+	port, err := at.servicePort(s)
+	return balance.Port{Number: port.Target, Secured: port.Secured}, err
+}
+
+// servicePort returns the Service's port that a URL means. Without one it is that of
+// the URL's scheme, else the one that Spring Cloud Kubernetes would call.
+func (at place) servicePort(s registry.Service) (registry.ServicePort, error) {
+	want := at.port
+	if want == "" {
+		if want = "80"; at.secured {
+			want = "443"
+		}
+		if balance.Find(s.Ports, want, at.secured) < 0 {
+			want = ""
+		}
+	}
+	found := balance.Find(s.Ports, want, at.secured)
+	if found < 0 && want != "" {
+		n, err := strconv.ParseUint(want, 10, 16)
+		if err != nil || n == 0 {
+			return registry.ServicePort{}, fmt.Errorf("%q is no port", want)
+		}
+		return registry.ServicePort{Port: uint16(n), Target: uint16(n), Secured: at.secured}, nil
+	}
+	port, err := balance.PortOf(s, want, at.secured)
+	if err != nil {
+		if at.port == "" {
+			err = fmt.Errorf("%w: write the port into the URL", err)
+		}
+		return registry.ServicePort{}, err
+	}
+	return registry.ServicePort{Port: s.Ports[found].Port, Target: port.Number, Secured: port.Secured || at.secured}, nil
+}
+
+func (e *found) closeIdle() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range *e.pools.Load() {
+		for _, m := range p.Members() {
+			m.Conn.CloseIdle()
+		}
+	}
+	for _, w := range e.wholes {
+		w.closeIdle()
+	}
+}
