@@ -24,7 +24,7 @@ func (i *Instance) Equal(o *Instance) bool {
 	return i.ID == o.ID && i.Name == o.Name && i.Host == o.Host &&
 		i.Revision == o.Revision && i.Health == o.Health && i.Node == o.Node &&
 		i.Zone == o.Zone && i.Cluster == o.Cluster && i.Problem == o.Problem && i.Warning == o.Warning && i.Standby == o.Standby &&
-		i.Details.Equal(o.Details) &&
+		i.Details.Equal(o.Details) && i.Kept.Equal(o.Kept) &&
 		slices.Equal(i.Endpoints, o.Endpoints) && maps.Equal(i.Metadata, o.Metadata)
 }
 

@@ -90,7 +90,11 @@ func (s Snapshot) Explain(i *Instance, document *Document) []Finding {
 		f.no(CheckStays, EffectHeld, "it is going away: it finishes what runs and gets nothing new")
 	case NotReady:
 		f.ok(CheckStays, "")
-		f.no(CheckReady, EffectHeld, "its readiness probe has not passed, or fails now; kubectl describe pod %s -n %s tells which and why", i.Name, s.App.Namespace)
+		if i.Kept != nil {
+			f.no(CheckReady, EffectNone, "%s", i.Kept)
+		} else {
+			f.no(CheckReady, EffectHeld, "its readiness probe has not passed, or fails now; kubectl describe pod %s -n %s tells which and why", i.Name, s.App.Namespace)
+		}
 	default:
 		f.ok(CheckStays, "")
 		f.ok(CheckReady, "")

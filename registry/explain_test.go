@@ -59,6 +59,12 @@ func TestExplain(t *testing.T) {
 		"a good one": {},
 		"not ready": {func(_ *registry.Snapshot, i *registry.Instance) { i.Health = registry.NotReady },
 			[]string{"HELD ready: its readiness probe has not passed, or fails now; kubectl describe pod inventory-a -n shop"}, nil},
+		"kept": {func(_ *registry.Snapshot, i *registry.Instance) {
+			i.Health, i.Kept = registry.NotReady, &registry.Kept{Because: registry.KeptNotReady, Lost: 3, Of: 4, Until: time.Unix(0, 0)}
+		}, []string{"NONE ready: it is not ready, and is called all the same until 1970-01-01T00:00:00Z at the latest: 3 of 4 instances were lost at once"}, nil},
+		"kept and unlisted": {func(_ *registry.Snapshot, i *registry.Instance) {
+			i.Health, i.Kept = registry.NotReady, &registry.Kept{Because: registry.KeptUnlisted, Lost: 3, Of: 4, Until: time.Unix(0, 0)}
+		}, []string{"NONE ready: it left the endpoints of its Service, and is called all the same"}, nil},
 		"terminating": {func(_ *registry.Snapshot, i *registry.Instance) { i.Health = registry.Terminating },
 			[]string{"HELD not terminating: it is going away"}, []registry.Check{registry.CheckReady}},
 		"draining": {func(_ *registry.Snapshot, i *registry.Instance) { i.Details.State = registry.Draining },

@@ -25,6 +25,9 @@ type Instance struct {
 	Revision string  `json:"revision,omitempty"`
 	Details  Details `json:"details"`
 	Health   Health  `json:"health"`
+	// Kept is set where the instance is called though it is not ready, since its
+	// loss is doubted; nil where nothing is doubted.
+	Kept *Kept `json:"kept,omitempty"`
 	// Node, Zone and Cluster say where the instance runs, where that is known. Only a
 	// discoverer of several clusters names the cluster.
 	Node    string `json:"node,omitempty"`
@@ -97,8 +100,11 @@ func (i *Instance) Callable() bool { return i.fit() && i.Standby == "" }
 func (i *Instance) StandsBy() bool { return i.fit() && i.Standby != "" }
 
 func (i *Instance) fit() bool {
-	return i.Health == Ready && i.Details.State != Draining && i.Problem == ""
+	return i.healthy() && i.Details.State != Draining && i.Problem == ""
 }
+
+// healthy reports whether the instance is ready, or counts as ready.
+func (i *Instance) healthy() bool { return i.Health == Ready || i.Health == NotReady && i.Kept != nil }
 
 // Why says, in a few words, why the instance is not callable; it is empty when
 // it is. Problems come first, since they are what somebody can mend.
@@ -110,7 +116,7 @@ func (i *Instance) Why() string {
 		return "terminating"
 	case i.Details.State == Draining:
 		return "draining"
-	case i.Health != Ready:
+	case !i.healthy():
 		return "not ready"
 	}
 	return i.Standby

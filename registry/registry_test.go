@@ -80,6 +80,20 @@ func TestCallable(t *testing.T) {
 	if !warned.Callable() {
 		t.Error("a warning stands in the way of calls")
 	}
+	kept := registry.Instance{Health: registry.NotReady, Kept: &registry.Kept{Because: registry.KeptNotReady}}
+	if !kept.Callable() || kept.Why() != "" {
+		t.Errorf("an instance that is kept is not called: %s", kept.Why())
+	}
+	for why, change := range map[string]func(*registry.Instance){
+		"terminating": func(i *registry.Instance) { i.Health = registry.Terminating },
+		"draining":    func(i *registry.Instance) { i.Details.State = registry.Draining },
+		"broken":      func(i *registry.Instance) { i.Problem = "broken" },
+	} {
+		i := kept
+		if change(&i); i.Callable() || i.Why() != why {
+			t.Errorf("kept and %s: why %q, callable %v", why, i.Why(), i.Callable())
+		}
+	}
 }
 
 func TestSnapshotEqual(t *testing.T) {
@@ -124,6 +138,7 @@ func TestSnapshotEqual(t *testing.T) {
 		"state":    func(s *registry.Snapshot) { s.Instances[0].Details.State = registry.Draining },
 		"started":  func(s *registry.Snapshot) { s.Instances[0].Details.Started = time.Unix(2, 0) },
 		"health":   func(s *registry.Snapshot) { s.Instances[0].Health = registry.NotReady },
+		"kept":     func(s *registry.Snapshot) { s.Instances[0].Kept = &registry.Kept{} },
 		"node":     func(s *registry.Snapshot) { s.Instances[0].Node = "x" },
 		"zone":     func(s *registry.Snapshot) { s.Instances[0].Zone = "x" },
 		"problem":  func(s *registry.Snapshot) { s.Instances[0].Problem = "x" },

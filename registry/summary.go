@@ -17,6 +17,8 @@ type Summary struct {
 	// those that have published metadata, Problems those that cannot be called
 	// for a reason somebody can mend, and Warnings those that have one.
 	Instances, Callable, Registered, Problems, Warnings int
+	// Kept counts the callable ones that are not ready: their loss is doubted.
+	Kept int
 	// Endpoints are those of all instances, each once, sorted as they are written.
 	Endpoints []Endpoint
 	// Held are the reasons why instances are not called, sorted.
@@ -45,6 +47,9 @@ func Summarize(s Snapshot) Summary {
 		i := &s.Instances[n]
 		if why := i.Why(); why == "" {
 			sum.Callable++
+			if i.Kept != nil {
+				sum.Kept++
+			}
 		} else if at := slices.IndexFunc(sum.Held, func(h Held) bool { return h.Why == why }); at >= 0 {
 			sum.Held[at].Instances++
 		} else {

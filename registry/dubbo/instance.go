@@ -169,8 +169,10 @@ func (s *serviceInstance) GetPort() int {
 	return int(s.instance.Endpoints[0].Port)
 }
 
-func (s *serviceInstance) IsEnable() bool                 { return s.instance.Details.State != registry.Draining }
-func (s *serviceInstance) IsHealthy() bool                { return s.instance.Health == registry.Ready }
+func (s *serviceInstance) IsEnable() bool { return s.instance.Details.State != registry.Draining }
+func (s *serviceInstance) IsHealthy() bool {
+	return s.instance.Health == registry.Ready || s.instance.Kept != nil
+}
 func (s *serviceInstance) GetMetadata() map[string]string { return s.metadata }
 
 func (s *serviceInstance) GetAddress() string {

@@ -56,6 +56,8 @@ type Config struct {
 	// moment when the cluster moves endpoints between slices. 3 s when zero;
 	// negative for not at all.
 	Grace time.Duration
+	// Protection is what happens when many instances are lost at once.
+	Protection Protection
 	// MaxBackoff bounds the pause between attempts to reach an API server that
 	// does not answer. 2 s when zero. An API server that answers with an error
 	// is given longer.
@@ -91,6 +93,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.MaxBackoff < 0, c.Reassert < 0:
 		return invalid("a pause cannot be negative")
+	case c.Protection.Percent < 0, c.Protection.Percent > 100, c.Protection.Hold < 0:
+		return invalid("protection takes a share from 1 to 100 percent and a hold that is not negative")
 	case c.QPS < 0, c.Burst < 0:
 		return invalid("a rate limit cannot be negative")
 	case c.REST != nil && (c.Kubeconfig != "" || c.Context != ""):
@@ -107,6 +111,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.Coalesce = cmp.Or(c.Coalesce, 100*time.Millisecond)
 	c.Grace = cmp.Or(c.Grace, 3*time.Second)
+	c.Protection = c.Protection.withDefaults()
 	c.MaxBackoff = cmp.Or(c.MaxBackoff, 2*time.Second)
 	c.Reassert = cmp.Or(c.Reassert, 10*time.Minute)
 	c.QPS = cmp.Or(c.QPS, 100)

@@ -24,12 +24,12 @@ func (h *Hub) Snapshot(ctx context.Context, name registry.App) (registry.Snapsho
 		err := h.await(ctx, "application "+name.String(), need, func() {
 			space := h.spaceOf(name.Namespace)
 			if a := space.apps[name]; a == nil || a.snapshot == nil {
-				wait, signal = space.catchingUp(time.Now()), h.signal
+				wait, signal = space.catchingUp(h.clock.now()), h.signal
 			}
 			if wait <= 0 || ctx.Err() != nil {
 				wait = 0
 				s = *h.newest(name)
-				s.StaleSince = stale(need())
+				s.StaleSince = h.clock.told(stale(need()))
 			}
 		})
 		if err != nil {
@@ -53,7 +53,7 @@ func (h *Hub) Snapshot(ctx context.Context, name registry.App) (registry.Snapsho
 // newest returns the present snapshot of an application. Followers are told of
 // it as well, if it is news. mu is held.
 func (h *Hub) newest(name registry.App) *registry.Snapshot {
-	now := time.Now()
+	now := h.clock.now()
 	a := h.spaceOf(name.Namespace).apps[name]
 	switch {
 	case a == nil:
@@ -61,6 +61,7 @@ func (h *Hub) newest(name registry.App) *registry.Snapshot {
 		a = &app{name: name, space: h.spaceOf(name.Namespace), dirty: true, changed: now}
 		return h.build(a, now)
 	case a.topic == nil:
+		a.asked = now
 		return h.build(a, now)
 	case a.snapshot == nil || a.space.hold(now) == 0:
 		h.publish(a, now)
@@ -80,7 +81,7 @@ func (h *Hub) Subscribe(name registry.App, notify func(registry.Snapshot)) (func
 	}
 	sources := h.needInstances(name.Namespace)
 	a := h.spaceOf(name.Namespace).appOf(name)
-	now := time.Now()
+	now := h.clock.now()
 	if a.topic == nil {
 		a.topic = feed.NewTopic(registry.Snapshot.Equal)
 		a.dirty = true
@@ -91,7 +92,7 @@ func (h *Hub) Subscribe(name registry.App, notify func(registry.Snapshot)) (func
 	a.followers++
 	stop := a.topic.Subscribe(func(s registry.Snapshot) {
 		h.mu.Lock()
-		s.StaleSince = stale(sources)
+		s.StaleSince = h.clock.told(stale(sources))
 		h.mu.Unlock()
 		notify(s)
 		h.metrics.snapshots.Inc()
@@ -200,7 +201,7 @@ func (h *Hub) flush(a *app) {
 	if synced, _ := heard(h.needInstances(a.name.Namespace)); !synced {
 		return // flushFollowed comes when they are
 	}
-	now := time.Now()
+	now := h.clock.now()
 	if a.hold(now) > 0 {
 		h.schedule(a, now)
 		return
@@ -307,7 +308,8 @@ func (h *Hub) build(a *app, now time.Time) *registry.Snapshot {
 	a.flushed = now
 	mode, from := h.mode(a)
 	s := join(a, mode, now)
-	s.ModeFrom = from
+	s.ModeFrom, s.Observed = from, h.clock.told(s.Observed)
+	a.showed(now)
 	if a.snapshot != nil && a.snapshot.Equal(s) {
 		return a.snapshot
 	}
@@ -319,34 +321,38 @@ func (h *Hub) build(a *app, now time.Time) *registry.Snapshot {
 	return &s
 }
 
-// retouch looks at an application again when an endpoint's grace is over. mu is
-// held.
-func (h *Hub) retouch(a *app, due, now time.Time) {
-	if a.graceEnds.Equal(due) {
+// tidy decides about the endpoints that an application lost, now and when that has
+// to be done again. mu is held.
+func (h *Hub) tidy(a *app, now time.Time) {
+	due := a.settle(now)
+	if due.Equal(a.due) {
 		return
 	}
-	a.graceEnds = due
-	time.AfterFunc(due.Sub(now), func() {
+	if a.due = due; a.again != nil {
+		a.again.Stop()
+	}
+	if due.IsZero() {
+		return
+	}
+	a.again = time.AfterFunc(due.Sub(now), func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if a.graceEnds.Equal(due) {
-			a.graceEnds = time.Time{}
+		if !a.due.Equal(due) || h.closed {
+			return
 		}
-		if !h.closed {
-			a.touch(time.Now())
-			if a.topic == nil {
-				h.tidy(a, time.Now())
-				a.space.releaseApp(a)
-			}
-		}
+		a.due = time.Time{}
+		now := h.clock.now()
+		a.touch(now)
+		h.tidyUnfollowed(a, now)
+		a.space.releaseApp(a)
 	})
 }
 
-// tidy drops the endpoints of an application whose grace is over, now and when
-// that of the others is. mu is held.
-func (h *Hub) tidy(a *app, now time.Time) {
-	if due := a.settle(now); !due.IsZero() {
-		h.retouch(a, due, now)
+// tidyUnfollowed is tidy for an application that nobody follows, and at which nobody
+// else would look. mu is held.
+func (h *Hub) tidyUnfollowed(a *app, now time.Time) {
+	if a.topic == nil {
+		h.tidy(a, now)
 	}
 }
 

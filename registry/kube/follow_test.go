@@ -126,7 +126,7 @@ func TestChangesOfNothingAreNotSent(t *testing.T) {
 
 func TestGraceEndsByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := syncedHub(Config{})
+		h := syncedHub(Config{Protection: Protection{Disabled: true}})
 		h.mu.Lock()
 		h.feed(serviceNamed("inventory"), false, time.Now())
 		h.feed(bigPod(0), false, time.Now())
@@ -297,7 +297,7 @@ func TestCatchingUpEmptiesNoNewcomer(t *testing.T) {
 
 func TestLeavingEndsThoughNobodyFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := syncedHub(Config{})
+		h := syncedHub(Config{Protection: Protection{Disabled: true}})
 		h.mu.Lock()
 		h.feed(serviceNamed("inventory"), false, time.Now())
 		h.feed(bigPod(0), false, time.Now())
@@ -308,7 +308,7 @@ func TestLeavingEndsThoughNobodyFollows(t *testing.T) {
 		synctest.Wait()
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if n := len(h.spaceOf("").apps[registry.App{Namespace: "shop", Name: "inventory"}].leaving); n != 0 {
+		if n := len(h.spaceOf("").apps[registry.App{Namespace: "shop", Name: "inventory"}].lost); n != 0 {
 			t.Fatalf("%d endpoints linger for ever", n)
 		}
 	})

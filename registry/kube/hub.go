@@ -20,6 +20,7 @@ type Hub struct {
 	cfg     Config
 	client  *client
 	log     *slog.Logger
+	clock   clock
 	metrics *metrics
 	origin  string
 	own     string   // the namespace of this process; empty when it has none
@@ -30,9 +31,12 @@ type Hub struct {
 	wg     sync.WaitGroup
 
 	registrar *registrar
-	// unanswered is when a request last met no server at all, in Unix
-	// nanoseconds.
-	unanswered atomic.Int64
+	// unanswered is when a request last met no server at all; nil for never.
+	unanswered atomic.Pointer[time.Time]
+
+	// dial reaches an instance and lets go of it; probes bounds how often at once.
+	dial   func(ctx context.Context, address string) error
+	probes chan struct{}
 
 	mu         sync.Mutex
 	closed     bool
@@ -81,6 +85,9 @@ func Open(ctx context.Context, cfg Config) (*Hub, error) {
 		cfg:        cfg,
 		client:     client,
 		log:        cfg.Logger,
+		clock:      newClock(),
+		dial:       dialTCP,
+		probes:     make(chan struct{}, probesAtOnce),
 		origin:     conn.origin,
 		own:        cfg.Identity.Namespace,
 		base:       cfg.Namespaces,

@@ -22,7 +22,7 @@ import (
 func join(a *app, mode registry.Mode, now time.Time) registry.Snapshot {
 	s := registry.Snapshot{App: a.name, Mode: mode, Observed: a.changed}
 	wantIPv6 := a.service != nil && a.service.ipv6
-	count := len(a.leaving)
+	count := len(a.lost)
 	for _, sl := range a.slices {
 		count += len(sl.endpoints)
 	}
@@ -34,8 +34,8 @@ func join(a *app, mode registry.Mode, now time.Time) registry.Snapshot {
 			}
 		}
 	}
-	for i := range a.leaving {
-		if l := &a.leaving[i]; l.stays(now) {
+	for _, l := range a.lost {
+		if l.shown(a, now) {
 			all = append(all, newJoined(&l.endpoint))
 		}
 	}
@@ -63,6 +63,11 @@ func join(a *app, mode registry.Mode, now time.Time) registry.Snapshot {
 			worst = max(worst, all[i].health)
 		}
 		s.Instances = append(s.Instances, first.instance(worst))
+		if l := a.lost[first.pod]; l != nil && l.kept != nil {
+			if i := &s.Instances[len(s.Instances)-1]; i.Health == registry.NotReady {
+				i.Kept = l.kept
+			}
+		}
 	}
 	s.Service = a.joinService()
 	return s
@@ -147,46 +152,6 @@ func (a *app) targetPort(name string) uint16 {
 		}
 	}
 	return target
-}
-
-// linger keeps an endpoint that a slice no longer holds, unless its going is
-// proven or another slice has it. It is the place where protection against the
-// loss of many at once belongs.
-func (a *app) linger(e endpoint, now time.Time) {
-	grace := a.space.hub.cfg.Grace
-	if grace <= 0 || a.service == nil || e.pod.proven() {
-		return
-	}
-	a.leaving = append(a.leaving, leaving{endpoint: e, until: now.Add(grace)})
-}
-
-// proven reports whether nobody should miss the pod.
-func (p *pod) proven() bool {
-	return !p.known || p.gone || p.terminating || p.attrs.Value().state == registry.Draining
-}
-
-func (l *leaving) stays(now time.Time) bool { return now.Before(l.until) && !l.pod.proven() }
-
-// settle drops from the leaving what stands in a slice again or need not be
-// kept, and returns when the next of them is due; zero when none is left.
-func (a *app) settle(now time.Time) time.Time {
-	if len(a.leaving) == 0 {
-		return time.Time{}
-	}
-	due := time.Time{}
-	a.leaving = slices.DeleteFunc(a.leaving, func(l leaving) bool {
-		if a.service == nil || l.pod.refers(a) || !l.stays(now) {
-			return true
-		}
-		if due.IsZero() || l.until.Before(due) {
-			due = l.until
-		}
-		return false
-	})
-	if len(a.leaving) == 0 {
-		a.leaving = nil
-	}
-	return due
 }
 
 func compareBool(a, b bool) int {

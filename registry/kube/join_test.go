@@ -2,6 +2,7 @@ package kube
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -29,7 +30,9 @@ func quietHub(cfg Config) *Hub {
 	cfg.Identity.Zone = "none" // keeps the environment out
 	cfg = cfg.withDefaults()
 	h := &Hub{
-		cfg: cfg, log: cfg.Logger, own: cfg.Identity.Namespace, base: []string{""},
+		clock: newClock(), ctx: context.Background(), probes: make(chan struct{}, probesAtOnce),
+		dial: func(context.Context, string) error { return nil },
+		cfg:  cfg, log: cfg.Logger, own: cfg.Identity.Namespace, base: []string{""},
 		spaces: map[string]*space{}, statements: statements{},
 		interfaces: map[registry.Interface]*followedInterface{}, failures: map[string]int{}, signal: make(chan struct{}), linked: make(chan struct{}),
 	}
@@ -213,8 +216,8 @@ func TestJoinOfManySlices(t *testing.T) {
 	want("taken out first")
 	h.feed(moved, false, now)
 	want("put back")
-	if len(a.leaving) != 0 {
-		t.Fatalf("%d endpoints still linger after the move", len(a.leaving))
+	if len(a.lost) != 0 {
+		t.Fatalf("%d endpoints still linger after the move", len(a.lost))
 	}
 	h.feed(bigSlice(11, 100), false, now)
 	want("in both slices")
@@ -246,7 +249,7 @@ func TestLingeringEnds(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := quietHub(Config{})
+			h := quietHub(Config{Protection: Protection{Disabled: true}})
 			h.mu.Lock() // as whoever feeds tables must, while timers run
 			defer h.mu.Unlock()
 			h.feed(service, false, now)
@@ -262,7 +265,7 @@ func TestLingeringEnds(t *testing.T) {
 			}
 			later := end(h)
 			a.settle(later)
-			if s := join(a, "", later); len(s.Instances) != 0 || len(a.leaving) != 0 {
+			if s := join(a, "", later); len(s.Instances) != 0 || len(a.lost) != 0 {
 				t.Fatalf("still there: %+v", s.Instances)
 			}
 		})

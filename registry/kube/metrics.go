@@ -1,8 +1,6 @@
 package kube
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weirmesh/weir/registry"
@@ -17,6 +15,9 @@ type metrics struct {
 	snapshots   prometheus.Counter
 	coalesced   prometheus.Counter
 	writes      prometheus.Counter
+	kept        prometheus.Counter
+	released    *prometheus.CounterVec
+	probes      *prometheus.CounterVec
 	propagation prometheus.Histogram
 }
 
@@ -41,6 +42,17 @@ func newMetrics(h *Hub, registerer prometheus.Registerer) (*metrics, error) {
 		writes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_registry_registrations_total", Help: "Times that this process wrote its registration.",
 		}),
+		kept: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weir_registry_suppressed_removals_total",
+			Help: "Times that an instance that is not ready was kept callable, since many were lost at once without proof.",
+		}),
+		released: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_registry_released_instances_total",
+			Help: "Times that an instance was kept no more, by reason: ready again, gone (its pod went, ends or drains), probe (it does not answer), time (the hold was over), policy.",
+		}, []string{"reason"}),
+		probes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_registry_probes_total", Help: "Attempts to reach an instance whose loss is doubted, by result: answered, failed.",
+		}, []string{"result"}),
 		propagation: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "weir_registry_propagation_seconds",
 			Help:    "From the arrival of a watch event to the return of the subscriber that was told.",
@@ -50,7 +62,7 @@ func newMetrics(h *Hub, registerer prometheus.Registerer) (*metrics, error) {
 	if registerer == nil {
 		return m, nil
 	}
-	m.collectors = []prometheus.Collector{m.events, m.relists, m.errors, m.snapshots, m.coalesced, m.writes, m.propagation, &stateCollector{h}}
+	m.collectors = []prometheus.Collector{m.events, m.relists, m.errors, m.snapshots, m.coalesced, m.writes, m.kept, m.released, m.probes, m.propagation, &stateCollector{h}}
 	for i, c := range m.collectors {
 		if err := registerer.Register(c); err != nil {
 			m.collectors = m.collectors[:i]
@@ -83,6 +95,8 @@ var (
 		"Endpoints held in the cache.", []string{"namespace"}, nil)
 	subscriptionsDesc = prometheus.NewDesc("weir_registry_subscriptions",
 		"Subscriptions to applications.", []string{"namespace"}, nil)
+	keptDesc = prometheus.NewDesc("weir_registry_kept_instances",
+		"Instances that are kept callable though they are not ready.", []string{"namespace"}, nil)
 )
 
 // stateCollector reads the hub's state when Prometheus asks.
@@ -93,13 +107,14 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- stalenessDesc
 	ch <- instancesDesc
 	ch <- subscriptionsDesc
+	ch <- keptDesc
 }
 
 func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	now := time.Now()
+	now := c.hub.clock.now()
 	// Gathered under the lock, sent outside of it: the channel may be slow.
 	type reading struct {
 		desc   *prometheus.Desc
@@ -135,9 +150,18 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		for _, a := range s.apps {
 			followers += a.followers
 		}
+		kept := 0
+		for a := range s.losing {
+			for _, l := range a.lost {
+				if l.kept != nil {
+					kept++
+				}
+			}
+		}
 		all = append(all,
 			reading{instancesDesc, float64(instances), []string{namespace}},
-			reading{subscriptionsDesc, float64(followers), []string{namespace}})
+			reading{subscriptionsDesc, float64(followers), []string{namespace}},
+			reading{keptDesc, float64(kept), []string{namespace}})
 	}
 	c.hub.mu.Unlock()
 	for _, r := range all {

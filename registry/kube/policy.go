@@ -16,6 +16,8 @@ type policy struct {
 	consumer        string
 	provider        registry.App // without a name where it is for every provider
 	mode            registry.Mode
+	protects        bool // it says something of protection
+	protection      policyProtection
 }
 
 // policyTable holds the DiscoveryPolicies of a space.
@@ -29,6 +31,9 @@ func (t policyTable) slim(obj runtime.Object) (string, any) {
 	p := &policy{namespace: o.Namespace, name: o.Name, consumer: o.Spec.Consumer, mode: registry.Mode(o.Spec.Mode)}
 	if o.Spec.Provider != nil {
 		p.provider = registry.App{Namespace: cmp.Or(o.Spec.Provider.Namespace, o.Namespace), Name: o.Spec.Provider.Name}
+	}
+	if o.Spec.Protection != nil {
+		p.protects, p.protection = true, *o.Spec.Protection
 	}
 	return objectKey(o), p
 }
@@ -64,10 +69,10 @@ func (t policyTable) touchAll(now time.Time) {
 	}
 }
 
-// mode is how this process is to call an application: by the weightiest
-// DiscoveryPolicy that speaks of both, else by the Service's annotation; and what
-// says so, for people. mu is held.
-func (h *Hub) mode(a *app) (mode registry.Mode, from string) {
+// best returns the weightiest of the DiscoveryPolicies that have a say in how this
+// process calls an application, and speak of what is asked for; nil for none. mu is
+// held.
+func (h *Hub) best(a *app, speaks func(*policy) bool) *policy {
 	var best *policy
 	spaces := []*space{a.space}
 	if own := h.ownSpace(); own != nil && own != a.space {
@@ -75,11 +80,33 @@ func (h *Hub) mode(a *app) (mode registry.Mode, from string) {
 	}
 	for _, s := range spaces {
 		for _, p := range s.policies {
-			if h.concerns(p, a.name) && (best == nil || h.outranks(p, best)) {
+			if speaks(p) && h.concerns(p, a.name) && (best == nil || h.outranks(p, best)) {
 				best = p
 			}
 		}
 	}
+	return best
+}
+
+// protection is what this process does when it loses many instances of an
+// application at once. mu is held.
+func (h *Hub) protection(a *app) Protection {
+	p := h.best(a, func(p *policy) bool { return p.protects })
+	if p == nil {
+		return h.cfg.Protection
+	}
+	return Protection{
+		Disabled: p.protection.Disabled,
+		Percent:  cmp.Or(int(p.protection.Percent), h.cfg.Protection.Percent),
+		Hold:     cmp.Or(time.Duration(p.protection.HoldSeconds)*time.Second, h.cfg.Protection.Hold),
+	}
+}
+
+// mode is how this process is to call an application: by the weightiest
+// DiscoveryPolicy that speaks of both, else by the Service's annotation; and what
+// says so, for people. mu is held.
+func (h *Hub) mode(a *app) (mode registry.Mode, from string) {
+	best := h.best(a, func(p *policy) bool { return p.mode == registry.ModePod || p.mode == registry.ModeService })
 	switch {
 	case best != nil:
 		return best.mode, "DiscoveryPolicy " + best.namespace + "/" + best.name
@@ -94,9 +121,6 @@ func (h *Hub) mode(a *app) (mode registry.Mode, from string) {
 // concerns reports whether a policy has a say in how this process calls an
 // application.
 func (h *Hub) concerns(p *policy, provider registry.App) bool {
-	if p.mode != registry.ModePod && p.mode != registry.ModeService {
-		return false
-	}
 	if p.provider.Name != "" && p.provider != provider {
 		return false
 	}

@@ -67,7 +67,7 @@ func (s *source) run(ctx context.Context) {
 	wait, answered := firstWait, true
 	version := "" // where to go on; empty when the whole state is needed
 	for ctx.Err() == nil {
-		began := time.Now()
+		began := s.hub.clock.now()
 		next, heard, err := s.follow(ctx, version)
 		if ctx.Err() != nil {
 			return
@@ -84,7 +84,7 @@ func (s *source) run(ctx context.Context) {
 			}
 		}
 		if err == nil {
-			if time.Since(began) > shortStream || heard {
+			if s.hub.clock.now().Sub(began) > shortStream || heard {
 				continue // an ordinary end: servers close watches every few minutes
 			}
 			err = errShort
@@ -241,7 +241,7 @@ func (s *source) list(ctx context.Context) (string, error) {
 }
 
 func (s *source) take(event watch.Event) {
-	now := time.Now()
+	now := s.hub.clock.now()
 	s.hub.metrics.events.WithLabelValues(s.resource.name).Inc()
 	key, kept := s.table.slim(event.Object)
 	if key == "" {
@@ -257,7 +257,7 @@ func (s *source) take(event watch.Event) {
 }
 
 func (s *source) replace(all map[string]any) {
-	now := time.Now()
+	now := s.hub.clock.now()
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	s.table.replace(all, now)
@@ -285,7 +285,7 @@ func (s *source) foundLocked() {
 	wasLost := s.synced && !s.lostAt.IsZero()
 	s.synced, s.failure, s.lostAt = true, nil, time.Time{}
 	if wasLost {
-		s.foundAt = time.Now()
+		s.foundAt = s.hub.clock.now()
 		s.hub.scheduleDirty(s.foundAt)
 	}
 	s.hub.wakeLocked()
@@ -308,7 +308,7 @@ func (s *source) lost(since time.Time, err error) (linked <-chan struct{}) {
 		s.foundLocked()
 		if first {
 			s.hub.log.Info("registry goes without an optional kind of object", "kind", s.resource.full(), "reason", why.Error())
-			s.hub.flushFollowed(time.Now())
+			s.hub.flushFollowed(s.hub.clock.now())
 		}
 		return linked
 	}
@@ -339,9 +339,11 @@ func (h *Hub) premature(err error) bool {
 	switch {
 	case err == nil:
 	case !isAnswer(err):
-		h.unanswered.Store(time.Now().UnixNano())
+		now := h.clock.now()
+		h.unanswered.Store(&now)
 	case apierrors.IsForbidden(err) && !denialPattern.MatchString(err.Error()):
-		return time.Since(time.Unix(0, h.unanswered.Load())) < settling*h.cfg.MaxBackoff
+		at := h.unanswered.Load()
+		return at != nil && h.clock.now().Sub(*at) < settling*h.cfg.MaxBackoff
 	}
 	return false
 }

@@ -23,6 +23,7 @@ type space struct {
 	pods     map[string]*pod   // by UID
 	policies map[string]*policy
 	mappings map[string]*mapping
+	losing   map[*app]struct{} // those that have lost endpoints
 
 	// The sources run once somebody needs them; nil before.
 	sliceSource, podSource, serviceSource, policySource, mappingSource *source
@@ -37,6 +38,7 @@ func newSpace(h *Hub, namespace string) *space {
 		pods:      map[string]*pod{},
 		policies:  map[string]*policy{},
 		mappings:  map[string]*mapping{},
+		losing:    map[*app]struct{}{},
 	}
 }
 
@@ -47,7 +49,9 @@ type app struct {
 	space   *space
 	slices  []*slice
 	service *service
-	leaving []leaving // endpoints that vanished without proof
+	lost    map[*pod]*lost // endpoints that were ready, and what became of them
+	keeping bool           // it was said that some are kept
+	asked   time.Time      // when somebody last asked, without following
 
 	// How far the followers are.
 	topic     *feed.Topic[registry.Snapshot] // nil while there are none
@@ -56,8 +60,9 @@ type app struct {
 	scheduled bool        // a flush is on its way
 	timer     *time.Timer // of a scheduled flush that has to wait
 	flushed   time.Time
-	graceEnds time.Time // when leaving has to be looked at again
-	changed   time.Time // when the newest change came
+	due       time.Time   // when lost has to be looked at again
+	again     *time.Timer // then
+	changed   time.Time   // when the newest change came
 	snapshot  *registry.Snapshot
 }
 
@@ -112,12 +117,6 @@ func (h health) word() registry.Health {
 		return registry.Terminating
 	}
 	return registry.NotReady
-}
-
-// leaving is an endpoint that is in no slice any more while its pod still is.
-type leaving struct {
-	endpoint
-	until time.Time
 }
 
 // place is where an instance runs.
@@ -226,7 +225,7 @@ func (s *space) appOf(name registry.App) *app {
 
 // releaseApp forgets an application that nothing speaks of.
 func (s *space) releaseApp(a *app) {
-	if len(a.slices) == 0 && a.service == nil && a.topic == nil && len(a.leaving) == 0 {
+	if len(a.slices) == 0 && a.service == nil && a.topic == nil && len(a.lost) == 0 {
 		if s.apps[a.name] == a { // a late timer may hold one that has a successor
 			delete(s.apps, a.name)
 		}

@@ -112,7 +112,7 @@ func (t sliceTable) put(key string, kept any, now time.Time) {
 		s.app.slices = append(s.app.slices, s)
 	}
 	if old != nil {
-		t.detach(old, now)
+		t.detach(old, s, now)
 	}
 	if s.app != nil {
 		s.app.touch(now)
@@ -122,35 +122,42 @@ func (t sliceTable) put(key string, kept any, now time.Time) {
 func (t sliceTable) remove(key string, now time.Time) {
 	if old := t.slices[key]; old != nil {
 		delete(t.slices, key)
-		t.detach(old, now)
+		t.detach(old, nil, now)
 	}
 }
 
 func (t sliceTable) replace(all map[string]any, now time.Time) { sweep(t, t.slices, all, now) }
 
-// detach takes a slice out of its application. What it held is dropped where
-// that is proven or known elsewhere, and lingers where it is not.
-func (t sliceTable) detach(old *slice, now time.Time) {
+// detach takes a slice out of its application, in favour of next where that is not
+// nil. What was ready in it and is not in next may be lost.
+func (t sliceTable) detach(old, next *slice, now time.Time) {
 	a := old.app
 	if a == nil {
 		return
 	}
 	a.slices = slices.DeleteFunc(a.slices, func(s *slice) bool { return s == old })
-	for _, e := range old.endpoints {
+	for i := range old.endpoints {
+		e := &old.endpoints[i]
 		if e.pod == nil {
 			continue
 		}
 		e.pod.dropRef(a)
-		if !e.pod.refers(a) {
-			a.linger(e, now)
+		if e.health == ready && !next.holds(a, i, e.pod) {
+			a.lose(e, now)
 		}
 		t.release(e.pod)
 	}
 	a.touch(now)
-	if a.topic == nil && len(a.leaving) > 0 {
-		t.hub.tidy(a, now) // nobody asks, so nobody else would
+	if len(a.lost) > 0 {
+		t.hub.tidyUnfollowed(a, now)
 	}
 	t.releaseApp(a)
+}
+
+// holds reports whether the pod is ready in the slice of the application, where it
+// is looked for in one place only: most changes leave the others where they were.
+func (s *slice) holds(a *app, i int, p *pod) bool {
+	return s != nil && s.app == a && i < len(s.endpoints) && s.endpoints[i].pod == p && s.endpoints[i].health == ready
 }
 
 func (s *slice) same(raw *rawSlice) bool {
@@ -223,6 +230,19 @@ func (t podTable) put(uid string, kept any, now time.Time) {
 	if !before.known || before.said != p.said || before.attrs != p.attrs || before.started != p.started ||
 		before.terminating != p.terminating || before.name != p.name {
 		p.touchApps(now)
+		t.touchLosing(p, now)
+	}
+}
+
+// touchLosing looks again at the applications that lost the pod.
+func (t podTable) touchLosing(p *pod, now time.Time) {
+	for a := range t.losing {
+		if a.lost[p] == nil {
+			continue
+		}
+		a.touch(now)
+		t.hub.tidyUnfollowed(a, now)
+		t.releaseApp(a)
 	}
 }
 
@@ -241,11 +261,7 @@ func (t podTable) remove(uid string, now time.Time) {
 	}
 	p.gone = true
 	p.touchApps(now)
-	for _, a := range t.apps {
-		if len(a.leaving) > 0 && slices.ContainsFunc(a.leaving, func(l leaving) bool { return l.pod == p }) {
-			a.touch(now)
-		}
-	}
+	t.touchLosing(p, now)
 	t.release(p)
 }
 
@@ -332,6 +348,7 @@ func (t serviceTable) remove(key string, now time.Time) {
 	if a := t.apps[appOfKey(key)]; a != nil && a.service != nil {
 		a.service = nil
 		a.touch(now)
+		t.hub.tidyUnfollowed(a, now)
 		t.releaseApp(a)
 	}
 }

@@ -125,7 +125,9 @@ func TestRegistryWatchOutlivesTheAPIServer(t *testing.T) {
 	kube.Restart(t)
 	w.says(t, "! the API server answers again")
 	ns.SetReady(t, "inventory-a", false)
-	w.says(t, "not called: not ready  (0 of 1 callable)")
+	w.says(t, "kept: called though it is not ready, since 1 of 1 were lost at once  (1 of 1 callable)")
+	ns.Remove(t, "inventory-a")
+	w.says(t, "- inventory-a")
 
 	w.cancel()
 	w.wait(t)

@@ -86,7 +86,7 @@ func Changes(old *registry.Snapshot, s registry.Snapshot) []Change {
 
 func appText(s registry.Snapshot) string {
 	sum := registry.Summarize(s)
-	text := fmt.Sprintf("%s callable, mode %s", Callable(sum), s.Mode)
+	text := fmt.Sprintf("%s callable%s, mode %s", Callable(sum), kept(sum), s.Mode)
 	if held := heldBack(sum.Held); held != "" {
 		text += ", held back: " + held
 	}
@@ -100,6 +100,9 @@ func staleText(s registry.Snapshot) string {
 func stateText(i *registry.Instance) string {
 	if why := i.Why(); why != "" {
 		return "not called: " + why
+	}
+	if k := i.Kept; k != nil {
+		return fmt.Sprintf("kept: called though it is %s, since %d of %d were lost at once", strings.ReplaceAll(string(k.Because), "-", " "), k.Lost, k.Of)
 	}
 	return "called"
 }

@@ -112,11 +112,19 @@ var AppHeader = Row{"APPLICATION", "CALLABLE", "MODE", "SPEAKS", "HELD BACK"}
 // AppRow is one application in a list.
 func AppRow(s registry.Snapshot) Row {
 	sum := registry.Summarize(s)
-	return Row{s.App.String(), Callable(sum), string(s.Mode), dash(speaks(sum.Endpoints)), dash(heldBack(sum.Held))}
+	return Row{s.App.String(), Callable(sum) + kept(sum), string(s.Mode), dash(speaks(sum.Endpoints)), dash(heldBack(sum.Held))}
 }
 
 // Callable is "2 of 3": how many instances are called, of how many there are.
 func Callable(s registry.Summary) string { return fmt.Sprintf("%d of %d", s.Callable, s.Instances) }
+
+// kept is " (1 kept)" where instances are called though they are not ready.
+func kept(s registry.Summary) string {
+	if s.Kept == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d kept)", s.Kept)
+}
 
 // speaks lists protocols and ports, "dubbo:20000, tri:20001".
 func speaks(endpoints []registry.Endpoint) string {
@@ -144,13 +152,14 @@ func instanceRow(i *registry.Instance) Row {
 	if i.Host.IsValid() {
 		host = i.Host.String()
 	}
-	return Row{name(i), host, dash(speaks(i.Endpoints)), string(i.Health), yes(i.Callable()), dash(i.Why()), dash(i.Node)}
+	return Row{name(i), host, dash(speaks(i.Endpoints)), string(i.Health), called(i), dash(i.Why()), dash(i.Node)}
 }
 
 // WriteSnapshot writes all that is known of one application.
 func WriteSnapshot(w io.Writer, s registry.Snapshot) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s   %s callable, mode %s", s.App, Callable(registry.Summarize(s)), s.Mode)
+	sum := registry.Summarize(s)
+	fmt.Fprintf(&b, "%s   %s callable%s, mode %s", s.App, Callable(sum), kept(sum), s.Mode)
 	if s.ModeFrom != "" {
 		fmt.Fprintf(&b, " (%s)", s.ModeFrom)
 	}
@@ -201,6 +210,9 @@ func details(i *registry.Instance) [][2]string {
 	if !i.Details.Started.IsZero() {
 		add("started", i.Details.Started.Local().Format("2006-01-02 15:04:05"))
 	}
+	if i.Kept != nil {
+		add("kept", i.Kept.String())
+	}
 	add("warning", i.Warning)
 	if !i.Registered() {
 		add("metadata", "none: the instance has registered nothing")
@@ -248,6 +260,18 @@ func dash(s string) string {
 		return "-"
 	}
 	return s
+}
+
+// called is whether an instance gets new calls: "yes", "no" or, though it is not
+// ready, "kept".
+func called(i *registry.Instance) string {
+	switch {
+	case !i.Callable():
+		return "no"
+	case i.Kept != nil:
+		return "kept"
+	}
+	return "yes"
 }
 
 func yes(b bool) string {

@@ -40,14 +40,15 @@ func TestListTellsWhyInstancesAreHeldBack(t *testing.T) {
 		instance("b", func(i *registry.Instance) { i.Health = registry.NotReady }),
 		instance("c", func(i *registry.Instance) { i.Health = registry.NotReady }),
 		instance("d", func(i *registry.Instance) { i.Problem = "metadata is no JSON" }),
+		instance("e", func(i *registry.Instance) { i.Health, i.Kept = registry.NotReady, &registry.Kept{} }),
 	)
 	var out strings.Builder
 	if err := view.WriteTable(&out, view.AppHeader, []view.Row{view.AppRow(s), view.AppRow(registry.Snapshot{App: registry.App{Namespace: "x", Name: "y"}, Mode: registry.ModeService})}); err != nil {
 		t.Fatal(err)
 	}
-	want := `APPLICATION      CALLABLE   MODE      SPEAKS        HELD BACK
-shop/inventory   1 of 4     pod       dubbo:20000   1 metadata is no JSON, 2 not ready
-x/y              0 of 0     service   -             -
+	want := `APPLICATION      CALLABLE          MODE      SPEAKS        HELD BACK
+shop/inventory   2 of 5 (1 kept)   pod       dubbo:20000   1 metadata is no JSON, 2 not ready
+x/y              0 of 0            service   -             -
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
@@ -64,19 +65,24 @@ func TestSnapshotTellsAll(t *testing.T) {
 			i.Metadata, i.Endpoints, i.Revision, i.Host = nil, nil, "", netip.Addr{}
 			i.Health = registry.NotReady
 		}),
+		instance("inventory-c", func(i *registry.Instance) {
+			i.Health = registry.NotReady
+			i.Kept = &registry.Kept{Because: registry.KeptNotReady, Lost: 2, Of: 3, Since: noon, Until: noon.Add(10 * time.Minute)}
+		}),
 	)
 	s.StaleSince = noon
 	var out strings.Builder
 	if err := view.WriteSnapshot(&out, s); err != nil {
 		t.Fatal(err)
 	}
-	want := `shop/inventory   1 of 2 callable, mode pod
+	want := `shop/inventory   2 of 3 callable (1 kept), mode pod
 service   inventory.shop.svc (dubbo 80→20000)
 stale     since 12:00:00: the API server does not answer; this is the last state known
 
 INSTANCE      ADDRESS    SPEAKS        HEALTH      CALLED   WHY NOT     NODE
 inventory-a   10.0.0.1   dubbo:20000   ready       yes      -           node1
 inventory-b   -          -             not-ready   no       not ready   -
+inventory-c   10.0.0.1   dubbo:20000   not-ready   kept     -           -
 
 inventory-a
   id         uid-inventory-a
@@ -91,6 +97,13 @@ inventory-a
 inventory-b
   id         uid-inventory-b
   metadata   none: the instance has registered nothing
+
+inventory-c
+  id         uid-inventory-c
+  revision   r1
+  kept       it is not ready, and is called all the same until 2026-11-20T12:10:00Z at the latest: 2 of 3 instances were lost at once, and nothing proves that they are gone
+  metadata   1 keys
+    dubbo.metadata.revision = r1
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
@@ -115,6 +128,12 @@ func TestChanges(t *testing.T) {
 		"terminating": {
 			snapshot(ready), snapshot(instance("a", func(i *registry.Instance) { i.Health = registry.Terminating })),
 			"~ a 10.0.0.1  not called: terminating  (0 of 1 callable)",
+		},
+		"kept": {
+			snapshot(ready), snapshot(instance("a", func(i *registry.Instance) {
+				i.Health, i.Kept = registry.NotReady, &registry.Kept{Because: registry.KeptNotReady, Lost: 1, Of: 1}
+			})),
+			"~ a 10.0.0.1  kept: called though it is not ready, since 1 of 1 were lost at once  (1 of 1 callable)",
 		},
 		"left": {snapshot(ready), snapshot(), "- a 10.0.0.1  gone  (0 of 0 callable)"},
 		"new revision and port": {
