@@ -81,6 +81,13 @@ func (a actor) apply(r schema.GroupVersionResource, manager, name, yamlText stri
 	return err
 }
 
+func (a actor) applyStatus(r schema.GroupVersionResource, name, yamlText string) error {
+	force := true
+	_, err := a.client.Resource(r).Namespace(a.ns).Patch(testkube.Context(a.t), name, types.ApplyPatchType, []byte(yamlText),
+		metav1.PatchOptions{FieldManager: "weir-control", Force: &force}, "status")
+	return err
+}
+
 func (a actor) merge(name, patch string) error {
 	_, err := a.client.Resource(pods).Namespace(a.ns).Patch(testkube.Context(a.t), name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
 	return err
@@ -233,12 +240,90 @@ func TestMetadataBelongsToItsApplication(t *testing.T) {
 		return err
 	})
 	squat := strings.NewReplacer("name: inventory-0123456789abcdef", "name: inventory-0000000000000000", "app: inventory", "app: thief").Replace(document("{}"))
-	thief.denied("taking a name of another's", thief.apply(metadatas, "weir-metadata", "inventory-0000000000000000", squat), "metadata of application thief must be named thief-")
-	thief.denied("overwriting", thief.apply(metadatas, "weir-metadata", name, document("[]")), "does not own application inventory")
-	thief.denied("deleting", thief.client.Resource(metadatas).Namespace(n.Name).Delete(testkube.Context(t), name, metav1.DeleteOptions{}), "does not own application inventory")
-	if err := inventory.client.Resource(metadatas).Namespace(n.Name).Delete(testkube.Context(t), name, metav1.DeleteOptions{}); err != nil {
-		t.Errorf("deleting one's own: %v", err)
+	if err := thief.apply(metadatas, "weir-metadata", "inventory-0000000000000000", squat); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "metadata of application thief must be named thief-") {
+		t.Errorf("taking a name of another's: %v", err)
 	}
+	thief.denied("overwriting", thief.apply(metadatas, "weir-metadata", name, document("[]")), "does not own application inventory")
+	thief.denied("deleting without the right", thief.client.Resource(metadatas).Namespace(n.Name).Delete(testkube.Context(t), name, metav1.DeleteOptions{}), "cannot delete resource")
+	inventory.denied("deleting one's own, which is the control plane's to do", inventory.client.Resource(metadatas).Namespace(n.Name).Delete(testkube.Context(t), name, metav1.DeleteOptions{}), "cannot delete resource")
+	inventory.denied("listing", func() error {
+		_, err := inventory.client.Resource(metadatas).Namespace(n.Name).List(testkube.Context(t), metav1.ListOptions{})
+		return err
+	}(), "cannot list resource")
+	// A deleter by RBAC still owns nothing.
+	n.Role(t, "delete-metadata", rbacv1.PolicyRule{APIGroups: []string{"registry.weirmesh.io"}, Resources: []string{"appmetadatas"}, Verbs: []string{"delete"}})
+	n.Bind(t, "thief", "Role", "delete-metadata")
+	testkube.Eventually(t, "the right to delete to count", func() error {
+		err := thief.client.Resource(metadatas).Namespace(n.Name).Delete(testkube.Context(t), name, metav1.DeleteOptions{})
+		if err == nil {
+			t.Fatal("a thief deletes another's metadata")
+		}
+		if strings.Contains(err.Error(), "does not own application inventory") {
+			return nil
+		}
+		return err
+	})
+	// What a control plane writes there is not the provider's to say.
+	inventory.denied("writing the status", inventory.applyStatus(metadatas, name, "apiVersion: registry.weirmesh.io/v1alpha1\nkind: AppMetadata\nmetadata: {name: "+name+"}\nstatus: {instances: 9}"), "cannot patch resource \"appmetadatas/status\"")
+}
+
+// A control plane keeps Weir's objects in order and can do nothing else to anybody.
+func TestAControlPlaneMayDoItsWorkOnly(t *testing.T) {
+	n := testkube.Start(t).Namespace(t)
+	n.ServiceAccount(t, "control", "weir-control")
+	n.ServiceAccount(t, "inventory", "weir-provider")
+	own := n.Pod(t, "inventory", "inventory-0", testkube.Pod{ServiceAccount: "inventory"})
+	service := n.Service(t, "inventory", 20000)
+	control := newActor(t, n.As(t, "control", nil), n.Name)
+	inventory := newActor(t, n.As(t, "inventory", own), n.Name)
+	admin := newActor(t, n.Cluster.REST(), n.Name)
+	name := "inventory-0123456789abcdef"
+	document := object("AppMetadata", name, "{app: inventory, revision: r, size: 2, sha256: '"+strings.Repeat("0", 64)+"', document: '{}'}")
+	inventory.allowed("storing", func() error { return inventory.apply(metadatas, "weir-metadata", name, document) })
+	inventory.allowed("mapping", func() error { return inventory.apply(mappings, "weir-app-inventory", "m", mappingOf("inventory: v1")) })
+	admin.allowed("a policy", func() error {
+		return admin.apply(policies, "kubectl", "p", object("DiscoveryPolicy", "p", "{mode: pod}"))
+	})
+
+	for _, r := range []schema.GroupVersionResource{
+		pods, mappings, metadatas, policies, {Version: "v1", Resource: "services"}, {Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
+	} {
+		control.allowed("listing "+r.Resource, func() error {
+			_, err := control.client.Resource(r).Namespace(n.Name).List(testkube.Context(t), metav1.ListOptions{})
+			return err
+		})
+	}
+	status := func(kind, name string) string {
+		return "apiVersion: registry.weirmesh.io/v1alpha1\nkind: " + kind + "\nmetadata: {name: " + name + "}\nstatus: {}"
+	}
+	control.allowed("the status of metadata", func() error { return control.applyStatus(metadatas, name, status("AppMetadata", name)) })
+	control.allowed("the status of a mapping", func() error { return control.applyStatus(mappings, "m", status("InterfaceMapping", "m")) })
+	control.allowed("the status of a policy", func() error { return control.applyStatus(policies, "p", status("DiscoveryPolicy", "p")) })
+	events := schema.GroupVersionResource{Version: "v1", Resource: "events"}
+	_, err := control.client.Resource(events).Namespace(n.Name).Create(testkube.Context(t), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Event", "metadata": map[string]any{"name": "e", "namespace": n.Name},
+		"involvedObject": map[string]any{"kind": "Service", "namespace": n.Name, "name": service.Name}, "reason": "R", "message": "m",
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Errorf("an event: %v", err)
+	}
+
+	control.denied("metadata itself", control.apply(metadatas, "weir-metadata", name, document+" "), "cannot patch resource")
+	control.denied("a mapping itself", control.apply(mappings, "weir-control", "m", mappingOf("control: v1")), "cannot patch resource")
+	control.denied("a policy itself", control.apply(policies, "weir-control", "p", object("DiscoveryPolicy", "p", "{mode: service}")), "cannot patch resource")
+	control.denied("a pod", control.merge("inventory-0", `{"metadata":{"annotations":{"io.dubbo/metadata":"{}"}}}`), "cannot patch resource")
+	control.denied("deleting a mapping", control.client.Resource(mappings).Namespace(n.Name).Delete(testkube.Context(t), "m", metav1.DeleteOptions{}), "cannot delete resource")
+	control.denied("deleting a policy", control.client.Resource(policies).Namespace(n.Name).Delete(testkube.Context(t), "p", metav1.DeleteOptions{}), "cannot delete resource")
+	control.denied("deleting a pod", control.client.Resource(pods).Namespace(n.Name).Delete(testkube.Context(t), "inventory-0", metav1.DeleteOptions{}), "cannot delete resource")
+	_, err = control.client.Resource(events).Namespace(n.Name).List(testkube.Context(t), metav1.ListOptions{})
+	control.denied("reading events", err, "cannot list resource")
+	for _, r := range []string{"secrets", "configmaps"} {
+		_, err = control.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: r}).Namespace(n.Name).List(testkube.Context(t), metav1.ListOptions{})
+		control.denied("reading "+r, err, "cannot list resource")
+	}
+	control.allowed("deleting metadata", func() error {
+		return control.client.Resource(metadatas).Namespace(n.Name).Delete(testkube.Context(t), name, metav1.DeleteOptions{})
+	})
 }
 
 func TestAConsumerReadsOnly(t *testing.T) {
@@ -246,7 +331,7 @@ func TestAConsumerReadsOnly(t *testing.T) {
 	n.ServiceAccount(t, "orders", "weir-consumer")
 	orders := newActor(t, n.As(t, "orders", nil), n.Name)
 	for _, r := range []schema.GroupVersionResource{
-		pods, mappings, metadatas, policies, {Version: "v1", Resource: "services"},
+		pods, mappings, policies, {Version: "v1", Resource: "services"},
 		{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
 	} {
 		orders.allowed("listing "+r.Resource, func() error {
@@ -257,6 +342,13 @@ func TestAConsumerReadsOnly(t *testing.T) {
 	n.Pod(t, "inventory", "inventory-0", testkube.Pod{})
 	orders.denied("patching a pod", orders.merge("inventory-0", `{"metadata":{"annotations":{"io.dubbo/metadata":"{}"}}}`), "cannot patch")
 	orders.denied("writing a mapping", orders.apply(mappings, "x", "m", mappingOf("orders: v1")), "cannot patch")
+	if _, err := orders.client.Resource(metadatas).Namespace(n.Name).Get(testkube.Context(t), "none", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("reading metadata: %v", err)
+	}
+	for _, r := range []schema.GroupVersionResource{mappings, metadatas, policies} {
+		orders.denied("writing a status of "+r.Resource, orders.applyStatus(r, "m", "apiVersion: registry.weirmesh.io/v1alpha1\nkind: X\nmetadata: {name: m}"), "cannot patch")
+		orders.denied("deleting of "+r.Resource, orders.client.Resource(r).Namespace(n.Name).Delete(testkube.Context(t), "m", metav1.DeleteOptions{}), "cannot delete")
+	}
 	_, err := orders.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "secrets"}).Namespace(n.Name).List(testkube.Context(t), metav1.ListOptions{})
 	orders.denied("reading secrets", err, "cannot list")
 	other := n.Cluster.Namespace(t)

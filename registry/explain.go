@@ -80,9 +80,12 @@ func (s Snapshot) Explain(i *Instance, document *Document) []Finding {
 	} else {
 		f.no(CheckService, EffectNone, "no Service bears the name %s in namespace %s, so it cannot be called as a whole; make one that selects its pods", s.App.Name, s.App.Namespace)
 	}
-	if i.Host.IsValid() {
+	switch {
+	case i.Displaced():
+		f.no(CheckListed, EffectHeld, "%s; if it has ended, delete it: kubectl delete pod %s -n %s", i.Problem, i.Name, s.App.Namespace)
+	case i.Host.IsValid():
 		f.ok(CheckListed, "at %s", i.Host)
-	} else {
+	default:
 		f.ok(CheckListed, "without an address")
 	}
 	switch i.Health {
@@ -108,7 +111,7 @@ func (s Snapshot) Explain(i *Instance, document *Document) []Finding {
 		f.no(CheckPreferred, EffectHeld, "%s", i.Standby)
 	}
 	i.explainMetadata(&f)
-	if document != nil && i.describes() && i.Problem == "" {
+	if document != nil && i.describes() && (i.Problem == "" || i.Displaced()) {
 		document.explain(&f, i.Revision)
 	}
 	if i.Warning != "" {
@@ -122,7 +125,7 @@ func (s Snapshot) Explain(i *Instance, document *Document) []Finding {
 // explainMetadata looks at what the instance published.
 func (i *Instance) explainMetadata(f *findings) {
 	switch {
-	case i.Problem != "":
+	case i.Problem != "" && !i.Displaced():
 		f.ok(CheckMetadata, "")
 		f.no(CheckReadable, EffectHeld, "%s; mend it, or restart its pod, whose provider then writes it again", i.Problem)
 		return

@@ -15,9 +15,6 @@ import (
 	"github.com/weirmesh/weir/registry"
 )
 
-// zoneParam carries an instance's zone, for routers that prefer the near.
-const zoneParam = "zone"
-
 // target is one address under which an instance, or later a whole application
 // in Service mode, is called.
 type target struct {
@@ -78,46 +75,46 @@ func newURL(t target, i *registry.Instance, s *service) *common.URL {
 		common.WithMethods(s.methods),
 	)
 	if s.group != "" {
-		u.SetParam(constant.GroupKey, s.group)
+		u.SetParam(paramGroup, s.group)
 	}
 	if s.version != "" {
-		u.SetParam(constant.VersionKey, s.version)
+		u.SetParam(paramVersion, s.version)
 	}
 	// The default says nothing against a service's own weight. A weight of 0 is
 	// Java's word for no calls, but dubbo-go's for none configured.
-	silent := u.GetParam(constant.WeightKey, "") == "" || byWeir(i) && u.GetParamInt(constant.WeightKey, 0) <= 0
+	silent := u.GetParam(paramWeight, "") == "" || byWeir(i) && u.GetParamInt(paramWeight, 0) <= 0
 	if w := i.Details.Weight; w > 0 && (w != registry.DefaultWeight || silent) {
-		u.SetParam(constant.WeightKey, strconv.Itoa(w))
+		u.SetParam(paramWeight, strconv.Itoa(w))
 	}
 	tag := i.Details.Tag
 	if tag == "" {
 		tag = i.Metadata[registry.KeyTag]
 	}
 	if tag != "" {
-		u.SetParam(constant.Tagkey, tag)
+		u.SetParam(paramTag, tag)
 	}
 	if i.Zone != "" {
-		u.SetParam(zoneParam, i.Zone)
+		u.SetParam(paramZone, i.Zone)
 	}
 	if env := i.Metadata[constant.EnvironmentKey]; env != "" {
-		u.SetParam(constant.EnvironmentKey, env)
+		u.SetParam(paramEnvironment, env)
 	} else {
-		u.DelParam(constant.EnvironmentKey)
+		u.DelParam(paramEnvironment)
 	}
 	if byWeir(i) {
 		// dubbo-go's load balancers warm up by remote.timestamp, and its URL merge
 		// keeps it only where there is a timestamp too.
 		started := strconv.FormatInt(i.Details.Started.Unix(), 10)
-		u.SetParam(constant.TimestampKey, started)
-		u.SetParam(constant.RemoteTimestampKey, started)
+		u.SetParam(paramTimestamp, started)
+		u.SetParam(paramRemoteTimestamp, started)
 	}
-	if s.protocol == constant.DubboProtocol && u.GetParam(constant.SerializationKey, "") == "" {
+	if s.protocol == constant.DubboProtocol && u.GetParam(paramSerialization, "") == "" {
 		// dubbo-go adds it on the first call; the next list would then look
 		// changed and the connection be referred again.
-		u.SetParam(constant.SerializationKey, constant.Hessian2Serialization)
+		u.SetParam(paramSerialization, constant.Hessian2Serialization)
 	}
 	if t.lane > 0 {
-		u.SetParam(constant.MeshClusterIDKey, strconv.Itoa(t.lane))
+		u.SetParam(paramLane, strconv.Itoa(t.lane))
 	}
 	return u
 }

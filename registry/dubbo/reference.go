@@ -25,17 +25,13 @@ type reference struct {
 
 const anything = "*"
 
-// CallModeKey is the parameter by which a reference chooses how it calls, whatever
-// the registry says: client.WithParam(dubbo.CallModeKey, "service"), or "pod".
-const CallModeKey = "call-mode"
-
 // newReference reads a consumer's URL. Names in provided-by are completed with
 // namespace; bad ones are an error.
 func newReference(u *common.URL, namespace string) (reference, error) {
 	r := reference{
 		iface:    u.Service(),
 		protocol: u.Protocol,
-		version:  normalVersion(u.GetParam(constant.VersionKey, "")),
+		version:  normalVersion(u.GetParam(paramVersion, "")),
 	}
 	if r.protocol == "" {
 		r.protocol = constant.TriProtocol
@@ -48,7 +44,7 @@ func newReference(u *common.URL, namespace string) (reference, error) {
 			Fix: `say "pod" or "service", or leave it out`,
 		}
 	}
-	for group := range strings.SplitSeq(u.GetParam(constant.GroupKey, ""), ",") {
+	for group := range strings.SplitSeq(u.GetParam(paramGroup, ""), ",") {
 		if group = strings.TrimSpace(group); group != "" {
 			r.groups = append(r.groups, group)
 		}
@@ -56,7 +52,7 @@ func newReference(u *common.URL, namespace string) (reference, error) {
 	if slices.Contains(r.groups, anything) {
 		r.groups = []string{anything}
 	}
-	for name := range strings.SplitSeq(u.GetParam(constant.ProvidedBy, ""), ",") {
+	for name := range strings.SplitSeq(u.GetParam(paramProvidedBy, ""), ",") {
 		if name = strings.TrimSpace(name); name == "" {
 			continue
 		}

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
@@ -62,6 +63,12 @@ var (
 		accept: acceptJSON, acceptList: acceptJSON, role: roleConsumer}
 	metadatasResource = &resource{name: resourceMetadatas, version: groupVersion,
 		accept: acceptJSON, acceptList: acceptMetadataList, role: roleConsumer}
+
+	// What a Caretaker looks after, whole, and what it writes.
+	tendedPolicies  = &resource{name: resourcePolicies, version: groupVersion, accept: acceptJSON, acceptList: acceptJSON, role: roleControl}
+	tendedMappings  = &resource{name: resourceMappings, version: groupVersion, accept: acceptJSON, acceptList: acceptJSON, role: roleControl}
+	tendedMetadatas = &resource{name: resourceMetadatas, version: groupVersion, accept: acceptJSON, acceptList: acceptJSON, role: roleControl}
+	eventsResource  = &resource{name: "events", version: coreVersion, accept: acceptObjects, acceptList: acceptObjects, role: roleControl}
 )
 
 // full is the resource's name as kubectl spells it.
@@ -213,6 +220,15 @@ func (c *client) get(ctx context.Context, r *resource, namespace, name string, i
 	return req.SetHeader("Accept", r.accept).Do(c.quiet(ctx)).Into(into)
 }
 
+// getMetadata is get of what every object has.
+func (c *client) getMetadata(ctx context.Context, r *resource, namespace, name string, into *metav1.PartialObjectMetadata) error {
+	req, err := c.request(http.MethodGet, r, namespace, name)
+	if err != nil {
+		return err
+	}
+	return req.SetHeader("Accept", acceptMetadata).Do(c.quiet(ctx)).Into(into)
+}
+
 func (c *client) delete(ctx context.Context, r *resource, namespace, name string) error {
 	req, err := c.request(http.MethodDelete, r, namespace, name)
 	if err != nil {
@@ -233,6 +249,44 @@ func (c *client) apply(ctx context.Context, r *resource, namespace, name, manage
 		SetHeader("Content-Type", string(types.ApplyYAMLPatchType)).
 		SpecificallyVersionedParams(&metav1.PatchOptions{FieldManager: manager, Force: &force}, c.params, coreVersion).
 		Body(body).Do(c.quiet(ctx)).Into(into)
+}
+
+// applyStatus is apply to what is known of an object. It makes no object.
+func (c *client) applyStatus(ctx context.Context, r *resource, namespace, name, manager string, body []byte) error {
+	p, err := path(r, namespace, name)
+	if err != nil {
+		return err
+	}
+	force := true
+	return c.rest.Verb(http.MethodPatch).AbsPath(append(p, "status")...).MaxRetries(0).
+		SetHeader("Accept", acceptMetadata).
+		SetHeader("Content-Type", string(types.ApplyYAMLPatchType)).
+		SpecificallyVersionedParams(&metav1.PatchOptions{FieldManager: manager, Force: &force}, c.params, coreVersion).
+		Body(body).Do(c.quiet(ctx)).Error()
+}
+
+// deleteExactly deletes one version of one object: a Conflict says that it is
+// another by now.
+func (c *client) deleteExactly(ctx context.Context, r *resource, namespace, name, uid, version string) error {
+	req, err := c.request(http.MethodDelete, r, namespace, name)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": map[string]string{"uid": uid, "resourceVersion": version},
+	})
+	if err != nil {
+		return fmt.Errorf("registry: encode deletion: %w", err)
+	}
+	return req.SetHeader("Accept", acceptJSON).SetHeader("Content-Type", acceptJSON).Body(body).Do(c.quiet(ctx)).Error()
+}
+
+func (c *client) create(ctx context.Context, r *resource, namespace string, body []byte) error {
+	req, err := c.request(http.MethodPost, r, namespace, "")
+	if err != nil {
+		return err
+	}
+	return req.SetHeader("Accept", acceptMetadata).SetHeader("Content-Type", acceptJSON).Body(body).Do(c.quiet(ctx)).Error()
 }
 
 // warnings passes on what the API server has to say about its own future.

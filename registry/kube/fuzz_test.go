@@ -2,8 +2,11 @@ package kube
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
+	"net/netip"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/weirmesh/weir/registry"
@@ -43,7 +46,11 @@ func FuzzParseInstance(f *testing.F) {
 	f.Add(`{"v":1,"weight":-1,"state":"x","startTime":"9999-12-31T23:59:59Z"}`)
 	f.Add(`{"v":2}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		values, _ := parseInstance(text)
+		values, started := parseInstance(text)
+		again, startedAgain := parseInstance(text)
+		if values != again || started != startedAgain {
+			t.Fatal("it is read differently each time")
+		}
 		if values.weight < 1 || values.weight > registry.MaxWeight {
 			t.Fatalf("weight %d", values.weight)
 		}
@@ -89,6 +96,72 @@ func FuzzNames(f *testing.F) {
 		object := mappingName(i)
 		if (registry.App{Namespace: "x", Name: object}).Validate() != nil {
 			t.Fatalf("%q makes object name %q", name, object)
+		}
+	})
+}
+
+// Whoever claims whatever address: an address and port is one instance's, and is
+// somebody's whom it was before.
+func FuzzSettleClaims(f *testing.F) {
+	f.Add([]byte{1, 1, 3, 1, 1, 5, 1, 2, 9, 2, 0, 0})
+	f.Fuzz(func(t *testing.T, spec []byte) {
+		type claim struct {
+			host netip.Addr
+			port uint16
+		}
+		before := map[claim]bool{}
+		var all []registry.Instance
+		claims := func(i *registry.Instance) []claim {
+			if len(i.Endpoints) == 0 {
+				return []claim{{i.Host, 0}}
+			}
+			var out []claim
+			for _, e := range i.Endpoints {
+				out = append(out, claim{i.Host, e.Port})
+			}
+			return out
+		}
+		for n := 0; n+2 < len(spec) && n < 60; n += 3 {
+			i := registry.Instance{
+				ID: fmt.Sprint(n), Name: fmt.Sprint(n), Host: netip.AddrFrom4([4]byte{10, 0, 0, spec[n] % 3}), Health: registry.Ready,
+				Details: registry.Details{Started: time.Unix(int64(spec[n+2]%4), 0)},
+			}
+			for port := range uint16(4) {
+				if spec[n+1]&(1<<port) != 0 {
+					i.Endpoints = append(i.Endpoints, registry.Endpoint{Protocol: "tri", Port: port + 1})
+				}
+			}
+			if spec[n+2]&128 != 0 {
+				i.Health = registry.NotReady
+			}
+			all = append(all, i)
+			if i.Callable() {
+				for _, c := range claims(&i) {
+					before[c] = true
+				}
+			}
+		}
+		settleClaims(all)
+		after := map[claim]string{}
+		for n := range all {
+			if !all[n].Callable() {
+				continue
+			}
+			for _, c := range claims(&all[n]) {
+				if other, taken := after[c]; taken {
+					t.Fatalf("%v is both %s's and %s's", c, other, all[n].Name)
+				}
+				after[c] = all[n].Name
+			}
+		}
+		hosts := map[netip.Addr]bool{}
+		for c := range after {
+			hosts[c.host] = true
+		}
+		for c := range before {
+			if !hosts[c.host] {
+				t.Fatalf("nobody is called at %s any more", c.host)
+			}
 		}
 	})
 }

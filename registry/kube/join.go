@@ -69,6 +69,7 @@ func join(a *app, mode registry.Mode, now time.Time) registry.Snapshot {
 			}
 		}
 	}
+	settleClaims(s.Instances)
 	s.Service = a.joinService()
 	return s
 }

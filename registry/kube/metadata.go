@@ -11,6 +11,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,6 +27,9 @@ const (
 	// annotationRevision, on an AppMetadata, holds the revision that it describes, whose
 	// name may be longer than that of an object.
 	annotationRevision = "weirmesh.io/revision"
+	// annotationStored, on an AppMetadata, holds when an instance last found it marked as
+	// unused and asked for it to be kept, RFC 3339 in UTC; providers write it.
+	annotationStored = "weirmesh.io/stored"
 
 	// gzipAbove is where a document is worth compressing.
 	gzipAbove = 8 << 10
@@ -59,9 +63,15 @@ func (h *Hub) PutMetadata(ctx context.Context, app registry.App, revision string
 	err = h.write(ctx, try, func(ctx context.Context) error {
 		return h.client.get(ctx, metadatasResource, app.Namespace, name, &old)
 	})
+	annotations := map[string]string{annotationRevision: revision}
 	switch {
 	case err == nil && old.Spec.SHA256 == spec.SHA256 && old.Spec.App == app.Name && old.Spec.Revision == revision:
-		return nil
+		if old.Status.UnusedSince == nil {
+			return nil
+		}
+		// It may be about to be deleted, and this instance is not known to need it before
+		// it has registered. A write makes it another version than the one to delete.
+		annotations[annotationStored] = time.Now().UTC().Format(time.RFC3339Nano)
 	case err != nil && registry.CodeOf(err) != registry.NotFound:
 		return err
 	}
@@ -71,7 +81,7 @@ func (h *Hub) PutMetadata(ctx context.Context, app registry.App, revision string
 		"metadata": map[string]any{
 			"name": name, "namespace": app.Namespace,
 			"labels":      map[string]string{labelApp: app.Name, "app.kubernetes.io/managed-by": "weir"},
-			"annotations": map[string]string{annotationRevision: revision},
+			"annotations": annotations,
 		},
 		"spec": spec,
 	})
@@ -131,7 +141,7 @@ func (h *Hub) Revisions(ctx context.Context, app registry.App) ([]registry.Revis
 	}
 	revisions := []registry.Revision{}
 	opts := metav1.ListOptions{LabelSelector: labelApp + "=" + app.Name, Limit: pageSize}
-	try := attempt{verb: "list", resource: metadatasResource, namespace: app.Namespace, role: roleConsumer}
+	try := attempt{verb: "list", resource: metadatasResource, namespace: app.Namespace, role: roleControl}
 	for {
 		var page *metav1.PartialObjectMetadataList
 		err := h.write(ctx, try, func(ctx context.Context) error {
@@ -167,7 +177,7 @@ func (h *Hub) DeleteMetadata(ctx context.Context, app registry.App, revision str
 		return err
 	}
 	name := metadataName(app, revision)
-	try := attempt{verb: "delete", resource: metadatasResource, namespace: app.Namespace, name: name, role: roleProvider}
+	try := attempt{verb: "delete", resource: metadatasResource, namespace: app.Namespace, name: name, role: roleControl}
 	err := h.write(ctx, try, func(ctx context.Context) error {
 		return h.client.delete(ctx, metadatasResource, app.Namespace, name)
 	})

@@ -25,7 +25,8 @@ const (
 type interfaceMapping struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
-	Spec              mappingSpec `json:"spec"`
+	Spec              mappingSpec  `json:"spec"`
+	Status            objectStatus `json:"status,omitzero"`
 }
 
 type mappingSpec struct {
@@ -45,7 +46,8 @@ type interfaceMappingList struct {
 type appMetadata struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
-	Spec              metadataSpec `json:"spec"`
+	Spec              metadataSpec   `json:"spec"`
+	Status            metadataStatus `json:"status,omitzero"`
 }
 
 type metadataSpec struct {
@@ -67,7 +69,8 @@ type appMetadataList struct {
 type discoveryPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
-	Spec              policySpec `json:"spec"`
+	Spec              policySpec   `json:"spec"`
+	Status            policyStatus `json:"status,omitzero"`
 }
 
 type policySpec struct {
@@ -110,6 +113,7 @@ func (o *interfaceMapping) DeepCopyObject() runtime.Object {
 	c := *o
 	c.ObjectMeta = *o.ObjectMeta.DeepCopy()
 	c.Spec.Apps = maps.Clone(o.Spec.Apps)
+	c.Status.Conditions = slices.Clone(o.Status.Conditions)
 	return &c
 }
 
@@ -124,6 +128,7 @@ func (o *appMetadata) DeepCopyObject() runtime.Object {
 	c := *o
 	c.ObjectMeta = *o.ObjectMeta.DeepCopy()
 	c.Spec.Gzip = slices.Clone(o.Spec.Gzip)
+	c.Status.UnusedSince = o.Status.UnusedSince.DeepCopy()
 	return &c
 }
 
@@ -145,6 +150,7 @@ func (o *discoveryPolicy) DeepCopyObject() runtime.Object {
 		p := *o.Spec.Protection
 		c.Spec.Protection = &p
 	}
+	c.Status.Conditions = slices.Clone(o.Status.Conditions)
 	return &c
 }
 

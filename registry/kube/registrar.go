@@ -226,6 +226,13 @@ func (r *registrar) write(ctx context.Context) error {
 		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || hasOtherUID(err) {
 			return r.podGone()
 		}
+		if tooLong(err) {
+			return &registry.Error{
+				Code:    registry.Invalid,
+				Message: fmt.Sprintf("the annotations of pod %s/%s would be longer than 256 KiB together, with the registration of %s", id.Namespace, id.Pod, app),
+				Fix:     "take other large annotations from the pod, or keep large metadata in the metadata report (storage-type remote)",
+			}
+		}
 		return err
 	})
 	if err != nil {
@@ -251,6 +258,12 @@ func (r *registrar) write(ctx context.Context) error {
 func hasOtherUID(err error) bool {
 	cause, ok := apierrors.StatusCause(err, metav1.CauseTypeFieldValueInvalid)
 	return ok && apierrors.IsInvalid(err) && cause.Field == "metadata.uid"
+}
+
+// tooLong tells that an object has no room for more annotations.
+func tooLong(err error) bool {
+	cause, ok := apierrors.StatusCause(err, metav1.CauseTypeTooLong)
+	return ok && cause.Field == "metadata.annotations"
 }
 
 func (r *registrar) podGone() error {

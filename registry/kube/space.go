@@ -71,6 +71,7 @@ type slice struct {
 	app       *app // nil for one that belongs to no Service
 	endpoints []endpoint
 	ports     []slicePort
+	stray     string // what its label says instead of a Service's name
 }
 
 type slicePort struct {
@@ -91,6 +92,7 @@ type rawSlice struct {
 	app       registry.App // without a name where the slice belongs to no Service
 	endpoints []rawEndpoint
 	ports     []slicePort
+	stray     string
 }
 
 type rawEndpoint struct {

@@ -47,6 +47,8 @@ type attrs struct {
 	state   registry.State
 	zone    string
 	warning string
+	// namespace is the pod's, and app what it says it is an instance of.
+	namespace, app string
 }
 
 var noAttrs = attrs{weight: registry.DefaultWeight, state: registry.Up}
@@ -121,7 +123,7 @@ func parseInstance(text string) (values attrs, started int64) {
 		warn("names no version; defaults stand in for it")
 		return values, 0
 	}
-	values.tag, values.zone = doc.Tag, doc.Zone
+	values.tag, values.zone, values.app = doc.Tag, doc.Zone, doc.App
 	if doc.Weight != nil {
 		if *doc.Weight < 0 || *doc.Weight > registry.MaxWeight {
 			warn("names weight %d, which is not between 0 and %d", *doc.Weight, registry.MaxWeight)

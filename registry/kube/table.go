@@ -39,6 +39,10 @@ func (t sliceTable) slim(obj runtime.Object) (string, any) {
 		return "", &rawSlice{}
 	}
 	raw := &rawSlice{app: registry.App{Namespace: o.Namespace, Name: o.Labels[discoveryv1.LabelServiceName]}}
+	if raw.app.Name != "" && raw.app.Validate() != nil {
+		// Whoever makes slices by hand can write anything there. It is no application.
+		raw.stray, raw.app.Name = raw.app.Name, ""
+	}
 	if o.AddressType == discoveryv1.AddressTypeFQDN {
 		return objectKey(o), raw // deprecated, and of no address
 	}
@@ -92,7 +96,11 @@ func (t sliceTable) put(key string, kept any, now time.Time) {
 	if old != nil && old.same(raw) {
 		return
 	}
-	s := &slice{ports: raw.ports}
+	s := &slice{ports: raw.ports, stray: raw.stray}
+	if raw.stray != "" && (old == nil || old.stray != raw.stray) {
+		t.hub.log.Warn("an EndpointSlice is left out", "slice", key, "reason",
+			"its label "+discoveryv1.LabelServiceName+" says "+quote(raw.stray)+", which is no name of a Service")
+	}
 	if raw.app.Name != "" {
 		s.app = t.appOf(raw.app)
 	}
@@ -167,7 +175,7 @@ func (s *slice) same(raw *rawSlice) bool {
 	} else {
 		name = registry.App{Namespace: raw.app.Namespace}
 	}
-	return name == raw.app && slices.Equal(s.ports, raw.ports) &&
+	return name == raw.app && s.stray == raw.stray && slices.Equal(s.ports, raw.ports) &&
 		slices.EqualFunc(s.endpoints, raw.endpoints, func(e endpoint, r rawEndpoint) bool {
 			uid := ""
 			if e.pod != nil {
@@ -198,6 +206,7 @@ func (t podTable) slim(obj runtime.Object) (string, any) {
 	n := &podNews{name: o.Name, terminating: o.DeletionTimestamp != nil}
 	n.text, n.has = o.Annotations[AnnotationMetadata]
 	values, started := parseInstance(o.Annotations[AnnotationInstance])
+	values.namespace = o.Namespace
 	n.attrs, n.started = unique.Make(values), started
 	return string(o.UID), n
 }
@@ -217,12 +226,12 @@ func (t podTable) put(uid string, kept any, now time.Time) {
 		t.hub.statements.release(p.said)
 		p.said = t.hub.statements.acquire(news.text, news.has)
 		if p.said != nil && p.said.problem != "" {
-			t.hub.warnPod(t.namespaceOf(p), p.name, p.said.problem)
+			t.hub.warnPod(news.attrs.Value().namespace, news.name, p.said.problem)
 		}
 	}
 	if p.attrs != news.attrs {
 		if w := news.attrs.Value().warning; w != "" {
-			t.hub.warnPod(t.namespaceOf(p), p.name, w)
+			t.hub.warnPod(news.attrs.Value().namespace, news.name, w)
 		}
 	}
 	p.name, p.attrs, p.started = news.name, news.attrs, news.started
@@ -244,14 +253,6 @@ func (t podTable) touchLosing(p *pod, now time.Time) {
 		t.hub.tidyUnfollowed(a, now)
 		t.releaseApp(a)
 	}
-}
-
-// namespaceOf is for log lines only: a pod does not carry its namespace.
-func (t podTable) namespaceOf(p *pod) string {
-	if t.namespace == "" && p.app != nil {
-		return p.app.name.Namespace
-	}
-	return t.namespace
 }
 
 func (t podTable) remove(uid string, now time.Time) {

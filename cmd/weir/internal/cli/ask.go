@@ -21,6 +21,7 @@ import (
 type opened struct {
 	registry.Discoverer
 	documents registry.MetadataStore
+	stored    func(ctx context.Context, namespace string) ([]kube.StoredRevision, error)
 	target    string
 	timeout   time.Duration
 }
@@ -43,7 +44,7 @@ func (m *Main) withRegistry(c *cobra.Command, cfg *registryConfig, fs *pflag.Fla
 		return coded(ExitLacking, err)
 	}
 	defer hub.Close()
-	return ask(c.Context(), &opened{Discoverer: hub, documents: hub, target: target.String(), timeout: cfg.Timeout})
+	return ask(c.Context(), &opened{Discoverer: hub, documents: hub, stored: hub.StoredRevisions, target: target.String(), timeout: cfg.Timeout})
 }
 
 // hubConfig is that of a hub that only reads, on behalf of a person.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/weirmesh/weir/cmd/weir/internal/role"
 	"github.com/weirmesh/weir/cmd/weir/internal/up"
 	"github.com/weirmesh/weir/cmd/weir/internal/view"
 	"github.com/weirmesh/weir/internal/config"
@@ -67,7 +68,7 @@ with the same data directory, or the pod's own, or of ~/.kube/config.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(m.registryList(), m.registryGet(), m.registryWatch(), m.registryDiff())
+	c.AddCommand(m.registryList(), m.registryGet(), m.registryWatch(), m.registryRevisions(), m.registryDiff())
 	return c
 }
 
@@ -164,6 +165,42 @@ when it is back.`,
 		}
 		return m.withRegistry(c, cfg, fs, namespaces, func(ctx context.Context, r *opened) error {
 			return r.watch(ctx, m.Stdout, namespace, apps, *format)
+		})
+	}
+	return c
+}
+
+func (m *Main) registryRevisions() *cobra.Command {
+	cfg, fs := registrySettings()
+	var namespace string
+	var unused bool
+	grace := role.DefaultRevisionGrace
+	c := &cobra.Command{
+		Use:   "revisions",
+		Short: "List the stored metadata of revisions, who runs them, and what is deleted when",
+		Long: `Revisions shows every AppMetadata: the revision of an application that it
+describes, how many pods say that they run it, and, where none does, since when
+and when a control plane deletes it. It deletes nothing itself: it is the dry run
+of weir control --revision-grace.
+
+"Since when" is what a control plane wrote into the object; while none that may
+has seen it unused, nothing is deleted.`,
+		Example: `  weir registry revisions
+  weir registry revisions -n shop --unused
+  weir registry revisions --grace 72h -o json`,
+		Args: cobra.NoArgs,
+	}
+	addSettings(c, fs)
+	c.Flags().StringVarP(&namespace, "namespace", "n", "", "only this namespace (default: all)")
+	c.Flags().BoolVar(&unused, "unused", false, "only those that no pod runs")
+	c.Flags().DurationVar(&grace, "grace", grace, "the control plane's --revision-grace; 0 where it deletes nothing")
+	format := output(c, view.Formats...)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if grace < 0 {
+			return usage(fmt.Errorf("--grace %s is negative: give the control plane's --revision-grace, or 0", grace))
+		}
+		return m.withRegistry(c, cfg, fs, []string{namespace}, func(ctx context.Context, r *opened) error {
+			return r.revisions(ctx, m.Stdout, revisionQuery{namespace: namespace, unused: unused, grace: grace}, *format)
 		})
 	}
 	return c

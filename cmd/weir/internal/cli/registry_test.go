@@ -2,8 +2,16 @@ package cli_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/weirmesh/weir/internal/testkube"
 	"github.com/weirmesh/weir/registry"
@@ -88,6 +96,73 @@ func TestRegistryShowsWhatConsumersSee(t *testing.T) {
 	code, out, errs = do(t, nil, "__complete", "registry", "get", "--kubeconfig", kube.Kubeconfig, "")
 	if code != 0 || !strings.Contains(out, app+"\n") {
 		t.Errorf("completion: %d\n%s%s", code, out, errs)
+	}
+}
+
+func TestRegistryTellsWhatBecomesOfRevisions(t *testing.T) {
+	kube := testkube.Start(t)
+	ns := kube.Namespace(t)
+	at := []string{"--kubeconfig", kube.Kubeconfig, "-n", ns.Name}
+	revisions := func(more ...string) (int, string, string) {
+		return do(t, nil, append(append([]string{"registry", "revisions"}, at...), more...)...)
+	}
+	code, out, errs := revisions()
+	if code != 0 || !strings.Contains(out, "no metadata of revisions is stored in namespace "+ns.Name+" of https://") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	ns.Pod(t, "inventory", "inventory-a", testkube.Pod{Annotations: metadata("20000")}) // runs r1
+	client, err := dynamic.NewForConfig(kube.REST())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := client.Resource(schema.GroupVersionResource{Group: "registry.weirmesh.io", Version: "v1alpha1", Resource: "appmetadatas"}).Namespace(ns.Name)
+	since := time.Now().UTC().Add(-time.Hour).Truncate(time.Second)
+	for i, r := range []string{"r1", "r2", strings.Repeat("0123456789abcdef", 8)} {
+		name := fmt.Sprintf("inventory-%016d", i)
+		_, err := stored.Create(testkube.Context(t), &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "registry.weirmesh.io/v1alpha1", "kind": "AppMetadata", "metadata": map[string]any{"name": name},
+			"spec": map[string]any{"app": "inventory", "revision": r, "size": int64(2048), "sha256": strings.Repeat("0", 64)},
+		}}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r == "r2" {
+			status := fmt.Sprintf(`{"status":{"instances":0,"unusedSince":%q}}`, since.Format(time.RFC3339))
+			if _, err := stored.Patch(testkube.Context(t), name, types.MergePatchType, []byte(status), metav1.PatchOptions{}, "status"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	code, out, errs = revisions()
+	for _, want := range []string{
+		"r1                  1      2.0 KiB", "stays: it is run", "0123456789abcdef…   0", "stays until a control plane has seen that no pod runs it",
+		"unused since " + since.Format(time.DateTime) + ", deleted after " + since.Add(24*time.Hour).Format(time.DateTime),
+	} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("%d, %q is missing in\n%s%s", code, want, out, errs)
+		}
+	}
+	code, out, errs = revisions("--unused", "--grace", "30m")
+	if code != 0 || strings.Contains(out, "it is run") || !strings.Contains(out, "deleted when a control plane looks next") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	code, out, errs = revisions("-o", "json")
+	var all []struct {
+		App          registry.App
+		Revision     string
+		Instances    int
+		DeletedAfter time.Time
+	}
+	if err := json.Unmarshal([]byte(out), &all); err != nil || code != 0 || len(all) != 3 {
+		t.Fatalf("%d, %v\n%s%s", code, err, out, errs)
+	}
+	for _, r := range all {
+		if due := r.DeletedAfter; due.IsZero() != (r.Revision != "r2") || !due.IsZero() && !due.Equal(since.Add(24*time.Hour)) || r.App.Name != "inventory" {
+			t.Errorf("%+v", r)
+		}
+	}
+	if code, _, errs := revisions("--grace", "-1h"); code != 2 || !strings.Contains(errs, "--grace -1h0m0s is negative") {
+		t.Errorf("%d %s", code, errs)
 	}
 }
 

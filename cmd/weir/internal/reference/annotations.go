@@ -30,9 +30,8 @@ func annotationsPage(root string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	p := newPage("Annotations and labels", `What Weir's registry reads and writes on objects of Kubernetes, beside its own kinds of the group
-`+"`registry.weirmesh.io`"+` (`+"`kubectl explain discoverypolicies.spec`"+`, and `+"`weir manifests`"+`). [registry.md](../registry.md)
-says what becomes of them.`)
+	p := newPage("Annotations and labels", `What Weir's registry reads and writes on objects of Kubernetes, beside [kinds of its own](objects.md).
+[registry.md](../registry.md) says what becomes of them.`)
 	p.heading(2, "Annotations")
 	p.table([]string{"Annotation", ""}, rows(annotations))
 	p.heading(2, "Labels")

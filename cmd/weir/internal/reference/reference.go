@@ -1,6 +1,7 @@
 // Package reference makes the pages of docs/reference out of the code: flags out of
 // the tree of commands, metrics out of what the roles and libraries register, the
-// API out of its description, annotations and events out of the constants. What a
+// API out of its description, annotations and events out of the constants, kinds of
+// objects out of their definitions. What a
 // page lacks is mended in the code, never here.
 package reference
 
@@ -25,6 +26,7 @@ func Files(ctx context.Context, root string) (map[string]string, error) {
 		"api.md":         func() (string, error) { return apiPage(ctx) },
 		"annotations.md": func() (string, error) { return annotationsPage(root) },
 		"events.md":      func() (string, error) { return eventsPage(root) },
+		"objects.md":     func() (string, error) { return objectsPage(root) },
 	} {
 		text, err := page()
 		if err != nil {

@@ -76,6 +76,11 @@ func TestThePagesHaveWhatTheyAreFor(t *testing.T) {
 		"api.md": {
 			"### PUT /api/v1/routes/{namespace}/{name}", "| everybody |", "| running services, operators |", "| admin |", "### GovernancePolicy",
 		},
+		"objects.md": {
+			"## DiscoveryPolicy", "`discpol`", "| `spec.protection.holdSeconds` | integer |  | How long what vanished is kept for at most, in seconds, from 1 to 86400. |",
+			"| `spec` | the policy says nothing: give mode (pod or service) or protection |", "| `status.unusedSince` | time (RFC 3339) |",
+			"| `RegistrationUnreadable` |", "| `call-mode` |", "| `remote.timestamp` |", "| `spec.consumer` | \"…\" is no name of an application: use",
+		},
 		"annotations.md": {"| `io.dubbo/metadata` |", "| `weirmesh.io/app` |", "| `startTime` |"},
 		"events.md":      {"| `policy.confirmed` |", "| `weir.policy.version` |", "| `halfOpen` |", "| `route.quarantined` |"},
 	} {

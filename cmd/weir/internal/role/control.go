@@ -54,7 +54,19 @@ type ControlConfig struct {
 	// holds at most.
 	DubboConfigListen  string
 	DubboConfigClients int
+	// Upkeep is whether Weir's own objects in the cluster are kept in order, and
+	// RevisionGrace how long the metadata of a revision is kept that no pod runs any
+	// more; 0 for ever.
+	Upkeep        bool
+	RevisionGrace time.Duration
 }
+
+// DefaultRevisionGrace is how long the metadata of a revision outlives its last pod.
+const DefaultRevisionGrace = 24 * time.Hour
+
+// minRevisionGrace is far above what passes between an instance's finding of the
+// metadata of its revision and its registration.
+const minRevisionGrace = 10 * time.Minute
 
 // dubboConfigListen sets where Dubbo Java applications read their configuration.
 const dubboConfigListen = "dubbo-config-listen"
@@ -71,6 +83,7 @@ func ControlDefaults() *ControlConfig {
 	return &ControlConfig{
 		Base: baseDefaults(":9001"), Cluster: clusterDefaults(), Listen: fmt.Sprintf(":%d", ControlPort), History: governancepg.Retention{}.WithDefaults(),
 		Grace: access.DefaultGrace, Agentless: true, AgentlessPods: defaultAgentlessPods, DubboConfigClients: dubboconfig.DefaultMaxClients,
+		Upkeep: true, RevisionGrace: DefaultRevisionGrace,
 	}
 }
 
@@ -87,6 +100,8 @@ func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.AgentlessPods, "agentless-pods", c.AgentlessPods, "how many of those pods this control plane holds at most")
 	fs.StringVar(&c.DubboConfigListen, dubboConfigListen, c.DubboConfigListen, "address of the configuration centre of Dubbo Java applications, such as :9848, which they name as nacos://HOST:8848 (a port less by 1000); it asks for no credentials; empty for none")
 	fs.IntVar(&c.DubboConfigClients, "dubbo-config-clients", c.DubboConfigClients, "how many connections of Dubbo Java applications it holds at most")
+	fs.BoolVar(&c.Upkeep, "upkeep", c.Upkeep, "keep Weir's objects in the cluster in order: write their status, tell owners by events what is wrong with their pods and Services, and delete the metadata of revisions that no pod runs any more")
+	fs.DurationVar(&c.RevisionGrace, "revision-grace", c.RevisionGrace, "how long the metadata (AppMetadata) of a revision is kept that no pod runs any more, at least 10m; 0 for ever")
 	c.Database.flags(fs)
 	c.Cluster.flags(fs)
 	c.Base.flags(fs)
@@ -94,7 +109,7 @@ func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
 
 // Validate reports everything that is wrong with the settings by themselves.
 func (c *ControlConfig) Validate() error {
-	return errors.Join(CheckListen(ControlListen, c.Listen), checkHistory(c.History), CheckGrace(c.Grace), c.checkAgentless(), c.checkDubboConfig(), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
+	return errors.Join(CheckListen(ControlListen, c.Listen), checkHistory(c.History), CheckGrace(c.Grace), c.checkAgentless(), c.checkDubboConfig(), c.checkUpkeep(), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
 }
 
 func (c *ControlConfig) checkAgentless() error {
@@ -113,6 +128,13 @@ func (c *ControlConfig) checkDubboConfig() error {
 		errs = append(errs, fmt.Errorf("--dubbo-config-clients %d holds none: give a number such as %d, or leave --%s empty", c.DubboConfigClients, dubboconfig.DefaultMaxClients, dubboConfigListen))
 	}
 	return errors.Join(errs...)
+}
+
+func (c *ControlConfig) checkUpkeep() error {
+	if c.RevisionGrace != 0 && c.RevisionGrace < minRevisionGrace {
+		return fmt.Errorf("--revision-grace %s is too short for a rollout: give at least %s, such as %s, or 0 to delete nothing", c.RevisionGrace, minRevisionGrace, DefaultRevisionGrace)
+	}
+	return nil
 }
 
 // checkHistory wants each kind kept for an hour at least: less is a mistyped unit.
@@ -178,6 +200,7 @@ func (c *ControlConfig) Host(lookup func(string) (string, bool)) *Host {
 		if c.Agentless {
 			deps.AgentlessPods = c.AgentlessPods
 		}
+		deps.Upkeep, deps.RevisionGrace = c.Upkeep, c.RevisionGrace
 		if deps.Reviewer, err = cluster.NewReviewer(target); err != nil {
 			hub.Close()
 			return nil, err
@@ -217,6 +240,11 @@ type ControlDeps struct {
 	// DubboConfigClients is how many connections of Dubbo Java applications are held
 	// at most; 0 for none.
 	DubboConfigClients int
+	// Upkeep is whether Weir's own objects in the cluster are kept in order, and
+	// RevisionGrace how long the metadata of a revision is kept that no pod runs any
+	// more; 0 for ever.
+	Upkeep        bool
+	RevisionGrace time.Duration
 	// Password is told the admin's password when the account was made just now.
 	Password func(password string)
 
@@ -292,6 +320,9 @@ func (c *Control) assemble(pool *pgxpool.Pool) (*httpapi.API, error) {
 	c.serveRoutes(api)
 	c.serveGovernance(api)
 	c.serveRegistry(api)
+	if err := c.keepObjects(); err != nil {
+		return nil, err
+	}
 	if err := c.serveTraces(api); err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func Instruments(ctx context.Context, name string, metrics prometheus.Registerer
 	cluster := NewLate()
 	switch name {
 	case ControlName:
-		c := NewControl(ControlDeps{Env: env, Registry: cluster, Reviewer: cluster, AgentlessPods: 1, DubboConfigClients: 1})
+		c := NewControl(ControlDeps{Env: env, Registry: cluster, Reviewer: cluster, AgentlessPods: 1, DubboConfigClients: 1, Upkeep: true})
 		var pool *pgxpool.Pool
 		if pool, err = pg.Open(ctx, unasked, poolOptions(env, ControlName, true)); err == nil {
 			_, err = c.assemble(pool)

@@ -15,6 +15,8 @@ export const registry: Sentences = {
   '%s names no protocol for port %d': '{1} 没有为端口 {2} 指明协议',
   '%s names port %d, which is none': '{1} 中的端口 {2} 无效',
   '%s; mend it, or restart its pod, whose provider then writes it again': '{1}；请修复，或重启其 Pod，由提供方重新写入',
+  '%s; if it has ended, delete it: kubectl delete pod %s -n %s': '{1}；如果它已经结束，请删除：kubectl delete pod {2} -n {3}',
+  'its address %s is claimed by pod %s as well, which is taken for the one that has it': '其地址 {1} 也被 Pod {2} 声称，后者被认为是实际拥有者',
   'at %s': '位于 {1}',
   'has published metadata': '已发布元数据',
   "in the Service's endpoints": '在 Service 的端点中',

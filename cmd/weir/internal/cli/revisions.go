@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/weirmesh/weir/cmd/weir/internal/view"
+	"github.com/weirmesh/weir/registry/kube"
+)
+
+// revisionQuery says which revisions are asked for.
+type revisionQuery struct {
+	namespace string // empty for all
+	unused    bool   // only those that no pod runs
+	grace     time.Duration
+}
+
+// revision is one in the answer.
+type revision struct {
+	kube.StoredRevision
+	// DeletedAfter is when a control plane deletes it; zero where none does.
+	DeletedAfter time.Time `json:"deletedAfter,omitzero"`
+}
+
+// revisions lists the stored revisions and what becomes of them.
+func (r *opened) revisions(ctx context.Context, w io.Writer, q revisionQuery, format view.Format) error {
+	first, cancel := r.first(ctx)
+	defer cancel()
+	stored, err := r.stored(first, q.namespace)
+	if err != nil {
+		return explain(ctx, err)
+	}
+	if q.unused {
+		stored = slices.DeleteFunc(stored, func(s kube.StoredRevision) bool { return s.Instances > 0 })
+	}
+	all := make([]revision, 0, len(stored))
+	for _, s := range stored {
+		v := revision{StoredRevision: s}
+		if !s.UnusedSince.IsZero() && s.Held == "" && q.grace > 0 {
+			v.DeletedAfter = s.UnusedSince.Add(q.grace)
+		}
+		all = append(all, v)
+	}
+	if format != view.Table {
+		return view.Encode(w, format, all)
+	}
+	if len(all) == 0 {
+		what := "no metadata of revisions is stored"
+		if q.unused {
+			what = "every stored revision is run by a pod"
+		}
+		where := "any namespace"
+		if q.namespace != "" {
+			where = "namespace " + q.namespace
+		}
+		_, err := fmt.Fprintf(w, "%s in %s of %s\n", what, where, r.target)
+		return err
+	}
+	rows := make([]view.Row, 0, len(all))
+	for i := range all {
+		rows = append(rows, all[i].row(time.Now()))
+	}
+	return view.WriteTable(w, view.Row{"APPLICATION", "REVISION", "PODS", "SIZE", "STORED", "WHAT BECOMES OF IT"}, rows)
+}
+
+func (v *revision) row(now time.Time) view.Row {
+	id := v.Revision
+	if len(id) > 16 { // those of dubbo-go have 128 digits
+		id = id[:16] + "…"
+	}
+	return view.Row{v.App.String(), id, fmt.Sprint(v.Instances), view.Bytes(v.Bytes), v.Stored.UTC().Format(time.DateTime), v.fate(now)}
+}
+
+// fate says what becomes of a revision.
+func (v *revision) fate(now time.Time) string {
+	since := v.UnusedSince.UTC().Format(time.DateTime)
+	switch {
+	case v.Instances > 0:
+		return "stays: it is run"
+	case v.Held != "":
+		return "stays: " + v.Held
+	case v.UnusedSince.IsZero():
+		return "stays until a control plane has seen that no pod runs it"
+	case v.DeletedAfter.IsZero():
+		return "stays, unused since " + since
+	case v.DeletedAfter.After(now):
+		return fmt.Sprintf("unused since %s, deleted after %s", since, v.DeletedAfter.UTC().Format(time.DateTime))
+	}
+	return fmt.Sprintf("unused since %s, deleted when a control plane looks next", since)
+}

@@ -1,0 +1,210 @@
+package kube
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// Reasons of the events by which owners are told what is wrong with their objects.
+const (
+	// ReasonMetadata, on a pod: its annotation io.dubbo/metadata cannot be read, so it is
+	// called by nobody.
+	ReasonMetadata = "RegistrationUnreadable"
+	// ReasonDetails, on a pod: its annotation weirmesh.io/instance cannot be read, or
+	// holds a value out of range; defaults stand in for it.
+	ReasonDetails = "DetailsIgnored"
+	// ReasonAddress, on a pod: another pod claims its address as well, and is taken for
+	// the one that has it; this one is called by nobody.
+	ReasonAddress = "AddressClaimedTwice"
+	// ReasonCallMode, on a Service: its annotation weirmesh.io/call-mode says neither pod
+	// nor service; pod holds.
+	ReasonCallMode = "CallModeUnknown"
+	// ReasonNoAddress, on a Service: it is to be called as a whole and has no address of
+	// its own, being headless or an ExternalName; its pods are called.
+	ReasonNoAddress = "ServiceModeImpossible"
+	// ReasonConfig, on a Service: its annotation weirmesh.io/config is no name of a
+	// ConfigMap; none is read or written.
+	ReasonConfig = "ConfigNameInvalid"
+)
+
+// notice is something that an object's owner should know.
+type notice struct {
+	kind            string // of the object: Pod, Service
+	namespace, name string
+	uid             string // empty where it has to be asked for
+	reason, message string
+}
+
+// eventName is the same for the same notice: the API server refuses what another
+// control plane, or this one before a restart, has told already.
+func (n *notice) eventName() string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{n.kind, n.uid, n.reason, n.message}, "\x00")))
+	return n.name + ".weir-" + hex.EncodeToString(sum[:8])
+}
+
+// notices gathers what is wrong with pods and Services. hub.mu is held.
+func (c *Caretaker) notices() []notice {
+	h := c.hub
+	var all []notice
+	for _, namespace := range h.base {
+		s := h.spaceOf(namespace)
+		for _, p := range s.pods {
+			if !p.known || p.gone || p.terminating {
+				continue
+			}
+			values := p.attrs.Value()
+			of := notice{kind: "Pod", namespace: values.namespace, name: p.name, uid: p.uid}
+			if p.said != nil && p.said.problem != "" {
+				of.reason, of.message = ReasonMetadata, p.said.problem+"; nobody calls it until that is mended, or its pod restarted"
+				all = append(all, of)
+			}
+			if values.warning != "" {
+				of.reason, of.message = ReasonDetails, values.warning
+				all = append(all, of)
+			}
+		}
+		now := c.cfg.Now()
+		for _, a := range s.apps {
+			all = append(all, a.notices(now)...)
+		}
+	}
+	slices.SortFunc(all, func(a, b notice) int {
+		return strings.Compare(a.namespace+"/"+a.name+"/"+a.reason+"/"+a.message, b.namespace+"/"+b.name+"/"+b.reason+"/"+b.message)
+	})
+	return all
+}
+
+// notices gathers what is wrong with an application as a whole. hub.mu is held.
+func (a *app) notices(now time.Time) []notice {
+	var all []notice
+	if a.crowded() {
+		for _, i := range join(a, registry.ModePod, now).Instances {
+			if !i.Displaced() {
+				continue
+			}
+			all = append(all, notice{kind: "Pod", namespace: a.name.Namespace, name: i.Name, uid: i.ID, reason: ReasonAddress, message: i.Problem + "; delete this one if it has ended"})
+		}
+	}
+	if a.service == nil {
+		return all
+	}
+	of := notice{kind: "Service", namespace: a.name.Namespace, name: a.name.Name}
+	if bad := a.service.badMode; bad != "" {
+		of.reason, of.message = ReasonCallMode, "its annotation "+AnnotationCallMode+" says "+badModeText(bad)+": pod holds"
+		all = append(all, of)
+	}
+	if a.service.mode == registry.ModeService && a.service.headless {
+		of.reason, of.message = ReasonNoAddress, "its annotation "+AnnotationCallMode+" asks for calls to the Service, which has no address of its own (it is headless, or an ExternalName): its pods are called"
+		all = append(all, of)
+	}
+	if g := a.service.govern; g != nil && g.Problem != "" {
+		of.reason, of.message = ReasonConfig, g.Problem
+		all = append(all, of)
+	}
+	return all
+}
+
+// crowded reports whether two pods of the application claim one address.
+func (a *app) crowded() bool {
+	count := 0
+	for _, sl := range a.slices {
+		count += len(sl.endpoints)
+	}
+	if count < 2 {
+		return false
+	}
+	claims := make(map[netip.Addr]*pod, count)
+	for _, sl := range a.slices {
+		for i := range sl.endpoints {
+			e := &sl.endpoints[i]
+			if e.pod == nil {
+				continue
+			}
+			if other := claims[e.addr]; other != nil && other != e.pod {
+				return true
+			}
+			claims[e.addr] = e.pod
+		}
+	}
+	return false
+}
+
+// When a notice that still holds is told again: Kubernetes forgets events after an
+// hour, and where another has told it, it is not known when.
+const (
+	tellAgain = 61 * time.Minute
+	tellOther = 10 * time.Minute
+	// maxEventMessage is what Kubernetes takes.
+	maxEventMessage = 1024
+)
+
+// tell makes events of notices.
+func (c *Caretaker) tell(ctx context.Context, notices []notice) {
+	now := time.Now()
+	told := make(map[string]time.Time, len(notices))
+	most := mostEvents
+	for _, n := range notices {
+		key := n.kind + "/" + n.namespace + "/" + n.eventName()
+		due, ok := c.told[key]
+		if (!ok || !now.Before(due)) && most > 0 {
+			most--
+			if due, ok = c.tellOne(ctx, n, now); !ok {
+				most = 0 // the server is away
+			}
+		}
+		if ok {
+			told[key] = due
+		}
+	}
+	c.told = told
+}
+
+// tellOne makes one event, and returns when to make it again. It is not ok where the
+// server is away.
+func (c *Caretaker) tellOne(ctx context.Context, n notice, now time.Time) (again time.Time, ok bool) {
+	const what = "tell owners by events what is wrong with their objects"
+	if n.uid == "" {
+		service := &metav1.PartialObjectMetadata{}
+		if err := c.hub.client.getMetadata(ctx, servicesResource, n.namespace, n.name, service); err != nil {
+			try := attempt{verb: "get", resource: servicesResource, namespace: n.namespace, name: n.name, role: roleControl}
+			return now.Add(tellOther), c.outcome(ctx, what, err, try, writeEvent)
+		}
+		n.uid = string(service.UID)
+	}
+	at := metav1.NewTime(c.cfg.Now())
+	body, err := json.Marshal(&corev1.Event{
+		TypeMeta:       metav1.TypeMeta{APIVersion: "v1", Kind: "Event"},
+		ObjectMeta:     metav1.ObjectMeta{Name: n.eventName(), Namespace: n.namespace},
+		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: n.kind, Namespace: n.namespace, Name: n.name, UID: types.UID(n.uid)},
+		Type:           corev1.EventTypeWarning, Reason: n.reason, Message: n.message[:min(len(n.message), maxEventMessage)],
+		FirstTimestamp: at, LastTimestamp: at, Count: 1,
+		Source: corev1.EventSource{Component: controlManager}, ReportingController: controlManager,
+	})
+	if err != nil {
+		c.log.ErrorContext(ctx, "an event cannot be encoded", "error", err.Error())
+		return now.Add(tellAgain), true
+	}
+	err = c.hub.client.create(ctx, eventsResource, n.namespace, body)
+	switch {
+	case err == nil:
+		again = now.Add(tellAgain)
+	case apierrors.IsAlreadyExists(err):
+		return now.Add(tellOther), true
+	default:
+		again = now.Add(tellOther)
+	}
+	return again, c.outcome(ctx, what, err, attempt{verb: "create", resource: eventsResource, namespace: n.namespace, role: roleControl}, writeEvent)
+}
