@@ -130,7 +130,7 @@ func (i *Instance) explainMetadata(f *findings) {
 		f.no(CheckReadable, EffectHeld, "%s; mend it, or restart its pod, whose provider then writes it again", i.Problem)
 		return
 	case !i.Registered():
-		f.no(CheckMetadata, EffectDubbo, "it has registered nothing: that is enough for HTTP; a Dubbo provider has to register itself, and its log says what stands in the way (docs/registry.md)")
+		f.no(CheckMetadata, EffectDubbo, "it has registered nothing: that is enough for HTTP; a Dubbo provider has to register itself, and its log says what stands in the way (docs/registry.md). Dubbo Java gives up at the first conflict: restart the pod (docs/java/dubbo.md)")
 		return
 	}
 	f.ok(CheckMetadata, "%s", plural(len(i.Metadata), "key"))

@@ -48,6 +48,7 @@ func untouched(t *testing.T, name, document string) {
 // What policies come to is in the ConfigMap that delivery reads: processes begin with it
 // even where nobody governs them, and let go of it when it is taken back.
 func TestHystrixPolicyHoldsFromTheFirstCall(t *testing.T) {
+	springTurns.take(t)
 	needs(t, hystrix)
 	kubectl(t, "patch", "role", "delivery", "--type=json", "-p",
 		`[{"op": "add", "path": "/rules/-", "value": {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]}}]`)

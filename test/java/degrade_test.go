@@ -74,6 +74,7 @@ func (l line) stock(t *testing.T) stock {
 // application from its next call on, with whatever it answers, until it is released;
 // each time the application has confirmed it.
 func TestDubboObeysASwitchAtTheCallerAndConfirmsIt(t *testing.T) {
+	dubboTurns.take(t)
 	eachLine(t, func(t *testing.T, l line) {
 		l.joined(t)
 		if got := l.stock(t); got.Sku != "book" || got.ServedBy == "" {
@@ -113,6 +114,7 @@ func (l line) refused(t *testing.T) (status int, text string) {
 
 // A pod that starts while a switch is pulled obeys it from its first call on.
 func TestDubboObeysASwitchAfterARestart(t *testing.T) {
+	dubboTurns.take(t)
 	eachLine(t, func(t *testing.T, l line) {
 		before := l.joined(t)
 		l.pull(t, "--value", `{"sku":"book","available":8,"servedBy":"a switch"}`)

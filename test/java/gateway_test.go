@@ -16,6 +16,7 @@ import (
 // The gateway calls a provider in Java by HTTP and JSON: values, lists, dates and
 // numbers come as its own, and exceptions as problems.
 func TestSmokeGatewayCallsJavaProvider(t *testing.T) {
+	dubboTurns.take(t)
 	eachLine(t, func(t *testing.T, l line) {
 		for _, protocol := range []string{dubbo2, triple} {
 			t.Run(protocol, func(t *testing.T) { gatewayCalls(t, l.catalogue(protocol)) })
@@ -66,6 +67,7 @@ upstream:
 // A provider that serves JSON over Triple by itself, as Dubbo 3.3 does, is an
 // upstream as any other over HTTP; its arguments are a list.
 func TestGatewayCallsProviderThatServesJSON(t *testing.T) {
+	dubboTurns.take(t)
 	needs(t, "dubbo-3.3")
 	apply(t, `namespace: shop
 name: json-article

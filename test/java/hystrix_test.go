@@ -250,6 +250,7 @@ func historyAt(t *testing.T, m *mesh.Mesh, app, command string, since time.Time,
 // Each pod of a Spring Cloud application with Hystrix, which holds no code of
 // Weir's, is heard on its own, and what it counts stands beside what Go services do.
 func TestSmokeHystrixPodsAreInHistoryBesideGo(t *testing.T) {
+	springTurns.take(t)
 	needs(t, hystrix)
 	all := pods(t, "delivery")
 	if len(all) != 2 {
@@ -305,6 +306,7 @@ func TestSmokeHystrixPodsAreInHistoryBesideGo(t *testing.T) {
 // A switch that is pulled in the console holds from the next call on in every
 // pod: the application's own fallback answers, and the pods' own streams say so.
 func TestSmokeHystrixSwitchHoldsFromNextCall(t *testing.T) {
+	springTurns.take(t)
 	needs(t, hystrix)
 	all := pods(t, "delivery")
 	carriers(t, all)

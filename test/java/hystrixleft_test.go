@@ -15,6 +15,7 @@ import (
 // Nothing is read or written at a Service that has not asked for it, as its own
 // log of requests tells; and as soon as it asks, it is, so that the log can tell.
 func TestHystrixServiceThatDoesNotAskIsLeftAlone(t *testing.T) {
+	springTurns.take(t)
 	needs(t, hystrix)
 	all := pods(t, "delivery")
 	governed(t, "delivery", all)

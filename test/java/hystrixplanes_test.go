@@ -112,6 +112,7 @@ func readers(t *testing.T, all []pod) {
 // Two control planes share pods out: each pod is read by one of them, and by the
 // other once that one has died.
 func TestHystrixPodsAreSharedByControlPlanes(t *testing.T) {
+	springTurns.take(t)
 	needs(t, hystrix)
 	all := pods(t, "delivery")
 	carriers(t, all)

@@ -82,6 +82,7 @@ func fault(t *testing.T, errorPercent, delayMillis int) {
 // Thresholds and a timeout are changed while the application runs: its stream says
 // so, and its calls go by them.
 func TestHystrixThresholdsAndTimeoutAreLive(t *testing.T) {
+	springTurns.take(t)
 	needs(t, hystrix)
 	all := pods(t, "delivery")
 	carriers(t, all)
@@ -133,6 +134,7 @@ func TestHystrixThresholdsAndTimeoutAreLive(t *testing.T) {
 // Hystrix's settings live as long as its process: whatever way one begins anew, the
 // policy is written again, and confirmed by the stream of the new one.
 func TestHystrixPolicyHoldsAgainAfterRestarts(t *testing.T) {
+	springTurns.take(t)
 	needs(t, hystrix)
 	all := pods(t, "delivery")
 	carriers(t, all)
@@ -213,6 +215,7 @@ func kill(t *testing.T, p pod) {
 // What somebody else writes into a pod that a policy speaks of is told, counted
 // and written back; what no policy speaks of stays as it was written.
 func TestHystrixDriftIsToldAndWrittenBack(t *testing.T) {
+	springTurns.take(t)
 	needs(t, hystrix)
 	all := pods(t, "delivery")
 	carriers(t, all)
@@ -274,6 +277,7 @@ func write(t *testing.T, p pod, name, value string) {
 // Of pods of one Service, the one that lacks something is named with what it
 // lacks, and does not count as one that obeys.
 func TestHystrixPodThatLacksAPropertyIsNamed(t *testing.T) {
+	springTurns.take(t)
 	needs(t, hystrix)
 	all := pods(t, "delivery")
 	carriers(t, all)

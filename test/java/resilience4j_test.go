@@ -127,6 +127,7 @@ func counted(t *testing.T, command, instance string, since time.Time) (success, 
 // What a pod with Resilience4j counts is in the history call by call, and so are its
 // circuit's states: what failed opened it, and what succeeded closed it again.
 func TestResilience4jIsInHistory(t *testing.T) {
+	springTurns.take(t)
 	p, instance := ofGifts(t)
 	s0, f0, c0, w0 := counted(t, price, instance, time.Now().Add(-time.Hour))
 	began := time.Now()
@@ -190,6 +191,7 @@ func TestResilience4jIsInHistory(t *testing.T) {
 // A switch holds from the next call on: the application's own fallback answers, and
 // the pod's own actuator says so; after a restart it holds again.
 func TestResilience4jSwitchHoldsAndIsReleased(t *testing.T) {
+	springTurns.take(t)
 	p, instance := ofGifts(t)
 	priced(t, p)
 	began := time.Now()
@@ -219,6 +221,7 @@ func TestResilience4jSwitchHoldsAndIsReleased(t *testing.T) {
 // A process that begins anew knows nothing of switches: what it has circuit breakers
 // for is held before its first call, and what it has none for yet soon after that.
 func TestResilience4jSwitchHoldsAgainAfterARollingRestart(t *testing.T) {
+	springTurns.take(t)
 	p, _ := ofGifts(t)
 	priced(t, p)
 	pullOf(t, "gifts", price, "confirmed by 1 of 1")
@@ -263,6 +266,7 @@ func giftsHeld(t *testing.T) {
 // One request is one trace through the gateway, Java and Go, whichever headers its
 // sender and gifts write.
 func TestResilience4jIsInOneTraceWithGo(t *testing.T) {
+	springTurns.take(t)
 	p, _ := ofGifts(t)
 	priced(t, p)
 	file := filepath.Join(t.TempDir(), "route.yaml")
@@ -320,6 +324,7 @@ func TestResilience4jIsInOneTraceWithGo(t *testing.T) {
 // What Resilience4j reads at its start is in the ConfigMap that gifts reads, and holds
 // and is confirmed once a process has begun with it; what else is in there stays.
 func TestResilience4jThresholdsHoldFromTheNextStart(t *testing.T) {
+	springTurns.take(t)
 	p, _ := ofGifts(t)
 	priced(t, p)
 	readsConfigMap(t, "gifts", "gifts.yaml")

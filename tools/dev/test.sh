@@ -88,7 +88,7 @@ step_smoke() {
 step_java() {
   tools/dev/java.sh ${JAVA:-}
   java_peers
-  WEIR_TEST_JAVA=${JAVA:-} go test -count=1 -timeout 25m -v $(as_root) $run ./test/java/...
+  WEIR_TEST_JAVA=${JAVA:-} WEIR_TEST_JAVA_TURNS=1 go test -count=1 -timeout 25m -parallel 64 -v $(as_root) $run ./test/java/...
 }
 step_e2e() { go test -count=1 -timeout 25m $(as_root) $run ./test/e2e/...; }
 
