@@ -30,6 +30,7 @@ func TestSmokeJavaConsumerCallsGoProvider(t *testing.T) {
 func TestSmokeGoConsumerCallsJavaProvider(t *testing.T) {
 	dubboTurns.take(t)
 	needs(t, "dubbo-3.3")
+	registered(t, "catalogue")
 	address := web(t, "storefront")
 	var a article
 	mesh.Eventually(t, "the storefront shows an article", func() error {
@@ -142,7 +143,9 @@ func TestSmokeJavaProvidersComeAndGo(t *testing.T) {
 func comeAndGo(t *testing.T, app string) {
 	t.Helper()
 	scale(t, app, 2)
+	registered(t, app)
 	restart(t, app)
+	registered(t, app)
 	scale(t, app, 1)
 }
 
