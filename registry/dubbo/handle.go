@@ -74,7 +74,14 @@ func (h *handle) RegisterService() (err error) {
 	if err != nil {
 		return err
 	}
-	return b.publish()
+	b.publishOthers()
+	if err := b.publish(); err != nil {
+		if !b.serving() {
+			b.withdrawOthers()
+		}
+		return err
+	}
+	return nil
 }
 
 // UnRegisterService is called when Serve fails after having registered.
@@ -104,7 +111,8 @@ func (h *handle) LoadSubscribeInstances(u *common.URL, listener goregistry.Notif
 	return nil
 }
 
-// Subscribe starts the subscription unless LoadSubscribeInstances did.
+// Subscribe starts the subscription unless LoadSubscribeInstances did. dubbo-go calls
+// it in a goroutine of its own, perhaps when the reference is gone again.
 func (h *handle) Subscribe(u *common.URL, listener goregistry.NotifyListener) error {
 	if !isConsumer(u) {
 		return nil
@@ -113,7 +121,9 @@ func (h *handle) Subscribe(u *common.URL, listener goregistry.NotifyListener) er
 	if err != nil {
 		return err
 	}
-	_, err = b.subscribe(u, listener)
+	if _, err = b.subscribe(u, listener); err == nil && destroyed(listener) {
+		b.unsubscribe(u, listener)
+	}
 	return err
 }
 

@@ -24,8 +24,7 @@ const (
 )
 
 // renewPause is the shortest time between two renewals of lanes because of new
-// instances: dubbo-go (v3.3.2) never closes the connections of Triple that it no
-// longer uses, so each renewed lane costs a socket until its instance ends.
+// instances, which may come one by one: a renewal makes connections anew that work.
 const renewPause = 10 * time.Second
 
 // nodesPause is how long after an instance came or began to end the nodes have all

@@ -39,7 +39,7 @@ func newMetrics(r prometheus.Registerer, name string) (*metrics, error) {
 		}, []string{"result"}),
 		lanes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_registry_dubbo_renewed_lanes_total", ConstLabels: labels,
-			Help: "Lanes to a Service that gave way to new ones, by reason: closing (their instance ends), growth (there are new instances). Each of Triple's by growth leaves a socket open until its instance ends.",
+			Help: "Lanes to a Service that gave way to new ones, by reason: closing (their instance ends), growth (there are new instances).",
 		}, []string{"reason"}),
 	}
 	m.collectors = []prometheus.Collector{m.references, m.lists, m.documents, m.writes, m.lanes}

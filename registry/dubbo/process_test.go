@@ -351,8 +351,19 @@ func (l *logBuffer) count(words ...string) (n int) {
 // newConsumer returns a consumer that looks at world through a client of its own.
 func newConsumer(t *testing.T, backend Backend, discovery bool) *consumer {
 	t.Helper()
+	return newConsumerAt(t, backend, discovery, t.Name())
+}
+
+// newConsumerNamed returns one of several consumers of a test.
+func newConsumerNamed(t *testing.T, backend Backend, n int) *consumer {
+	t.Helper()
+	return newConsumerAt(t, backend, false, fmt.Sprint(t.Name(), n))
+}
+
+func newConsumerAt(t *testing.T, backend Backend, discovery bool, of string) *consumer {
+	t.Helper()
 	log := &logBuffer{}
-	name := "weir-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "=", "-", "'", "-").Replace(t.Name()))
+	name := "weir-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "=", "-", "'", "-").Replace(of))
 	binding, err := Use(name, backend, Config{
 		Namespace: namespace, Logger: slog.New(slog.NewTextHandler(log, nil)),
 		SyncTimeout: time.Second, RetryDelay: 20 * time.Millisecond, Overlap: 200 * time.Millisecond,

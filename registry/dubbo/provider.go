@@ -106,6 +106,47 @@ func (b *Binding) publish() error {
 	return nil
 }
 
+// publishOthers has the other registries of the process publish, without waiting for
+// them: dubbo-go goes through them one by one, in any order, and would come to those
+// behind one that is down when that is back. What is wrong with one of them it is told
+// when it comes there.
+func (b *Binding) publishOthers() {
+	for _, other := range b.others() {
+		other.goWork(func() { _ = other.publish() })
+	}
+}
+
+// withdrawOthers takes back what the other registries have, since the process does
+// not start: dubbo-go, which was told so by this one, does not tell them.
+func (b *Binding) withdrawOthers() {
+	for _, other := range b.others() {
+		if err := other.withdraw(); err != nil {
+			other.log.Warn("this instance could not be withdrawn; its pod's end will do it", slog.Any("error", err))
+		}
+	}
+}
+
+// others are the other registries in which this process has something to publish.
+func (b *Binding) others() (others []*Binding) {
+	bindingsMu.RLock()
+	defer bindingsMu.RUnlock()
+	for _, other := range bindings {
+		if other != b && len(other.apps()) > 0 {
+			others = append(others, other)
+		}
+	}
+	return others
+}
+
+// serving reports whether an application of this process is registered, or was.
+func (b *Binding) serving() bool {
+	return slices.ContainsFunc(b.apps(), func(p *provider) bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.serving
+	})
+}
+
 func (b *Binding) apps() []*provider {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -23,6 +23,12 @@ func consumerURL(iface, proto string, params ...string) *common.URL {
 	return u
 }
 
+// withoutStubsURL is that of a reference that is called by method name.
+func withoutStubsURL(iface, proto string) *common.URL {
+	return consumerURL(iface, proto, constant.SerializationKey, constant.Hessian2Serialization,
+		constant.IDLMode, constant.NONIDL) //nolint:staticcheck // Triple without generated stubs still needs it
+}
+
 func TestReferenceMatches(t *testing.T) {
 	plain := &service{name: "a.B", protocol: "tri"}
 	zero := &service{name: "a.B", protocol: "tri", version: "0.0.0"}

@@ -100,6 +100,14 @@ func connects(listener goregistry.NotifyListener) bool {
 	return false
 }
 
+// destroyed reports whether the listener is a directory of dubbo-go's whose end has
+// begun. It ends its subscriptions after that: one that is not among them then never
+// has it told anything, which it would connect to for nobody.
+func destroyed(listener goregistry.NotifyListener) bool {
+	d, ok := listener.(interface{ IsDestroyed() bool })
+	return ok && d.IsDestroyed()
+}
+
 // unsubscribe ends the listener's subscription to u. The listener is not called
 // after it has returned.
 func (b *Binding) unsubscribe(u *common.URL, listener goregistry.NotifyListener) {
@@ -436,6 +444,9 @@ const resendPause = time.Second
 
 // deliver hands the list on if it differs from the last, or if again is set.
 func (s *subscription) deliver(again bool) {
+	if destroyed(s.listener) {
+		return
+	}
 	l := s.look()
 	if len(l.marks) == 0 && !l.complete {
 		if len(s.watches) > 0 {

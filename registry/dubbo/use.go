@@ -155,6 +155,7 @@ func Use(name string, backend Backend, cfg Config) (*Binding, error) {
 		}
 	}
 	bindings[name] = b
+	hangUp()
 	extension.SetRegistry(name, func(u *common.URL) (goregistry.Registry, error) {
 		return &handle{name: name, url: u}, nil
 	})

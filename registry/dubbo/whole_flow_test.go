@@ -3,7 +3,6 @@ package dubbo
 import (
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -53,9 +52,9 @@ func balance(t *testing.T, c *memory.Client, name, protocol string) *balancer {
 }
 
 func (b *balancer) serve(ctx context.Context, c *memory.Client, name, protocol string, conn net.Conn) {
-	defer conn.Close()
 	s, err := c.Snapshot(ctx, app(name))
 	if err != nil {
+		conn.Close()
 		return
 	}
 	var to []string
@@ -67,22 +66,10 @@ func (b *balancer) serve(ctx context.Context, c *memory.Client, name, protocol s
 		}
 	}
 	if len(to) == 0 {
+		conn.Close()
 		return
 	}
-	there, err := (&net.Dialer{}).DialContext(ctx, "tcp", to[rand.IntN(len(to))])
-	if err != nil {
-		return
-	}
-	defer there.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close(); there.Close() })()
-	var both sync.WaitGroup
-	pipe := func(to, from net.Conn) {
-		_, _ = io.Copy(to, from) // either side's end is the other's
-		_ = to.(*net.TCPConn).CloseWrite()
-	}
-	both.Go(func() { pipe(there, conn) })
-	both.Go(func() { pipe(conn, there) })
-	both.Wait()
+	leadTo(ctx, conn, to[rand.IntN(len(to))])
 }
 
 // Calls through the Service outlive a rolling restart, and go over to instances and

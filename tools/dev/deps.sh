@@ -110,6 +110,8 @@ if [[ $target == test || $target == bench ]]; then
   [[ -e /usr/include/stdlib.h ]] || need "the C library's headers" libc6-dev
 fi
 if [[ $target == test || $target == java ]]; then jdk; fi
+# One of the modes in which kube-proxy is tested.
+if [[ $target == test && $(uname -s) == Linux ]]; then program nft nftables; fi
 if [[ $target == generate ]]; then program protoc protobuf-compiler; fi
 if [[ $target == test || $target == bench ]]; then
   [[ -e /usr/share/java/zookeeper.jar ]] || need "ZooKeeper, which applications leave and are compared with" zookeeper

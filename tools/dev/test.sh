@@ -90,7 +90,8 @@ step_java() {
   java_peers
   WEIR_TEST_JAVA=${JAVA:-} WEIR_TEST_JAVA_TURNS=1 go test -count=1 -timeout 25m -parallel 64 -v $(as_root) $run ./test/java/...
 }
-step_e2e() { go test -count=1 -timeout 25m $(as_root) $run ./test/e2e/...; }
+# One cluster at a time.
+step_e2e() { go test -count=1 -p 1 -timeout 25m $(as_root) $run ./test/e2e/...; }
 
 # A Kubernetes node needs root. Building does not, so that only what runs one is
 # given it; the go command itself stays with its user and caches.

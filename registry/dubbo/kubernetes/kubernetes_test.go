@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,6 +74,10 @@ func testCalls(t *testing.T, c *testkube.Cluster) {
 	}
 	if params["port"] != fmt.Sprint(endpoints[0].Port) && params["port"] != fmt.Sprint(endpoints[1].Port) {
 		t.Errorf("the metadata service has a port of its own: %v", params)
+	}
+	// What dubbo-go alone would export on a port of its choice is on none.
+	if got, want := one.listens(), []int{int(endpoints[0].Port), int(endpoints[1].Port)}; !slices.Equal(got, want) {
+		t.Errorf("the process listens on %v, and the annotation says %v", got, want)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -245,6 +246,43 @@ func (p *process) ready() {
 	p.w.t.Helper()
 	p.says("msg=registered")
 	p.w.ns.SetReady(p.w.t, p.pod.Name, true)
+}
+
+// listens returns the ports on which the process takes connections, in order.
+func (p *process) listens() (ports []int) {
+	p.w.t.Helper()
+	proc := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
+	open, err := filepath.Glob(proc + "fd/*")
+	if err != nil {
+		p.w.t.Fatal(err)
+	}
+	own := map[string]bool{}
+	for _, fd := range open {
+		if to, err := os.Readlink(fd); err == nil {
+			own[to] = true
+		}
+	}
+	for _, file := range []string{"net/tcp", "net/tcp6"} {
+		text, err := os.ReadFile(proc + file)
+		if err != nil {
+			p.w.t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			const listening = "0A"
+			fields := strings.Fields(line)
+			if len(fields) < 10 || fields[3] != listening || !own["socket:["+fields[9]+"]"] {
+				continue
+			}
+			_, hex, _ := strings.Cut(fields[1], ":")
+			port, err := strconv.ParseInt(hex, 16, 32)
+			if err != nil {
+				p.w.t.Fatal(err)
+			}
+			ports = append(ports, int(port))
+		}
+	}
+	slices.Sort(ports)
+	return ports
 }
 
 func (p *process) says(what string) {

@@ -55,6 +55,7 @@ type Opened struct {
 	SubscribeNS int64  `json:"subscribeNS"` // first Subscribe called → every list complete
 	CPUNS       int64  `json:"cpuNS"`       // processor time of that
 	Heap        int64  `json:"heap"`        // bytes alive, above those before the registry was opened
+	Cached      int64  `json:"cached"`      // of these, before anything was subscribed to; 0 where that is nothing
 	Goroutines  int    `json:"goroutines"`
 	RSS         uint64 `json:"rss"`
 	Told        int64  `json:"told"` // calls of NotifyAll until it was quiet
@@ -134,6 +135,9 @@ func Run() error {
 		"settle": child.Handle(s.settle),
 		"watch":  child.Handle(s.watch),
 		"report": child.Handle(s.report),
+		"idle":   child.Handle(s.idle),
+		"begin":  child.Handle(s.begin),
+		"end":    child.Handle(s.end),
 	})
 }
 
@@ -154,6 +158,13 @@ func (s *session) open(args OpenArgs) (Opened, error) {
 	var err error
 	if s.source, err = open(ctx, args, s.tap); err != nil {
 		return out, err
+	}
+	if args.Backend == Hub && !args.Fixed {
+		// Collecting takes time that is not the registry's.
+		paused, spent := clock.Now(), clock.CPU()
+		out.Cached = heapAlive() - before
+		begun += clock.Now() - paused
+		cpu += clock.CPU() - spent
 	}
 	if !args.Fixed {
 		for app, l := range s.recorder.lists {
@@ -246,11 +257,18 @@ func (s *session) settle(args SettleArgs) (Settled, error) {
 	}, nil
 }
 
+// idle returns the processor time that it takes to do nothing for a while.
+func (s *session) idle(d time.Duration) (int64, error) {
+	cpu := clock.CPU()
+	time.Sleep(d)
+	return clock.CPU() - cpu, nil
+}
+
 func (s *session) watch(struct{}) (struct{}, error) {
 	now := clock.Now()
 	for _, l := range s.recorder.lists {
 		l.mu.Lock()
-		l.gaps.start(l.count, len(l.present), now)
+		l.gaps.start(l.count, l.size, now)
 		l.mu.Unlock()
 	}
 	s.cpuAt = clock.CPU()
@@ -258,6 +276,11 @@ func (s *session) watch(struct{}) (struct{}, error) {
 }
 
 func (s *session) report(struct{}) (Outage, error) {
+	return s.outcome(), nil
+}
+
+// outcome sums up what the lists went through since they are watched.
+func (s *session) outcome() Outage {
 	out := Outage{CPU: clock.CPU() - s.cpuAt}
 	now := clock.Now()
 	for _, l := range s.recorder.lists {
@@ -277,7 +300,7 @@ func (s *session) report(struct{}) (Outage, error) {
 		}
 	}
 	out.MissingAtEnd, _ = s.recorder.missing()
-	return out, nil
+	return out
 }
 
 // counts are totals since the process began.

@@ -29,8 +29,8 @@ type recorder struct {
 func newRecorder(p plan.Plan) *recorder {
 	r := &recorder{plan: p, lists: make([]*list, p.Apps), signal: make(chan struct{}, 1)}
 	for app := range r.lists {
-		n := p.Size(app)
-		r.lists[app] = &list{recorder: r, app: app, present: make([]bool, n), next: make([]bool, n)}
+		n := p.Slots(app)
+		r.lists[app] = &list{recorder: r, app: app, size: p.Size(app), present: make([]bool, n), next: make([]bool, n)}
 	}
 	return r
 }
@@ -40,6 +40,7 @@ func newRecorder(p plan.Plan) *recorder {
 type list struct {
 	recorder *recorder
 	app      int
+	size     int // of the whole list
 
 	mu      sync.Mutex
 	present []bool
@@ -54,7 +55,8 @@ type list struct {
 	waiting  bool  // for it
 	notified int64 // when the call that brought it returned
 
-	gaps gaps
+	gaps  gaps
+	exits exits
 }
 
 var _ registry.NotifyListener = (*list)(nil)
@@ -126,7 +128,8 @@ func (l *list) apply() {
 			l.count++
 		}
 	}
-	l.gaps.note(l.count, len(l.present), clock.Now())
+	l.gaps.note(l.count, l.size, clock.Now())
+	l.exits.note(l.next, l.present, l.count)
 }
 
 // returned notes the end of a call: the very last thing that a NotifyListener
@@ -137,6 +140,7 @@ func (l *list) returned() {
 	if l.waiting && l.present[l.slot] == l.up {
 		l.waiting, l.notified = false, now
 	}
+	l.exits.returned(now)
 	l.mu.Unlock()
 	l.recorder.mu.Lock()
 	l.recorder.lastTold = now
@@ -169,7 +173,7 @@ func (r *recorder) wake() {
 func (r *recorder) full() bool {
 	for _, l := range r.lists {
 		l.mu.Lock()
-		full := l.count == len(l.present)
+		full := l.count == l.size
 		l.mu.Unlock()
 		if !full {
 			return false
@@ -183,7 +187,7 @@ func (r *recorder) full() bool {
 func (r *recorder) missing() (instances int, strays int64) {
 	for _, l := range r.lists {
 		l.mu.Lock()
-		instances += len(l.present) - l.count
+		instances += max(0, l.size-l.count)
 		strays += l.strays
 		l.mu.Unlock()
 	}

@@ -9,8 +9,10 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirmesh/weir/test/bench/consumer"
+	"github.com/weirmesh/weir/test/bench/kubernetes"
 	"github.com/weirmesh/weir/test/bench/plan"
 )
 
@@ -31,7 +33,8 @@ func TestOptions(t *testing.T) {
 	}
 	for _, args := range []string{
 		"-subjects nacos", "-rounds 0", "-changes 5 -rounds 3", "-quiet 0s", "-instances 1 -apps 2",
-		"-outage -kubeconfig x", "now",
+		"-outage -kubeconfig x", "now", "-idle -1s", "-upgrade -starts -1s", "-upgrade -unavailable 0", "-upgrade -outage",
+		"-upgrade -instances 1001 -apps 40",
 	} {
 		if _, err := ParseOptions(strings.Fields(args), &out); err == nil {
 			t.Errorf("%q passed", args)
@@ -69,9 +72,11 @@ func result(b consumer.Backend, took ...int64) *Result {
 func TestReportTellsWhatWasMeasured(t *testing.T) {
 	lost := result(consumer.ZooKeeper, 8e6, 9e6)
 	lost.Changes = append(lost.Changes, Change{Asked: 1, Settled: consumer.Settled{Arrived: 5}})
+	idle, cached := int64(3e6), result(consumer.Hub, 1e6)
+	cached.Opened[0].Cached, cached.Idle = 600, &idle
 	rep := Report{
-		Options: Options{Plan: plan.Plan{Instances: 10, Apps: 2}, Rounds: 1, Changes: 2},
-		Results: map[consumer.Backend]*Result{consumer.Weir: result(consumer.Weir, 1e6, 2e6), consumer.ZooKeeper: lost},
+		Options: Options{Plan: plan.Plan{Instances: 10, Apps: 2}, Rounds: 1, Changes: 2, Idle: time.Second},
+		Results: map[consumer.Backend]*Result{consumer.Weir: result(consumer.Weir, 1e6, 2e6), consumer.ZooKeeper: lost, consumer.Hub: cached},
 	}
 	if got := lost.of(fromEvent).Len(); got != 2 {
 		t.Errorf("%d latencies of two changes that came and one that did not", got)
@@ -87,9 +92,11 @@ func TestReportTellsWhatWasMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"watch event read → NotifyAll returned, p50 1 ms 8 ms – 8×",
-		"heap per instance 100 B 100 B –",
-		"changes that never came 0 1 –",
+		"watch event read → NotifyAll returned, p50 1 ms 8 ms 1 ms 8×",
+		"heap per instance 100 B 100 B 100 B",
+		"of these cached, with nobody who asks – – 50 B",
+		"processor time of 1s without a change – – 3 ms",
+		"changes that never came 0 1 0",
 		"kept (2 ms of 2)",
 	} {
 		if !strings.Contains(words(b.String()), want) {
@@ -129,6 +136,55 @@ func TestOutageReport(t *testing.T) {
 	for _, want := range []string{"longest time a list was empty 0 ns 4 s – ∞", "written → NotifyAll 2 ms – –"} {
 		if !strings.Contains(words(b.String()), want) {
 			t.Errorf("the report lacks %q:\n%s", want, b.String())
+		}
+	}
+}
+
+func TestUpgradeReport(t *testing.T) {
+	upgraded := func(stay int64) *Result {
+		u := &Upgrade{Took: time.Minute, Upgraded: consumer.Upgraded{
+			Left: []int64{100 + stay, 200 - 50, 0, 0}, Fewest: 0.9, Outage: consumer.Outage{Calls: 4},
+		}}
+		u.Replaced = []kubernetes.Replaced{{Asked: 10, Told: 100}, {Asked: 20, Told: 200}, {}, {}}
+		return &Result{Upgrade: u}
+	}
+	write := func(weir *Result) string {
+		t.Helper()
+		peer := upgraded(0)
+		for i := range peer.Upgrade.Replaced {
+			peer.Upgrade.Replaced[i].Told = 0
+		}
+		rep := Report{
+			Options: Options{Plan: plan.Plan{Instances: 2, Apps: 1, Upgrade: true}, Upgrade: true, Rollout: kubernetes.Rollout{Unavailable: 1}},
+			Results: map[consumer.Backend]*Result{consumer.Weir: weir, consumer.ZooKeeper: peer},
+		}
+		var b strings.Builder
+		if err := rep.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		return words(b.String())
+	}
+	kept := write(upgraded(40e6))
+	for _, want := range []string{
+		"after the EndpointSlice event, p50 0 ns – –", // one had left before
+		"after the EndpointSlice event, p99 40 ms – –",
+		"after its end was written, p50 130 ns 90 ns – 0.69×",
+		"dead addresses listed at the end 0 0 –",
+		"smallest list, of the whole, % 90 90 –",
+		"NotifyAll calls 2 2 –",
+		"took 60 s 60 s –",
+		"kept (40 ms)",
+	} {
+		if !strings.Contains(kept, want) {
+			t.Errorf("the report lacks %q:\n%s", want, kept)
+		}
+	}
+	slow, lost, empty := upgraded(60e6), upgraded(0), upgraded(0)
+	lost.Upgrade.Left[1] = 0
+	empty.Upgrade.EmptyCalls = 1
+	for name, r := range map[string]*Result{"slow": slow, "lost": lost, "empty": empty, "nothing seen": {Upgrade: &Upgrade{}}} {
+		if got := write(r); !strings.Contains(got, "NOT kept") {
+			t.Errorf("%s:\n%s", name, got)
 		}
 	}
 }

@@ -112,6 +112,9 @@ func (r *run) kubernetesSubject(backend consumer.Backend, cluster *kubernetes.Cl
 			}
 			return cluster.Await(ctx)
 		},
+		upgrade: func(ctx context.Context, from int) ([]kubernetes.Replaced, error) {
+			return cluster.Upgrade(ctx, from, r.options.Rollout)
+		},
 		memory: func(ctx context.Context) (uint64, error) {
 			if server == nil {
 				return 0, nil

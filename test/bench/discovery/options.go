@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/test/bench/consumer"
+	"github.com/weirmesh/weir/test/bench/kubernetes"
 	"github.com/weirmesh/weir/test/bench/plan"
 	"github.com/weirmesh/weir/test/bench/zookeeper"
 )
@@ -31,6 +32,11 @@ type Options struct {
 	Outage bool
 	Down   time.Duration
 	After  time.Duration
+
+	Upgrade bool
+	Rollout kubernetes.Rollout
+
+	Idle time.Duration
 
 	DevCluster   string
 	Kubeconfig   string
@@ -62,6 +68,10 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 	f.BoolVar(&o.Outage, "outage", false, "instead of changes: kill the registry's server, restart it, and watch the consumer's lists")
 	f.DurationVar(&o.Down, "down", 30*time.Second, "outage: how long the server is away")
 	f.DurationVar(&o.After, "after", time.Minute, "outage: how long the lists are watched after its return")
+	f.BoolVar(&o.Upgrade, "upgrade", false, "instead of changes: replace every instance by another, and watch for dead addresses in the consumer's lists")
+	f.IntVar(&o.Rollout.Unavailable, "unavailable", 200, "upgrade: instances that are away at a time, at most")
+	f.DurationVar(&o.Rollout.Starts, "starts", time.Second, "upgrade: what an instance takes to be ready, or to end")
+	f.DurationVar(&o.Idle, "idle", 10*time.Second, "how long a consumer is watched while nothing changes, once with each subject; 0 for not at all")
 	f.StringVar(&o.DevCluster, "devcluster", "../../bin/devcluster", "the command that starts an API server")
 	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "an administrator's kubeconfig of an API server to use instead; what the run makes in it is removed again")
 	f.StringVar(&o.ZooKeeperJar, "zookeeper-jar", zookeeper.DefaultJar, "ZooKeeper's jar, which names its libraries")
@@ -83,6 +93,7 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 			o.Subjects = append(o.Subjects, b)
 		}
 	}
+	o.Plan.Upgrade = o.Upgrade
 	return o, o.validate()
 }
 
@@ -94,6 +105,12 @@ func (o Options) validate() error {
 		return fmt.Errorf("-changes: at least two a round, %d", 2*o.Rounds)
 	case o.Quiet <= 0 || o.Timeout <= 0 || o.Down <= 0 || o.After <= 0:
 		return errors.New("durations must be positive")
+	case o.Idle < 0 || o.Rollout.Starts < 0:
+		return errors.New("-idle, -starts: not less than nothing")
+	case o.Rollout.Unavailable < 1:
+		return errors.New("-unavailable: at least one")
+	case o.Outage && o.Upgrade:
+		return errors.New("-outage, -upgrade: one at a time")
 	case o.Outage && o.Kubeconfig != "":
 		return errors.New("-outage kills the API server: it does that only to one of its own, leave out -kubeconfig")
 	}
@@ -110,5 +127,7 @@ Nothing listens but on loopback, and nothing is left behind. Linux only.
   go run . discovery                        1,000 instances, about 5 minutes
   go run . discovery -instances 5000 -apps 200
   go run . discovery -outage                what a registry's absence does to lists
+  go run . discovery -upgrade -instances 3000 -apps 200
+                                            dead addresses while all are replaced
 
 `

@@ -31,6 +31,10 @@ type Result struct {
 	Opened  []consumer.Opened `json:"opened"`
 	Changes []Change          `json:"changes"`
 	Outage  *Outage           `json:"outage,omitempty"`
+	Upgrade *Upgrade          `json:"upgrade,omitempty"`
+	// Idle is the processor time of a while in which nothing changed, in
+	// nanoseconds; nil where that was not measured.
+	Idle *int64 `json:"idleNS,omitempty"`
 	// ServerMemory is resident, in bytes, at the end; 0 if unknown.
 	ServerMemory uint64 `json:"serverMemory,omitempty"`
 }
@@ -57,11 +61,13 @@ func (r *Result) of(value func(Change) (int64, bool)) *sample.Set {
 	return s
 }
 
-func (r *Result) ofOpened(value func(consumer.Opened) float64) *sample.Set {
+func (r *Result) ofOpened(value func(consumer.Opened) (float64, bool)) *sample.Set {
 	s := &sample.Set{}
 	if r != nil {
 		for _, o := range r.Opened {
-			s.Add(value(o))
+			if v, ok := value(o); ok {
+				s.Add(v)
+			}
 		}
 	}
 	return s
@@ -126,12 +132,15 @@ func (r Report) Write(w io.Writer) error {
 		outageRows(&t, results)
 		return t.Write(w)
 	}
+	if r.Options.Upgrade {
+		return r.writeUpgrade(w, &t, results)
+	}
 	if _, err := fmt.Fprintf(w, "\nOne consumer of %d instances of %d applications; %d rounds, %d changes of one instance each; %s\n\n",
 		p.Instances, p.Apps, r.Options.Rounds, r.Options.changes()*r.Options.Rounds, r.machine()); err != nil {
 		return err
 	}
 	changeRows(&t, results)
-	holdingRows(&t, results, p.Instances)
+	holdingRows(&t, results, r.Options)
 	if err := t.Write(w); err != nil {
 		return err
 	}
@@ -192,13 +201,21 @@ func changeRows(t *report.Table, results []*Result) {
 	mean("bytes from the server", report.Size, func(c Change) int64 { return c.Traffic })
 }
 
-func holdingRows(t *report.Table, results []*Result, instances int) {
+func holdingRows(t *report.Table, results []*Result, o Options) {
+	instances := float64(o.Plan.Instances)
 	row := func(title string, u report.Unit, value func(consumer.Opened) float64) {
-		t.Row(title, u, each(results, func(r *Result) float64 { return r.ofOpened(value).Median() })...)
+		t.Row(title, u, each(results, func(r *Result) float64 {
+			return r.ofOpened(func(o consumer.Opened) (float64, bool) { return value(o), true }).Median()
+		})...)
 	}
 	t.Section("What the list costs the consumer, median of rounds")
 	t.Row("heap per instance", report.Size, each(results, func(r *Result) float64 {
-		return r.ofOpened(func(o consumer.Opened) float64 { return float64(o.Heap-r.Fixed.Heap) / float64(instances) }).Median()
+		return r.ofOpened(func(o consumer.Opened) (float64, bool) { return float64(o.Heap-r.Fixed.Heap) / instances, true }).Median()
+	})...)
+	t.RowAlone("of these cached, with nobody who asks", report.Size, each(results, func(r *Result) float64 {
+		return r.ofOpened(func(o consumer.Opened) (float64, bool) {
+			return float64(o.Cached-r.Fixed.Heap) / instances, o.Cached != 0
+		}).Median()
 	})...)
 	t.Row("heap of a registry with nothing in it", report.Size, each(results, func(r *Result) float64 {
 		if r == nil {
@@ -212,6 +229,14 @@ func holdingRows(t *report.Table, results []*Result, instances int) {
 	row("processor time of that", report.Time, func(o consumer.Opened) float64 { return float64(o.CPUNS) })
 	row("NotifyAll calls of that", report.Number, func(o consumer.Opened) float64 { return float64(o.Told) })
 	row("bytes from the server for that", report.Size, func(o consumer.Opened) float64 { return float64(o.TrafficIn) })
+	if o.Idle > 0 {
+		t.Row(fmt.Sprintf("processor time of %s without a change", o.Idle), report.Time, each(results, func(r *Result) float64 {
+			if r == nil || r.Idle == nil {
+				return math.NaN()
+			}
+			return float64(*r.Idle)
+		})...)
+	}
 	t.Section("The server")
 	t.RowAlone("resident memory", report.Size, each(results, func(r *Result) float64 {
 		if r == nil || r.ServerMemory == 0 || r.Subject == consumer.Hub {

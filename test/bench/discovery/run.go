@@ -15,6 +15,7 @@ import (
 
 	"github.com/weirmesh/weir/test/bench/child"
 	"github.com/weirmesh/weir/test/bench/consumer"
+	"github.com/weirmesh/weir/test/bench/kubernetes"
 )
 
 // subject is what consumers are measured on, and the hand that changes it.
@@ -28,6 +29,9 @@ type subject struct {
 	// outage kills the server and has it back after a while; it returns when the
 	// server serves again.
 	outage func(ctx context.Context, down time.Duration) error
+	// upgrade has every instance of one generation give way to its successor, and
+	// returns what became of each.
+	upgrade func(ctx context.Context, from int) ([]kubernetes.Replaced, error)
 	// memory returns what the server has resident; 0 if it cannot be known.
 	memory func(ctx context.Context) (uint64, error)
 }
@@ -73,9 +77,12 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) (err error) {
 	for _, s := range r.subjects {
 		rep.Results[s.backend] = &Result{Subject: s.backend}
 	}
-	if o.Outage {
+	switch {
+	case o.Outage:
 		err = r.measureOutages(ctx, rep)
-	} else {
+	case o.Upgrade:
+		err = r.measureUpgrades(ctx, rep)
+	default:
 		err = r.measureChanges(ctx, rep)
 	}
 	if err != nil {
@@ -194,6 +201,14 @@ func (r *run) measureRound(ctx context.Context, s subject, round int, res *Resul
 	}
 	defer p.Stop(consumerGrace)
 	res.Opened = append(res.Opened, opened)
+	if idle := r.options.Idle; round == 0 && idle > 0 {
+		r.say("%s: nothing changes for %s …", s.backend, idle)
+		var cpu int64
+		if err := p.Call(ctx, "idle", idle, &cpu); err != nil {
+			return err
+		}
+		res.Idle = &cpu
+	}
 	n := r.options.changes()
 	r.say("round %d of %d, %s: all %d instances after %s; %d changes …", round+1, r.options.Rounds, s.backend,
 		r.options.Plan.Instances, time.Duration(opened.SubscribeNS).Round(time.Millisecond), n)

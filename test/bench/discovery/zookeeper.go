@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirmesh/weir/test/bench/child"
 	"github.com/weirmesh/weir/test/bench/consumer"
+	"github.com/weirmesh/weir/test/bench/kubernetes"
 	"github.com/weirmesh/weir/test/bench/zookeeper"
 )
 
@@ -48,6 +49,17 @@ func (r *run) prepareZooKeeper(ctx context.Context) error {
 				return err
 			}
 			return server.Restart(ctx)
+		},
+		upgrade: func(ctx context.Context, from int) ([]kubernetes.Replaced, error) {
+			var asked []int64
+			err := providers.Call(ctx, "upgrade", zookeeper.UpgradeArgs{
+				From: from, Unavailable: r.options.Rollout.Unavailable, Starts: r.options.Rollout.Starts,
+			}, &asked)
+			out := make([]kubernetes.Replaced, len(asked))
+			for i, at := range asked {
+				out[i].Asked = at
+			}
+			return out, err
 		},
 		memory: func(context.Context) (uint64, error) {
 			memory, err := child.RSS(strconv.Itoa(server.Pid()))

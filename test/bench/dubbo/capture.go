@@ -46,6 +46,13 @@ func (c *Captured) Of(host string) (Registered, bool) {
 	return r, ok
 }
 
+// Put keeps one more.
+func (c *Captured) Put(r Registered) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.registered[r.Instance.GetHost()] = r
+}
+
 type capturing struct {
 	registry.ServiceDiscovery
 	into *Captured
@@ -55,8 +62,6 @@ func (d *capturing) Register(instance registry.ServiceInstance) error {
 	if err := d.ServiceDiscovery.Register(instance); err != nil {
 		return err
 	}
-	d.into.mu.Lock()
-	defer d.into.mu.Unlock()
-	d.into.registered[instance.GetHost()] = Registered{Instance: instance, Discovery: d.ServiceDiscovery}
+	d.into.Put(Registered{Instance: instance, Discovery: d.ServiceDiscovery})
 	return nil
 }

@@ -45,7 +45,9 @@ type Cluster struct {
 	config     *rest.Config
 	client     kubernetes.Interface
 	plan       plan.Plan
-	created    []func(context.Context) error // removes what belongs to no namespace of ours
+	// annotations are those of each application's pods.
+	annotations []string
+	created     []func(context.Context) error // removes what belongs to no namespace of ours
 }
 
 // Connect returns a Cluster for an administrator's kubeconfig.
@@ -91,8 +93,8 @@ func (c *Cluster) Prepare(ctx context.Context, p plan.Plan) error {
 // have, and returns once the EndpointSlices hold them all.
 func (c *Cluster) Fill(ctx context.Context) error {
 	p := c.plan
-	annotations, err := c.offer(ctx)
-	if err != nil {
+	var err error
+	if c.annotations, err = c.offer(ctx); err != nil {
 		return err
 	}
 	now := metav1.Now()
@@ -107,7 +109,7 @@ func (c *Cluster) Fill(ctx context.Context) error {
 		}
 	}
 	if err := each(p.Instances, func(i int) error {
-		made, err := c.client.CoreV1().Pods(Namespace).Create(ctx, pod(p, i, annotations[p.App(i)], now), metav1.CreateOptions{})
+		made, err := c.client.CoreV1().Pods(Namespace).Create(ctx, pod(p, i, c.annotations[p.App(i)], now), metav1.CreateOptions{})
 		if err != nil {
 			return fmt.Errorf("make pod %s: %w", PodName(p, i), err)
 		}

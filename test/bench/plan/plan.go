@@ -30,6 +30,9 @@ type Plan struct {
 	// dubbo-go does for replicas that started in different seconds; without it
 	// the instances of an application share one.
 	OwnRevisions bool `json:"ownRevisions,omitempty"`
+	// Upgrade gives each instance another that takes its place: instance i and
+	// instance i plus Instances, with addresses of their own.
+	Upgrade bool `json:"upgrade,omitempty"`
 }
 
 // Validate reports numbers that make no plan.
@@ -37,19 +40,32 @@ func (p Plan) Validate() error {
 	switch {
 	case p.Apps < 1 || p.Instances < p.Apps:
 		return fmt.Errorf("%d instances over %d applications: give at least one application, and at least one instance to each", p.Instances, p.Apps)
-	case p.Instances > MaxInstances:
-		return fmt.Errorf("%d instances: there are addresses for %d", p.Instances, MaxInstances)
+	case p.Total() > MaxInstances:
+		return fmt.Errorf("%d instances: there are addresses for %d", p.Total(), MaxInstances)
+	case p.Upgrade && p.Instances%p.Apps != 0:
+		return fmt.Errorf("%d instances over %d applications: for an upgrade give each as many", p.Instances, p.Apps)
 	case p.Apps > 1000:
 		return fmt.Errorf("%d applications: names go up to 1000", p.Apps)
 	}
 	return nil
 }
 
+// Total returns the number of instances there ever are.
+func (p Plan) Total() int {
+	if p.Upgrade {
+		return 2 * p.Instances
+	}
+	return p.Instances
+}
+
 // App returns the application of an instance.
 func (p Plan) App(instance int) int { return instance % p.Apps }
 
-// Size returns the number of instances of an application.
+// Size returns the number of instances of an application that there are at a time.
 func (p Plan) Size(app int) int { return (p.Instances - app + p.Apps - 1) / p.Apps }
+
+// Slots returns the number of instances of an application that there ever are.
+func (p Plan) Slots(app int) int { return p.Size(app) * p.Total() / p.Instances }
 
 // Slot returns an instance's place among those of its application.
 func (p Plan) Slot(instance int) int { return instance / p.Apps }
@@ -83,5 +99,5 @@ func (p Plan) Index(host string) (instance int, ok bool) {
 		return 0, false
 	}
 	instance = (int(a[1]-base[1])<<8+int(a[2]))*250 + int(a[3]) - 1
-	return instance, instance < p.Instances
+	return instance, instance < p.Total()
 }

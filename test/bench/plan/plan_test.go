@@ -43,12 +43,38 @@ func TestSizesAndSlotsCoverThePlan(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	for _, p := range []Plan{{}, {Instances: 1}, {Instances: 1, Apps: 2}, {Instances: MaxInstances + 1, Apps: 1}, {Instances: 2000, Apps: 1001}} {
+	for _, p := range []Plan{
+		{}, {Instances: 1}, {Instances: 1, Apps: 2}, {Instances: MaxInstances + 1, Apps: 1}, {Instances: 2000, Apps: 1001},
+		{Instances: MaxInstances, Apps: 1, Upgrade: true}, {Instances: 41, Apps: 40, Upgrade: true},
+	} {
 		if p.Validate() == nil {
 			t.Errorf("%+v passed", p)
 		}
 	}
 	if err := (Plan{Instances: 1000, Apps: 40}).Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAnUpgradeHasASlotForEachSuccessor(t *testing.T) {
+	p := Plan{Instances: 12, Apps: 4, Upgrade: true}
+	if err := p.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[[2]int]bool{}
+	for i := range p.Total() {
+		if back, ok := p.Index(Host(i)); !ok || back != i {
+			t.Errorf("Index(Host(%d)) = %d, %t", i, back, ok)
+		}
+		seen[[2]int{p.App(i), p.Slot(i)}] = true
+		if old := i % p.Instances; p.App(old) != p.App(i) || p.Slot(i)%p.Size(p.App(i)) != p.Slot(old) {
+			t.Errorf("instance %d does not take the place of %d", i, old)
+		}
+		if p.Slot(i) >= p.Slots(p.App(i)) {
+			t.Errorf("instance %d has slot %d of %d", i, p.Slot(i), p.Slots(p.App(i)))
+		}
+	}
+	if len(seen) != p.Total() {
+		t.Errorf("%d instances have %d places", p.Total(), len(seen))
 	}
 }

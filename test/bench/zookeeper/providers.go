@@ -55,6 +55,7 @@ func RunProviders() error {
 	return child.Serve(map[string]child.Handler{
 		"register": child.Handle(p.register),
 		"change":   child.Handle(p.change),
+		"upgrade":  child.Handle(p.upgrade),
 	})
 }
 
@@ -157,4 +158,64 @@ func (p *providers) change(args ChangeArgs) (Changed, error) {
 	}
 	out.Taken = clock.Now()
 	return out, err
+}
+
+// UpgradeArgs say how instances give way to others.
+type UpgradeArgs struct {
+	From        int           `json:"from"` // the generation that goes
+	Unavailable int           `json:"unavailable"`
+	Starts      time.Duration `json:"starts"`
+}
+
+// upgrade has every instance of a generation unregister, and its successor
+// register after a while. It returns when each was asked to, by instance.
+func (p *providers) upgrade(args UpgradeArgs) ([]int64, error) {
+	asked := make([]int64, p.plan.Total())
+	work := make(chan int)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	for range args.Unavailable {
+		wg.Go(func() {
+			for i := range work {
+				old, successor := i+args.From*p.plan.Instances, i+(1-args.From)*p.plan.Instances
+				var err error
+				if asked[old], err = p.replace(old, successor, args.Starts); err != nil {
+					mu.Lock()
+					failed = errors.Join(failed, fmt.Errorf("replace instance %d: %w", old, err))
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for i := range p.plan.Instances {
+		work <- i
+	}
+	close(work)
+	wg.Wait()
+	return asked, failed
+}
+
+func (p *providers) replace(old, successor int, starts time.Duration) (asked int64, err error) {
+	r, ok := p.captured.Of(plan.Host(old))
+	if !ok {
+		return 0, errors.New("it was never registered")
+	}
+	was, ok := r.Instance.(*dubboregistry.DefaultServiceInstance)
+	if !ok {
+		return 0, fmt.Errorf("a %T cannot be copied", r.Instance)
+	}
+	is := *was
+	is.Host, is.Address = plan.Host(successor), ""
+	is.ID = fmt.Sprintf("%s:%d", is.Host, is.Port)
+	asked = clock.Now()
+	if err := r.Discovery.Unregister(was); err != nil {
+		return asked, err
+	}
+	time.Sleep(starts)
+	if err := r.Discovery.Register(&is); err != nil {
+		return asked, err
+	}
+	p.captured.Put(dubbo.Registered{Instance: &is, Discovery: r.Discovery})
+	return asked, nil
 }

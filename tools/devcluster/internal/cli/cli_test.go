@@ -55,6 +55,8 @@ func TestRefusals(t *testing.T) {
 		{"up --dir x --output yaml", "text or json"},
 		{"up --dir x --slot 255", "--slot 1 to 254"},
 		{"up --dir x --slot one", "--slot 1 to 254"},
+		{"up --dir x --proxy-mode ipvs", "use iptables or nftables"},
+		{"up --dir x --control-plane-only --proxy-mode nftables", "leave out --slot, --proxy-mode"},
 		{"up --dir x --port 80", "--control-plane-only"},
 		{"up --dir x --control-plane-only --port 70000", "--port 1 to 65535"},
 		{"up --dir x --control-plane-only --slot 1", "leave out --slot"},

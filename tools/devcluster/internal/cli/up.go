@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weirmesh/weir/tools/devcluster/internal/cluster"
+	"github.com/weirmesh/weir/tools/devcluster/internal/config"
 	"github.com/weirmesh/weir/tools/devcluster/internal/proc"
 	"github.com/weirmesh/weir/tools/devcluster/internal/supervisor"
 )
@@ -52,14 +54,17 @@ and stopped; an image's detail is its name. Once all are ready the part
 			o.Mode = cluster.WithNode
 			if controlPlaneOnly {
 				o.Mode = cluster.ControlPlaneOnly
-				if c.Flags().Changed("slot") || len(images) > 0 {
-					return fmt.Errorf("a cluster without a node has no slot and no images: leave out --slot and --load-image, or --control-plane-only")
+				if c.Flags().Changed("slot") || c.Flags().Changed("proxy-mode") || len(images) > 0 {
+					return fmt.Errorf("a cluster without a node has no slot, no kube-proxy and no images: leave out --slot, --proxy-mode and --load-image, or --control-plane-only")
 				}
 			} else if c.Flags().Changed("port") {
 				return fmt.Errorf("--port is for --control-plane-only: a cluster with a node has an address of its own, chosen by --slot")
 			}
 			if o.Port < 0 || o.Port > 65535 {
 				return fmt.Errorf("port %d does not exist: use --port 1 to 65535, or 0 for any free one", o.Port)
+			}
+			if !slices.Contains(config.ProxyModes, o.ProxyMode) {
+				return fmt.Errorf("--proxy-mode %q does not exist: use %s", o.ProxyMode, strings.Join(config.ProxyModes, " or "))
 			}
 			var err error
 			if o.Slot, err = parseSlot(slotFlag); err != nil {
@@ -93,6 +98,7 @@ and stopped; an image's detail is its name. Once all are ready the part
 	f.IntVar(&o.Port, "port", 0, "port of the API server with --control-plane-only; 0 picks a free one and keeps to it")
 	f.StringVar(&slotFlag, "slot", "auto", "number from 1 to 254 that the addresses derive from: 10.231.SLOT.0/24 for the node, 10.232.SLOT.0/24 for pods, 10.233.SLOT.0/24 for Services")
 	f.StringArrayVar(&images, "load-image", nil, "NAME=PATH of an image to load: a static binary or a .tar archive; may be repeated")
+	f.StringVar(&o.ProxyMode, "proxy-mode", config.ProxyModes[0], "how kube-proxy leads connections to a Service to its pods: "+strings.Join(config.ProxyModes, " or "))
 	f.BoolVar(&withParent, "with-parent", false, "end as well when the process that called this one ends, however it does; for programs that run a cluster")
 	f.BoolVar(&o.Fsync, "etcd-fsync", false, "let etcd wait for the disk: data then survive a power loss too, not only killed processes")
 	return c

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"maps"
@@ -54,6 +55,16 @@ func TestNodeFiles(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		golden(t, filepath.Base(name), files[name])
+	}
+	for _, mode := range append([]string{""}, ProxyModes...) {
+		n.ProxyMode = mode
+		files, err := NodeFiles(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := `"mode": "` + cmp.Or(mode, "iptables") + `"`; !strings.Contains(string(files["kube-proxy.json"]), want) {
+			t.Errorf("kube-proxy's configuration lacks %s", want)
+		}
 	}
 	flags := slices.Concat(KubeletArgs(n), []string{""}, ProxyArgs(), []string{""}, ContainerdArgs())
 	golden(t, "processes.flags", []byte(strings.Join(flags, "\n")+"\n"))

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -43,7 +44,19 @@ type Node struct {
 	// CNIDir holds the CNI plugins, Snapshotter names containerd's.
 	CNIDir      string
 	Snapshotter string
+	// ProxyMode is how kube-proxy leads connections to a Service to its pods, one
+	// of ProxyModes; empty means the first.
+	ProxyMode string
 }
+
+// ProxyModes are those of kube-proxy that a node can have.
+var ProxyModes = []string{ProxyIPTables, ProxyNFTables}
+
+// What kube-proxy calls them.
+const (
+	ProxyIPTables = "iptables"
+	ProxyNFTables = "nftables"
+)
 
 // NodeFiles returns the node's configuration files by name; they belong in
 // EtcDir.
@@ -198,11 +211,12 @@ func proxyConfig(n Node) ([]byte, error) {
 		ClientConnection: componentbase.ClientConnectionConfiguration{Kubeconfig: pki("kube-proxy.kubeconfig"), QPS: 500, Burst: 1000},
 		HostnameOverride: cluster.NodeName,
 		BindAddress:      "0.0.0.0",
-		Mode:             "iptables",
+		Mode:             kubeproxy.ProxyMode(cmp.Or(n.ProxyMode, ProxyIPTables)),
 		ClusterCIDR:      n.Network.PodCIDR.String(),
 		DetectLocalMode:  "ClusterCIDR",
 		// The default of one second is what a caller would notice.
 		IPTables: kubeproxy.KubeProxyIPTablesConfiguration{MinSyncPeriod: metav1.Duration{Duration: soon}},
+		NFTables: kubeproxy.KubeProxyNFTablesConfiguration{MinSyncPeriod: metav1.Duration{Duration: soon}},
 		// Zero leaves alone what is the machine's and not this namespace's.
 		Conntrack: kubeproxy.KubeProxyConntrackConfiguration{
 			MaxPerCore: new(int32(0)), Min: new(int32(0)),

@@ -24,6 +24,7 @@ import (
 
 	"github.com/weirmesh/weir/tools/devcluster/internal/cgroup"
 	"github.com/weirmesh/weir/tools/devcluster/internal/cluster"
+	"github.com/weirmesh/weir/tools/devcluster/internal/config"
 	"github.com/weirmesh/weir/tools/devcluster/internal/image"
 	"github.com/weirmesh/weir/tools/devcluster/internal/preflight"
 )
@@ -133,7 +134,7 @@ func TestNode(t *testing.T) { //nolint:tparallel // the subtests are steps
 	if err := preflight.Root(); err != nil {
 		t.Skipf("NOT TESTED, no node can be run here: %v", err)
 	}
-	if _, err := preflight.FindTools(binary(t)); err != nil {
+	if _, err := preflight.FindTools(binary(t), config.ProxyIPTables); err != nil {
 		t.Skipf("NOT TESTED, no node can be run here: %v", err)
 	}
 	load := appImage + "=" + app(t)

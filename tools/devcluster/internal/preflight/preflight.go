@@ -14,6 +14,7 @@ import (
 
 	"github.com/weirmesh/weir/tools/devcluster/internal/cgroup"
 	"github.com/weirmesh/weir/tools/devcluster/internal/cluster"
+	"github.com/weirmesh/weir/tools/devcluster/internal/config"
 )
 
 // Tools are the programs a node runs that are not its own.
@@ -65,9 +66,10 @@ func Space(d cluster.Dir, mode cluster.Mode) error {
 	return nil
 }
 
-// FindTools finds the programs that a node needs. self is this program's own
-// path. The error names every missing one with the Debian package it is in.
-func FindTools(self string) (Tools, error) {
+// FindTools finds the programs that a node needs whose kube-proxy is in this mode.
+// self is this program's own path. The error names every missing one with the
+// Debian package it is in.
+func FindTools(self, proxyMode string) (Tools, error) {
 	t := Tools{Path: searchPath(os.Getenv("PATH"))}
 	var missing, packages []string
 	miss := func(what, pkg string) {
@@ -91,6 +93,9 @@ func FindTools(self string) (Tools, error) {
 	find("runc", "runc")
 	find("iptables", "iptables")
 	find("iptables-restore", "iptables")
+	if proxyMode == config.ProxyNFTables {
+		find("nft", "nftables")
+	}
 	i := slices.IndexFunc(cniDirs, hasPlugins)
 	if i < 0 {
 		miss("the CNI plugins "+strings.Join(cniPlugins, ", "), "containernetworking-plugins")

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/weirmesh/weir/tools/devcluster/internal/cluster"
+	"github.com/weirmesh/weir/tools/devcluster/internal/config"
 )
 
 // machine sets up a machine that has the named programs and nothing else, and
@@ -53,7 +54,7 @@ func without(programs ...string) []string {
 
 func TestToolsAreFound(t *testing.T) {
 	self := machine(t, complete...)
-	tools, err := FindTools(self)
+	tools, err := FindTools(self, config.ProxyIPTables)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,7 @@ func TestMissingToolsAreNamedWithTheirPackages(t *testing.T) {
 		{[]string{"bin/devcluster-pause"}, []string{"make -C tools/devcluster build"}},
 	} {
 		t.Run(strings.Join(tt.missing, " "), func(t *testing.T) {
-			_, err := FindTools(machine(t, without(tt.missing...)...))
+			_, err := FindTools(machine(t, without(tt.missing...)...), config.ProxyIPTables)
 			if err == nil {
 				t.Fatal("got no error")
 			}
@@ -88,6 +89,15 @@ func TestMissingToolsAreNamedWithTheirPackages(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestNftIsNeededByTheModeThatRunsIt(t *testing.T) {
+	if _, err := FindTools(machine(t, complete...), config.ProxyNFTables); err == nil || !strings.Contains(err.Error(), "needs nft: install with `apt-get install nftables`") {
+		t.Errorf("without it: %v", err)
+	}
+	if _, err := FindTools(machine(t, append([]string{"sbin/nft"}, complete...)...), config.ProxyNFTables); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -44,6 +44,8 @@ type Options struct {
 	Slot   int
 	Fsync  bool
 	Images []Image
+	// ProxyMode is kube-proxy's, one of config.ProxyModes.
+	ProxyMode string
 	// Version is the Kubernetes version this program was built with.
 	Version string
 	// Notify is told of each change of a part, one call at a time.
@@ -93,7 +95,7 @@ func Up(ctx context.Context, o Options) error {
 		if err := preflight.Root(); err != nil {
 			return err
 		}
-		if s.tools, err = preflight.FindTools(s.self); err != nil {
+		if s.tools, err = preflight.FindTools(s.self, s.options.ProxyMode); err != nil {
 			return err
 		}
 		if s.cgroups, err = cgroup.Detect(); err != nil {
@@ -234,7 +236,7 @@ func (s *Supervisor) configure() error {
 		return nil
 	}
 	s.snapshotter = snapshotter(s.dir)
-	n := config.Node{ID: s.dir.ID(), Network: s.network, CNIDir: s.tools.CNIDir, Snapshotter: s.snapshotter}
+	n := config.Node{ID: s.dir.ID(), Network: s.network, CNIDir: s.tools.CNIDir, Snapshotter: s.snapshotter, ProxyMode: s.options.ProxyMode}
 	files, err := config.NodeFiles(n)
 	if err != nil {
 		return err
