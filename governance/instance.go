@@ -25,6 +25,10 @@ type Instance struct {
 	// nil when it has not said anything yet.
 	Applied   *Applied  `json:"applied,omitempty"`
 	AppliedAt time.Time `json:"appliedAt,omitzero"`
+	// Beside is set by who may not be the only one to tell of the instance: what another
+	// said it lacks is left as it is, and where that one names another SDK, what it says
+	// of policies holds. It is not kept.
+	Beside bool `json:"-"`
 }
 
 // Enforces reports whether the instance is one of those that have to enforce a
@@ -92,7 +96,17 @@ type Store interface {
 // says that it had gone, or was not known. It returns the events that this makes
 // and whether what it calls or applies has changed. Stores share it.
 func Renew(old Instance, left bool, heard Instance) (now Instance, events []Event, moved bool) {
+	if heard.Beside && !left {
+		heard.Lacks = old.Lacks
+		if old.SDK != "" && old.SDK != heard.SDK {
+			heard.Name, heard.SDK, heard.Applied = old.Name, old.SDK, nil
+			heard.Seen = slices.MaxFunc([]time.Time{heard.Seen, old.Seen}, time.Time.Compare)
+		}
+	}
 	now = heard
+	now.Beside = false
+	// Who comes in the place of one that was beside others need not be the later one.
+	instead := !left && heard.SDK != "" && old.SDK != "" && heard.SDK != old.SDK
 	now.Seen = heard.Seen.UTC().Truncate(time.Microsecond)
 	now.AppliedAt = heard.AppliedAt.UTC().Truncate(time.Microsecond)
 	if !left {
@@ -122,7 +136,7 @@ func Renew(old Instance, left bool, heard Instance) (now Instance, events []Even
 			now.SDK = old.SDK
 		}
 	}
-	if now.Applied == nil || old.Applied != nil && now.AppliedAt.Before(old.AppliedAt) {
+	if now.Applied == nil || old.Applied != nil && !instead && now.AppliedAt.Before(old.AppliedAt) {
 		now.Applied, now.AppliedAt = old.Applied, old.AppliedAt
 		if now.Applied == nil {
 			now.AppliedAt = time.Time{}

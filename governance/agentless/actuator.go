@@ -36,6 +36,10 @@ type management struct {
 	holds                        bool // circuit breakers are taken by name, which is how they are held open
 	// writes is whether POST is taken at env; only known if asked is set.
 	writes, asked bool
+
+	// metrics is where Dubbo tells what it counts, in place of all of these (qos.go), and
+	// mute why it does not, in a sentence.
+	metrics, mute string
 }
 
 // refusalError is an answer other than wanted, in words that say what to do.

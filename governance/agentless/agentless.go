@@ -1,14 +1,15 @@
 // Package agentless governs applications that hold no code of Weir's: Spring Cloud
 // with Hystrix or Resilience4j. It reads what their pods count from their
-// management ports, and applies policies by writing there.
+// management ports, and applies policies by writing there. Of Dubbo Java it reads what
+// pods count, and nothing else.
 //
 // The way of a pod: the registry says which Services ask to be governed
 // (registry.Govern) and which pods they have; of those, each control plane takes
 // its share (membership.go) and holds one session a pod (session.go). A session
-// finds the pod's management (place.go, actuator.go), has its engine count and
+// finds the pod's management (place.go, actuator.go, qos.go), has its engine count and
 // obey, and stores samples and transitions as instances with an SDK do (report.go).
 //
-// There are two engines. Hystrix (hystrix.go): its stream is read (stream.go) and
+// There are three engines. Hystrix (hystrix.go): its stream is read (stream.go) and
 // turned into samples (window.go); what the policies come to (settings.go) is held
 // against what the stream shows to be in effect, and what differs is written as
 // properties (apply.go). Resilience4j (resilience.go): its metrics and its circuit

@@ -21,11 +21,11 @@ func TestWhatAProcessMakesUpIsBounded(t *testing.T) {
 	series := map[string]bool{}
 	at := someTime
 	for round := range 4 {
-		circuits, now := map[string]circuit{}, &tallies{all: map[string]*tally{}}
+		circuits, now := map[string]circuit{}, &tallies{all: map[governance.Series]*tally{}}
 		for i := range maxCommands / 2 {
 			name := fmt.Sprintf("%d-%d", round, i)
 			circuits[name] = circuit{State: circuitForcedOpen, NotPermitted: 1}
-			now.all[name] = &tally{success: 3}
+			now.all[atProvider(name)] = &tally{success: 3}
 		}
 		r.observe(circuits, at)
 		if len(r.refused) > maxCommands {
@@ -86,7 +86,9 @@ func TestAWallClockThatIsSetSpreadsNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newResilience(newSession(New(Config{}), deliveryApp, registryService, registryInstance, func() {}))
-			calls := func(n float64) *tallies { return &tallies{all: map[string]*tally{price: {success: n}}} }
+			calls := func(n float64) *tallies {
+				return &tallies{all: map[governance.Series]*tally{atProvider(price): {success: n}}}
+			}
 			countAt(r, calls(0), someTime)
 			at := someTime.Add(c.wall)
 			samples, gap := r.count(calls(100), at, 5*time.Second)

@@ -48,6 +48,8 @@ func newHystrix(n *session) *hystrix {
 
 func (n *hystrix) name() string { return hystrixName }
 
+func (n *hystrix) asOf(now time.Time) time.Time { return now }
+
 func (n *hystrix) reached(m *management) []string {
 	n.hears = time.Time{}
 	return hystrixLacks(m)

@@ -27,7 +27,7 @@ func newMetrics() *metrics {
 		members:   gauge("members", "Control planes that share out pods without code of Weir's, as this one sees it."),
 		events:    counter("events_total", "Events read from Hystrix streams."),
 		garbage:   counter("garbage_total", "Lines of Hystrix streams that are no events, and were passed over."),
-		scrapes:   counter("scrapes_total", "Answers of Prometheus endpoints with what Resilience4j counts."),
+		scrapes:   counter("scrapes_total", "Answers of Prometheus endpoints with what Resilience4j or Dubbo counts."),
 		samples:   counter("samples_total", "Samples stored of pods without code of Weir's."),
 		dropped:   counter("dropped_samples_total", "Samples given up for lack of room while the database was away."),
 		gaps:      counter("gap_seconds_total", "Seconds of pods of which nothing was collected, since they did not answer."),

@@ -68,8 +68,11 @@ func planModes(set governance.PolicySet, app governance.App, circuits map[string
 		w.applies = w.applies || e.Breaker != nil && e.Breaker.Mode != ""
 		return e
 	}
-	resolve("") // what holds for circuit breakers that are still to come
-	unmet := unmetSet{}
+	unmet := governance.Shortfall{}
+	// What holds for circuit breakers that are still to come.
+	if e := resolve(""); len(circuits) == 0 && e.Breaker != nil && e.Breaker.Mode != "" && e.Breaker.Mode != governance.ModeAuto {
+		unmet.Add(e.Sources["breaker.mode"], noneYet)
+	}
 	for _, name := range sortedKeys(names) {
 		e := resolve(name)
 		c, there := circuits[name]
@@ -78,9 +81,13 @@ func planModes(set governance.PolicySet, app governance.App, circuits map[string
 			w.modes[name], w.by[name] = b.Mode, e.Sources["breaker.mode"]
 		}
 	}
-	w.unmet = unmet.list()
+	w.unmet = unmet.List()
 	return w
 }
+
+// noneYet is why a mode of a whole application does not hold in a process where nothing
+// has been called.
+const noneYet = "breaker.mode: it waits for its first call: it has no circuit breaker yet, Resilience4j makes one with the first call through it, and calls are let through until it is seen and held, a second or two later"
 
 // startProperty is one that Resilience4j reads when its process begins, and the field
 // of a policy that it is of.
@@ -132,32 +139,32 @@ const errorPercentField = "breaker.errorPercent"
 // cannotEnforce adds what of rules a process with Resilience4j does not enforce.
 // config names the ConfigMap that a property of ours is in, and t is what it has taken
 // of that.
-func cannotEnforce(name string, e governance.Effective, c circuit, there bool, config map[string]string, t *taken, unmet unmetSet) {
+func cannotEnforce(name string, e governance.Effective, c circuit, there bool, config map[string]string, t *taken, unmet governance.Shortfall) {
 	for _, p := range startProperties(e) {
 		key := instanceKey(p.property, name)
 		switch {
 		case p.field == errorPercentField && there && same(e.Breaker.ErrorPercent, percent(c.FailureThreshold)):
 		case (p.field != errorPercentField || !there) && t.began(key):
 		case config[key] != "" && t.over(key) != "":
-			unmet.add(e.Sources[p.source], fmt.Sprintf("%s: %s=%s is in ConfigMap %s, but %s has %s too, and comes first: take it out of there", p.field, key, p.value, config[key], t.over(key), key))
+			unmet.Add(e.Sources[p.source], fmt.Sprintf("%s: %s=%s is in ConfigMap %s, but %s has %s too, and comes first: take it out of there", p.field, key, p.value, config[key], t.over(key), key))
 		case config[key] != "":
-			unmet.add(e.Sources[p.source], fmt.Sprintf("%s: Resilience4j reads it when its process begins; %s=%s is in ConfigMap %s, and holds in a process that begins from now on", p.field, key, p.value, config[key]))
+			unmet.Add(e.Sources[p.source], fmt.Sprintf("%s: Resilience4j reads it when its process begins; %s=%s is in ConfigMap %s, and holds in a process that begins from now on", p.field, key, p.value, config[key]))
 		default:
-			unmet.add(e.Sources[p.source], fmt.Sprintf("%s: Resilience4j reads it when its process begins, from %s=%s in the application's configuration", p.field, key, p.value))
+			unmet.Add(e.Sources[p.source], fmt.Sprintf("%s: Resilience4j reads it when its process begins, from %s=%s in the application's configuration", p.field, key, p.value))
 		}
 	}
 	if e.Fallback != nil {
-		unmet.add(e.Sources["fallback"], "fallback: Resilience4j runs the one in the application's code, or none")
+		unmet.Add(e.Sources["fallback"], "fallback: Resilience4j runs the one in the application's code, or none")
 	}
 	b := e.Breaker
 	if b == nil {
 		return
 	}
 	if b.Mode != "" && b.Mode != governance.ModeAuto && !there {
-		unmet.add(e.Sources["breaker.mode"], fmt.Sprintf("breaker.mode: it has no circuit breaker %s yet: unless %s is in its configuration, Resilience4j makes one with the first call, and calls are let through until it is seen and held, a second or two later", name, instanceKey("circuitbreaker.%s.baseConfig", name)))
+		unmet.Add(e.Sources["breaker.mode"], fmt.Sprintf("breaker.mode: it has no circuit breaker %s yet: unless %s is in its configuration, Resilience4j makes one with the first call, and calls are let through until it is seen and held, a second or two later", name, instanceKey("circuitbreaker.%s.baseConfig", name)))
 	}
 	if b.Mode == governance.ModeForcedClosed && c.State != circuitMetricsOnly {
-		unmet.add(e.Sources["breaker.mode"], "breaker.mode: the actuator of Resilience4j can hold no circuit closed, so it is disabled, which lets every call through and counts none")
+		unmet.Add(e.Sources["breaker.mode"], "breaker.mode: the actuator of Resilience4j can hold no circuit closed, so it is disabled, which lets every call through and counts none")
 	}
 }
 

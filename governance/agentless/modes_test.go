@@ -109,6 +109,25 @@ func TestWhatComesWhileAConfigMapIsReadIsHeldBeforeItIsConfirmed(t *testing.T) {
 	})
 }
 
+// Nothing can be held before there is a circuit breaker, and that is said.
+func TestASwitchOfAnApplicationThatHasNotBeenCalledYetIsNotConfirmed(t *testing.T) {
+	bubble(t, func(w *world) {
+		g := newGifts(w, "1")
+		w.policies.publish(version(w.T, 1, "", switched, governance.KindSwitch))
+		_, end := w.control()
+		defer end()
+		w.after(20 * time.Second)
+		if a := w.instance("1").Applied; a == nil || len(a.Unmet) != 1 || a.Unmet[0].Version != 1 || !strings.Contains(a.Unmet[0].Reason, "it waits for its first call") {
+			w.Fatalf("before the first call it applies %+v", a)
+		}
+		g.call(price, 1)
+		w.after(3 * time.Second)
+		if a := w.instance("1").Applied; !w.current("1") || len(a.Unmet) != 0 || g.state(price) != circuitForcedOpen {
+			w.Errorf("after it, it is %s, and applies %+v", g.state(price), a)
+		}
+	})
+}
+
 func TestAnExpiryIsNobodysDrift(t *testing.T) {
 	t.Parallel()
 	check := func(w *world, s *Service) {

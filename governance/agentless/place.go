@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -22,9 +22,14 @@ type spot struct {
 	path string
 	// why says what names it, for people.
 	why string
+	qos bool // it is Dubbo's QoS in place of an actuator
 }
 
-const defaultPath = "/actuator"
+const (
+	defaultPath = "/actuator"
+	// prometheusPort names a place by the annotation.
+	prometheusPort = "annotation prometheus.io/port"
+)
 
 // spots lists where a pod's management may be, the likeliest first: the Service's
 // annotation boot.spring.io/actuator, the annotations prometheus.io/port and
@@ -35,7 +40,7 @@ func spots(g registry.Govern, service registry.Service, pod registry.Pod) []spot
 	var out []spot
 	add := func(port uint16, path, why string) {
 		if port != 0 && !slices.ContainsFunc(out, func(s spot) bool { return s.port == port && s.path == path }) {
-			out = append(out, spot{port, path, why})
+			out = append(out, spot{port: port, path: path, why: why})
 		}
 	}
 	if port, path, ok := parseActuator(g.Actuator); ok {
@@ -55,7 +60,7 @@ func spots(g registry.Govern, service registry.Service, pod registry.Pod) []spot
 		if base, ok := strings.CutSuffix(p[1], "/prometheus"); ok && cleanPath(base) {
 			path = base
 		}
-		add(uint16(port), path, "annotation prometheus.io/port")
+		add(uint16(port), path, prometheusPort)
 	}
 	named := func(name string) bool { return name == "management" || name == "actuator" }
 	for _, p := range service.Ports {
@@ -186,39 +191,81 @@ func short(err error) string {
 	return "no answer"
 }
 
-// find looks for the pod's management. Where none of the places answers, the error
-// says so of all of them.
-func (s *Service) find(ctx context.Context, g registry.Govern, service registry.Service, pod registry.Pod, host netip.Addr) (*management, error) {
+// find looks for the pod's management: an actuator that has something to govern or to
+// tell, or Dubbo's QoS, or at least an actuator. Where none of the places answers, the
+// error says so of all of them.
+func (s *Service) find(ctx context.Context, service registry.Service, pod registry.Pod, in registry.Instance) (*management, error) {
 	image := images(pod)
-	list := spots(g, service, pod)
+	qos := qosSpots(*service.Govern, service, pod)
+	// What Dubbo serves is no actuator, and QoS logs what it is asked for in vain.
+	list := slices.DeleteFunc(spots(*service.Govern, service, pod), func(at spot) bool {
+		return slices.ContainsFunc(in.Endpoints, func(e registry.Endpoint) bool { return e.Port == at.port }) ||
+			slices.ContainsFunc(qos, func(q spot) bool { return q.port == at.port && q.why != prometheusPort })
+	})
+	list = append(list, qos...)
 	if known, ok := s.places.get(image); ok {
 		if i := slices.Index(list, known); i >= 0 {
 			list = slices.Insert(slices.Delete(list, i, i+1), 0, known)
 		}
 	}
-	if len(list) == 0 {
-		return nil, errors.New("it has no port that is known: name its management port \"management\", or say where it is with the Service's annotation boot.spring.io/actuator")
-	}
-	var tried []string
-	var asks error
+	var tried tried
+	var bare *management // an actuator without anything to govern
+	var bareAt spot
 	for _, at := range list {
-		m := &management{client: s.client, base: "http://" + net.JoinHostPort(host.String(), strconv.Itoa(int(at.port))) + at.path}
-		err := m.look(ctx)
-		if err == nil {
+		m := &management{client: s.client, base: "http://" + net.JoinHostPort(in.Host.String(), strconv.Itoa(int(at.port))) + at.path}
+		look := m.look
+		if at.qos {
+			look = m.lookQoS
+		}
+		err := look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err == nil && (at.qos || m.stream != "" || m.circuits != ""):
 			s.places.put(image, at)
 			return m, nil
+		case err == nil && bare == nil:
+			bare, bareAt = m, at
+		case err != nil:
+			tried.add(at, err)
 		}
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if st := status(err); (st == 401 || st == 403) && asks == nil {
-			asks = err
-		}
-		tried = append(tried, fmt.Sprintf(":%d%s (%s: %s)", at.port, at.path, at.why, short(err)))
+	}
+	if bare != nil {
+		s.places.put(image, bareAt)
+		return bare, nil
 	}
 	s.places.forget(image)
-	if asks != nil {
-		return nil, asks
+	return nil, tried.sum(len(in.Endpoints) > 0)
+}
+
+// tried is where there was nothing.
+type tried struct {
+	actuators, qos []string
+	asks           error // for credentials
+}
+
+func (t *tried) add(at spot, err error) {
+	text := fmt.Sprintf(":%d%s (%s: %s)", at.port, at.path, at.why, short(err))
+	if at.qos {
+		t.qos = append(t.qos, text)
+		return
 	}
-	return nil, fmt.Errorf("no actuator answers at %s: expose it there, or say where it is with the Service's annotation boot.spring.io/actuator", strings.Join(tried, ", "))
+	if st := status(err); (st == http.StatusUnauthorized || st == http.StatusForbidden) && t.asks == nil {
+		t.asks = err
+	}
+	t.actuators = append(t.actuators, text)
+}
+
+// sum says what to do.
+func (t *tried) sum(dubbo bool) error {
+	qos := fmt.Sprintf("no QoS of Dubbo's answers at %s: leave dubbo.application.qos-enable on, and where its port is another one, name that \"qos\" in the pod", strings.Join(t.qos, ", "))
+	switch {
+	case dubbo:
+		return errors.New(qos)
+	case t.asks != nil:
+		return t.asks
+	case len(t.actuators) == 0:
+		return fmt.Errorf("it has no port that is known: name its management port \"management\", or say where it is with the Service's annotation boot.spring.io/actuator; for Dubbo: %s", qos)
+	}
+	return fmt.Errorf("no actuator answers at %s: expose it there, or say where it is with the Service's annotation boot.spring.io/actuator; for Dubbo: %s", strings.Join(t.actuators, ", "), qos)
 }

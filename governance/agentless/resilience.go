@@ -6,28 +6,17 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/weirmesh/weir/governance"
-	"github.com/weirmesh/weir/internal/pause"
 )
 
 // resilienceName is what instances with Resilience4j are said to run.
 const resilienceName = "resilience4j-actuator"
-
-const (
-	// scrapeEvery is how often a pod is asked what it has counted.
-	scrapeEvery = 5 * time.Second
-	// maxSpread is the longest time between two answers over which what was counted
-	// is spread; after a longer one it is not known when calls were.
-	maxSpread = 10 * time.Minute
-)
 
 // circuit is what the actuator says of one circuit breaker. Its numbers are of the
 // state it is in, and begin anew with each.
@@ -80,21 +69,16 @@ func percent(text string) float64 {
 // (modes.go). Its fields are guarded by the session's mutex.
 type resilience struct {
 	*session
+	counting
 	circuits map[string]circuit // as they were seen last
 	seen     bool               // they were, since the port was reached
 	looked   bool               // they were, ever
-	tallies  *tallies           // the last, nil for none yet
-	tallied  time.Time
-	lossy    bool             // what is counted next is known to be incomplete
-	refused  map[string]int64 // by circuits that are held open, since tallied
-	all      bool             // metrics cannot be asked for by name there
-	mute     bool             // it has none, so nothing of it is counted
+	refused  map[string]int64   // by circuits that are held open, since tallied
+	all      bool               // metrics cannot be asked for by name there
+	mute     bool               // it has none, so nothing of it is counted
 	// looks holds one token, for whoever asks for the circuit breakers: answers count
 	// in the order in which the pod gave them.
 	looks chan struct{}
-	// names are the circuit breakers that the process has had, as far as they are
-	// collected: it may make ever new ones.
-	names map[string]bool
 
 	modes
 }
@@ -103,12 +87,14 @@ type resilience struct {
 // have brought about in it is ours to take back.
 func newResilience(n *session) *resilience {
 	return &resilience{
-		session: n, circuits: map[string]circuit{}, refused: map[string]int64{}, looks: make(chan struct{}, 1), names: map[string]bool{},
+		session: n, counting: newCounting(), circuits: map[string]circuit{}, refused: map[string]int64{}, looks: make(chan struct{}, 1),
 		modes: modes{held: maps.Clone(n.owned), kept: map[string]bool{}},
 	}
 }
 
 func (r *resilience) name() string { return resilienceName }
+
+func (r *resilience) asOf(now time.Time) time.Time { return now }
 
 func (r *resilience) reached(m *management) []string {
 	r.seen, r.mute = false, m.prometheus == ""
@@ -139,41 +125,13 @@ func (r *resilience) lacking(m *management) []string {
 	return out
 }
 
-// measured reports whether any calls have come with a histogram, or none at all.
-func (t *tallies) measured() bool {
-	none := true
-	for _, one := range t.all {
-		if len(one.buckets) > 0 {
-			return true
-		}
-		none = none && one.success+one.failed+one.ignored == 0
-	}
-	return none
-}
-
 // collect asks again and again what the pod has counted.
 func (r *resilience) collect(ctx context.Context, m *management) error {
-	begun := time.Now()
-	for {
-		if err := r.scrape(ctx, m); err != nil {
-			return err
-		}
-		r.mu.Lock()
-		lacks := r.lacking(m)
-		if !slices.Equal(lacks, r.lacks) {
-			r.lacks, r.changed = lacks, true
-		}
-		if r.trouble != "" {
-			r.trouble, r.changed = "", true
-		}
-		r.mu.Unlock()
-		if (cannotHold(m) != "" || m.prometheus == "") && time.Since(begun) >= lastPause {
-			return errLacking // it is looked at again: somebody may be about to mend that
-		}
-		if !pause.For(ctx, scrapeEvery*9/10+rand.N(scrapeEvery/5)) {
-			return context.Cause(ctx)
-		}
-	}
+	return r.scrapes(ctx, scraper{
+		scrape:  func(ctx context.Context) error { return r.scrape(ctx, m) },
+		lacking: func() []string { return r.lacking(m) },
+		vain:    func() bool { return cannotHold(m) != "" || m.prometheus == "" },
+	})
 }
 
 // scrape asks once.
@@ -208,13 +166,6 @@ func (r *resilience) scrape(ctx context.Context, m *management) error {
 	}
 	r.store(samples, nil)
 	return nil
-}
-
-// store has samples and transitions told; the mutex is held.
-func (r *resilience) store(samples []governance.Sample, moved []governance.Transition) {
-	if dropped := r.out.put(samples, moved, r.svc.room()); dropped > 0 {
-		r.svc.metrics.dropped.Add(float64(dropped))
-	}
 }
 
 // see asks for the circuit breakers and takes in what they do.
@@ -292,80 +243,43 @@ func (r *resilience) observe(now map[string]circuit, at time.Time) {
 
 // collects reports whether there is room for what a circuit breaker counts; the mutex
 // is held.
-func (r *resilience) collects(name string) bool {
-	if !r.names[name] && len(r.names) < maxCommands {
-		r.names[name] = true
-	}
-	return r.names[name]
-}
-
-// maxJump is by how much a wall clock may go otherwise than time does: within it, it
-// is kept right.
-const maxJump = 2 * time.Second
+func (r *resilience) collects(name string) bool { return r.room(atProvider(name)) }
 
 // count turns what was counted since the last answer, which is so long ago, into
-// samples, spread evenly over the seconds between; the mutex is held. gap is a time
-// that is given up.
+// samples; the mutex is held. gap is a time that is given up.
 func (r *resilience) count(now *tallies, at time.Time, between time.Duration) (samples []governance.Sample, gap time.Duration) {
-	before, since := r.tallies, r.tallied
-	r.tallies, r.tallied = now, at
 	refused := r.refused
 	r.refused = map[string]int64{}
+	before, over, gap := r.advance(now, at, between)
 	if before == nil {
-		return nil, 0 // since when, nobody knows
+		return nil, gap
 	}
-	// A wall clock that was set tells neither when calls were nor how long ago.
-	jump := at.Round(0).Sub(since.Round(0)) - between
-	if between > maxSpread || between < 0 || jump.Abs() > maxJump {
-		r.lossy = true
-		return nil, max(between, 0)
-	}
-	first := since.Unix()
-	seconds := max(1, int(at.Unix()-first))
-	for _, name := range sortedKeys(now.all) {
-		if !r.collects(name) {
+	for _, series := range now.series() {
+		if !r.room(series) {
 			continue
 		}
-		t, b := now.all[name], before.all[name]
+		name := series.Command
+		t, b := now.all[series], before.all[series]
 		if b == nil {
 			b = &tally{} // its first call came after the last answer
 		}
 		counts, above, whole := t.since(b)
 		counts.Switched = refused[name]
 		delete(refused, name)
-		samples = append(samples, r.lay(name, counts, above, first, seconds, int(t.inFlight), r.lossy || !whole)...)
+		like := governance.Sample{Series: series, InFlight: int(t.inFlight), State: r.circuits[name].state(), Lossy: !whole}
+		samples = append(samples, over.lay(like, counts, above)...)
 	}
 	for _, name := range sortedKeys(refused) {
-		samples = append(samples, r.lay(name, governance.Counts{Switched: refused[name]}, nil, first, seconds, 0, r.lossy)...)
+		like := governance.Sample{Series: atProvider(name), State: r.circuits[name].state()}
+		samples = append(samples, over.lay(like, governance.Counts{Switched: refused[name]}, nil)...)
 	}
-	r.lossy = false
 	return samples, 0
-}
-
-// lay spreads counts over seconds, so that their sum is the counts.
-func (r *resilience) lay(name string, counts governance.Counts, above func(float64) time.Duration, first int64, seconds, inFlight int, lossy bool) []governance.Sample {
-	if counts == (governance.Counts{}) {
-		return nil
-	}
-	var out []governance.Sample
-	layout := newLayout(above, counts.Ran())
-	for i := range seconds {
-		part := share(counts, i, seconds)
-		if part == (governance.Counts{}) {
-			continue
-		}
-		out = append(out, governance.Sample{
-			Series: governance.Series{Command: name, At: governance.Provider}, Second: first + int64(i), Counts: part,
-			InFlight: max(0, inFlight), State: r.circuits[name].state(), Lossy: lossy, Latency: layout.next(part.Ran()),
-		})
-	}
-	return out
 }
 
 // turned is a change of a circuit breaker's state.
 func turned(name string, c circuit, from governance.State, at time.Time, by *governance.Source) governance.Transition {
 	t := governance.Transition{
-		Series: governance.Series{Command: name, At: governance.Provider}, Time: at, From: from, To: c.state(),
+		Series: atProvider(name), Time: at, From: from, To: c.state(),
 		Window: governance.Counts{Success: max(0, whole(c.Buffered)-whole(c.Failed)), Failure: whole(c.Failed), Slow: whole(c.Slow)},
 	}
 	if t.To == governance.StateForcedOpen {
@@ -398,35 +312,14 @@ func turned(name string, c circuit, from governance.State, at time.Time, by *gov
 
 // tallies asks what the process has counted: of all there is, or of circuit breakers
 // alone.
-func (m *management) tallies(ctx context.Context, all bool) (*tallies, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerPatience)
-	defer cancel()
+func (m *management) tallies(ctx context.Context, all bool) (out *tallies, err error) {
 	address := m.prometheus
 	if !all {
 		address += "?" + url.Values{"includedNames": {strings.Join(tallyNames, ",")}}.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Accept", "text/plain;version=0.0.4")
-	resp, err := m.client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, &refusalError{resp.StatusCode, fmt.Sprintf("GET %s answers %d", path(m.prometheus), resp.StatusCode)}
-	}
-	body := &io.LimitedReader{R: resp.Body, N: maxAnswer + 1}
-	out, err := parseTallies(body)
-	switch {
-	case body.N <= 0:
-		return nil, fmt.Errorf("GET %s answers more than %d MiB", path(m.prometheus), maxAnswer>>20)
-	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case err != nil:
-		return nil, fmt.Errorf("GET %s answers something that is not Prometheus' text: %w", path(m.prometheus), err)
-	}
-	return out, nil
+	err = m.exposition(ctx, address, func(text io.Reader) error {
+		out, err = parseTallies(text)
+		return err
+	})
+	return out, err
 }

@@ -64,8 +64,9 @@ type session struct {
 	driftReason string // the reason as the last of them gave it
 }
 
-// engine is what guards calls in one process, as far as it is seen and changed by
-// a management port: Hystrix (hystrix.go), or Resilience4j (resilience.go). It has
+// engine is what guards or counts calls in one process, as far as it is seen and
+// changed by a management port: Hystrix (hystrix.go), Resilience4j (resilience.go), or
+// Dubbo, which is only seen (dubbo.go). It has
 // its session's mutex for its own, and outlives connections.
 type engine interface {
 	// name is what instances are said to run, where one with an SDK names that.
@@ -77,11 +78,17 @@ type engine interface {
 	collect(ctx context.Context, m *management) error
 	// settle does one step to what policies wish, and returns when to look again.
 	settle(ctx context.Context, m *management) time.Duration
+	// asOf is since when what is said of policies is true, if it is said now; the
+	// session's mutex is held.
+	asOf(now time.Time) time.Time
 }
 
 // newEngine is for a process whose port has what m says.
 func newEngine(n *session, m *management) engine {
-	if m.stream == "" && m.circuits != "" {
+	switch {
+	case m.metrics != "":
+		return newDubbo(n)
+	case m.stream == "" && m.circuits != "":
 		return newResilience(n)
 	}
 	return newHystrix(n)
@@ -198,7 +205,7 @@ func (n *session) once(ctx context.Context) error {
 		return err
 	}
 	n.mu.Lock()
-	service, host := n.service, n.host.Host
+	service, host := n.service, n.host
 	n.mu.Unlock()
 	if service.Govern == nil {
 		return errors.New("its Service does not ask to be governed any more")
@@ -206,7 +213,7 @@ func (n *session) once(ctx context.Context) error {
 	if !n.svc.acquire(ctx) {
 		return context.Cause(ctx)
 	}
-	m, err := n.svc.find(ctx, *service.Govern, service, pod, host)
+	m, err := n.svc.find(ctx, service, pod, host)
 	n.svc.release()
 	if err != nil {
 		return err
@@ -266,16 +273,19 @@ func (n *session) look(ctx context.Context) (registry.Pod, error) {
 func (n *session) met(m *management, boot string) engine {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.boot != boot {
+	fresh := n.boot != boot
+	if fresh {
 		// Nothing of the process before holds for this one.
 		if n.boot != "" {
 			n.out.put(nil, n.anew(n.svc.cfg.Now()), n.svc.room())
 		}
 		n.boot, n.beyond, n.engine, n.taken = boot, 0, nil, nil
-		n.say(&governance.Applied{})
 	}
 	if e := newEngine(n, m); n.engine == nil || n.engine.name() != e.name() {
 		n.engine = e
+	}
+	if fresh {
+		n.say(&governance.Applied{})
 	}
 	n.lacks, n.changed, n.blind = n.engine.reached(m), true, !m.refresh
 	return n.engine
@@ -332,6 +342,9 @@ func (n *session) say(a *governance.Applied) {
 		return
 	}
 	n.applied, n.since, n.changed = a, n.svc.cfg.Now(), true
+	if n.engine != nil {
+		n.since = n.engine.asOf(n.since)
+	}
 }
 
 func sameApplied(a, b *governance.Applied) bool {

@@ -89,7 +89,7 @@ func plan(set governance.PolicySet, app governance.App, commands map[string]*com
 		// call on. A Dubbo name's short form stands for none here.
 		names[t.Command] = true
 	}
-	unmet := unmetSet{}
+	unmet := governance.Shortfall{}
 	add := func(command string, at map[*setting]string) {
 		call := governance.Call{App: app, Command: command, At: governance.Provider}
 		e := governance.Resolve(set.Policies, call, now)
@@ -115,19 +115,19 @@ func plan(set governance.PolicySet, app governance.App, commands map[string]*com
 			w.commands[name] = at
 		}
 	}
-	w.unmet = unmet.list()
+	w.unmet = unmet.List()
 	return w
 }
 
 // translate turns rules into settings. c is what the stream says of the command;
 // nil for nothing yet.
-func translate(e governance.Effective, c *commandEvent, at map[*setting]string, unmet unmetSet) {
+func translate(e governance.Effective, c *commandEvent, at map[*setting]string, unmet governance.Shortfall) {
 	if e.Timeout != 0 {
 		at[timeout] = strconv.FormatInt(max(1, time.Duration(e.Timeout).Milliseconds()), 10)
 		at[timeouts] = "true"
 	}
 	if e.Fallback != nil {
-		unmet.add(e.Sources["fallback"], "fallback: Hystrix runs the one in the application's code, or none")
+		unmet.Add(e.Sources["fallback"], "fallback: Hystrix runs the one in the application's code, or none")
 	}
 	b := e.Breaker
 	if b == nil {
@@ -149,17 +149,17 @@ func translate(e governance.Effective, c *commandEvent, at map[*setting]string, 
 	if b.ErrorPercent != 0 {
 		at[errorPercent] = strconv.Itoa(int(math.Ceil(b.ErrorPercent)))
 		if b.ErrorPercent != math.Trunc(b.ErrorPercent) {
-			unmet.add(e.Sources["breaker.errorPercent"], fmt.Sprintf("breaker.errorPercent: Hystrix knows whole percents, so it opens at %s", at[errorPercent]))
+			unmet.Add(e.Sources["breaker.errorPercent"], fmt.Sprintf("breaker.errorPercent: Hystrix knows whole percents, so it opens at %s", at[errorPercent]))
 		}
 	}
 	if b.OpenFor != 0 {
 		at[sleepWindow] = strconv.FormatInt(max(1, time.Duration(b.OpenFor).Milliseconds()), 10)
 	}
 	if b.Probes > 1 {
-		unmet.add(e.Sources["breaker.probes"], "breaker.probes: Hystrix closes a circuit after one probe")
+		unmet.Add(e.Sources["breaker.probes"], "breaker.probes: Hystrix closes a circuit after one probe")
 	}
 	if b.SlowCall != 0 {
-		unmet.add(e.Sources["breaker.slow"], "breaker.slowCall: Hystrix opens no circuit for slow calls; a timeout counts as a failure")
+		unmet.Add(e.Sources["breaker.slow"], "breaker.slowCall: Hystrix opens no circuit for slow calls; a timeout counts as a failure")
 	}
 	if b.Window != 0 {
 		have := defaultWindow
@@ -167,14 +167,14 @@ func translate(e governance.Effective, c *commandEvent, at map[*setting]string, 
 			have = windowOf(c)
 		}
 		if time.Duration(b.Window) != have {
-			unmet.add(e.Sources["breaker.window"], fmt.Sprintf("breaker.window: Hystrix reads it once, when a command first runs; it is %s", have))
+			unmet.Add(e.Sources["breaker.window"], fmt.Sprintf("breaker.window: Hystrix reads it once, when a command first runs; it is %s", have))
 		}
 	}
 }
 
 // bulkhead turns a bound on calls under way into the size of a semaphore, or of the
 // thread pool that runs the command. What is returned is the pool's.
-func (w *wish) bulkhead(e governance.Effective, name string, c *commandEvent, all map[string]*commandEvent, at map[*setting]string, unmet unmetSet) (pool, size string) {
+func (w *wish) bulkhead(e governance.Effective, name string, c *commandEvent, all map[string]*commandEvent, at map[*setting]string, unmet governance.Shortfall) (pool, size string) {
 	if e.Bulkhead == nil {
 		return "", ""
 	}
@@ -195,39 +195,11 @@ func (w *wish) bulkhead(e governance.Effective, name string, c *commandEvent, al
 	}
 	if len(others) > 0 {
 		slices.Sort(others)
-		unmet.add(e.Sources["bulkhead"], fmt.Sprintf("bulkhead: command %s runs in thread pool %s together with %d others, such as %s, and Hystrix bounds the pool as a whole",
+		unmet.Add(e.Sources["bulkhead"], fmt.Sprintf("bulkhead: command %s runs in thread pool %s together with %d others, such as %s, and Hystrix bounds the pool as a whole",
 			name, c.Pool, len(others), others[0]))
 		return "", ""
 	}
 	return c.Pool, size
-}
-
-// unmetSet gathers why policies are not enforced in full, by policy.
-type unmetSet map[governance.Source][]string
-
-// maxUnmet bounds the reasons that are told of one policy.
-const maxUnmet = 4
-
-func (u unmetSet) add(by governance.Source, reason string) {
-	if !slices.Contains(u[by], reason) {
-		u[by] = append(u[by], reason)
-	}
-}
-
-func (u unmetSet) list() []governance.Unmet {
-	var out []governance.Unmet
-	for by, reasons := range u {
-		slices.Sort(reasons)
-		more := ""
-		if n := len(reasons) - maxUnmet; n > 0 {
-			reasons, more = reasons[:maxUnmet], fmt.Sprintf("; and %d more", n)
-		}
-		out = append(out, governance.Unmet{
-			Policy: by.Policy, Version: by.Version, Reason: strings.Join(reasons, "; ") + more + ". The rest of the policy holds",
-		})
-	}
-	slices.SortFunc(out, func(a, b governance.Unmet) int { return strings.Compare(a.Policy, b.Policy) })
-	return out
 }
 
 // change is one property to write.

@@ -207,7 +207,7 @@ resilience4j_circuitbreaker_calls_seconds_count{application="x",kind="successful
 			if c.fails {
 				return
 			}
-			a := all.all["a"]
+			a := all.all[atProvider("a")]
 			if a == nil {
 				a = &tally{}
 			}

@@ -14,7 +14,7 @@ var someTime = time.Unix(1_800_000_000, 0)
 func checkSamples(tb testing.TB, samples []governance.Sample) {
 	tb.Helper()
 	for _, s := range samples {
-		if s.Counts.Ran() < 0 || s.Counts.Refused() < 0 || s.InFlight < 0 || s.State == "" || s.At != governance.Provider {
+		if s.Counts.Ran() < 0 || s.Counts.Refused() < 0 || s.InFlight < 0 || s.State == "" || s.At != governance.Provider && s.At != governance.Caller {
 			tb.Fatalf("%+v", s)
 		}
 		if len(s.Latency) > 0 {

@@ -49,7 +49,8 @@ type jvm struct {
 	streams  int
 	most     int
 	server   *memhttp.Server
-	instead  http.Handler // answers for another kind of process
+	instead  http.Handler           // answers for another kind of process
+	ports    []registry.ServicePort // of its container; nil for those of Spring's
 	config   func() map[string]string
 	started  time.Time
 }
@@ -277,7 +278,11 @@ func (c *cluster) snapshot() registry.Snapshot {
 		}
 	}
 	for n, id := range slices.Sorted(maps.Keys(c.pods)) {
-		s.Instances = append(s.Instances, registry.Instance{ID: id, Name: "delivery-" + id, Host: netip.AddrFrom4([4]byte{10, 0, 0, byte(n + 1)}), Health: registry.Ready})
+		in := registry.Instance{ID: id, Name: "delivery-" + id, Host: netip.AddrFrom4([4]byte{10, 0, 0, byte(n + 1)}), Health: registry.Ready}
+		if c.pods[id].ports != nil {
+			in.Endpoints = []registry.Endpoint{{Protocol: "dubbo", Port: 20880}}
+		}
+		s.Instances = append(s.Instances, in)
 	}
 	return s
 }
@@ -327,8 +332,12 @@ func (c *cluster) Pod(_ context.Context, _, name string) (registry.Pod, error) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	ports := j.ports
+	if ports == nil {
+		ports = []registry.ServicePort{{Name: "http", Target: 8080}, {Name: "management", Target: 8081}}
+	}
 	return registry.Pod{ID: id, Containers: []registry.Container{{
-		Name: "delivery", Image: "delivery@sha256:1", Process: "containerd://" + j.process, Started: j.started, Ports: []registry.ServicePort{{Name: "http", Target: 8080}, {Name: "management", Target: 8081}},
+		Name: "delivery", Image: "delivery@sha256:1", Process: "containerd://" + j.process, Started: j.started, Ports: ports,
 	}}}, nil
 }
 

@@ -18,11 +18,10 @@ type place struct {
 	tenant string // as it writes its namespace
 	id     string // the pod's UID, or an address
 	name   string // the pod's, or the address again
-	// elsewhere is set where the pod is governed by its management port, and told of
-	// there.
-	elsewhere bool
-	proven    bool // by the cluster
-	lacks     []string
+	// beside is set where the pod is looked at by its own ports too, and told of there:
+	// what it lacks, and of an engine that obeys policies all else.
+	beside bool
+	proven bool // by the cluster
 }
 
 // lookPatience bounds a question to the cluster, which a client waits for.
@@ -60,7 +59,7 @@ func (s *Service) placeOf(ctx context.Context, c *client, app, tenant string) (p
 		case err == nil:
 			p.app.Namespace, p.id, p.name, p.proven = pod.Namespace, pod.ID, pod.Name, true
 			if snapshot, err := s.cfg.Registry.Snapshot(look, registry.App{Namespace: p.app.Namespace, Name: app}); err == nil {
-				p.elsewhere = snapshot.Service.Govern != nil
+				p.beside = snapshot.Service.Govern != nil
 			}
 		case registry.CodeOf(err) != registry.NotFound:
 			return place{}, fmt.Errorf("whose address %s is could not be asked: %w", addr, err)

@@ -1,7 +1,6 @@
 package dubboconfig
 
 import (
-	"cmp"
 	"crypto/md5" //nolint:gosec // what clients hash documents with
 	"encoding/hex"
 	"encoding/json"
@@ -39,7 +38,7 @@ const (
 // not call: each part holds for references that name the provider (provided-by),
 // so those say nothing to it.
 func write(app governance.App, policies []governance.Version, now time.Time) document {
-	w := writer{app: app, policies: policies, now: now, unmet: unmetSet{}}
+	w := writer{app: app, policies: policies, now: now, unmet: governance.Shortfall{}}
 	targets := map[governance.App]bool{}
 	for i := range policies {
 		if t := policies[i].Policy.Target; concerns(t, app) && !policies[i].Deleted {
@@ -49,7 +48,7 @@ func write(app governance.App, policies []governance.Version, now time.Time) doc
 	for _, target := range slices.SortedFunc(maps.Keys(targets), governance.App.Compare) {
 		w.target(target)
 	}
-	d := document{unmet: w.unmet.list(), until: w.until}
+	d := document{unmet: w.unmet.List(), until: w.until}
 	if w.parts.Len() > 0 {
 		d.content = "configVersion: v3.0\nscope: application\nkey: " + quoted(app.Name) + "\nenabled: true\nconfigs:\n" + w.parts.String()
 	}
@@ -78,7 +77,7 @@ type writer struct {
 	now      time.Time
 
 	parts strings.Builder
-	unmet unmetSet
+	unmet governance.Shortfall
 	until time.Time
 }
 
@@ -149,7 +148,7 @@ func (w *writer) noMethod(target governance.App, command string) {
 		p := &w.policies[i].Policy
 		by := governance.Source{Policy: p.Key().String(), Version: w.policies[i].Version}
 		if p.Target.Command != "" && slices.Contains(slices.Collect(maps.Values(e.Sources)), by) {
-			w.unmet.add(by, fmt.Sprintf("target.command: %s is no method of a Dubbo interface, such as InventoryService.reserve", command))
+			w.unmet.Add(by, fmt.Sprintf("target.command: %s is no method of a Dubbo interface, such as InventoryService.reserve", command))
 		}
 	}
 }
@@ -174,7 +173,7 @@ func (w *writer) resolve(target governance.App, command string) map[string]strin
 // notDone says what Dubbo has nothing for.
 func (w *writer) notDone(e governance.Effective) {
 	if e.Bulkhead != nil {
-		w.unmet.add(e.Sources["bulkhead"], "bulkhead: Dubbo Java bounds calls under way by settings that it reads at the start")
+		w.unmet.Add(e.Sources["bulkhead"], "bulkhead: Dubbo Java bounds calls under way by settings that it reads at the start")
 	}
 	if e.Breaker == nil {
 		return
@@ -184,7 +183,7 @@ func (w *writer) notDone(e governance.Effective) {
 		"breaker.slow": e.Breaker.SlowCall != 0, "breaker.openFor": e.Breaker.OpenFor != 0, "breaker.probes": e.Breaker.Probes != 0,
 	} {
 		if set {
-			w.unmet.add(e.Sources[field], "breaker: Dubbo Java has no circuit breaker that counts; it can be forced open")
+			w.unmet.Add(e.Sources[field], "breaker: Dubbo Java has no circuit breaker that counts; it can be forced open")
 		}
 	}
 }
@@ -206,7 +205,7 @@ func (w *writer) mock(e governance.Effective) string {
 	}
 	by := e.Sources["fallback"]
 	if f.Cached != nil {
-		w.unmet.add(by, "fallback.cached: Dubbo Java keeps no answers")
+		w.unmet.Add(by, "fallback.cached: Dubbo Java keeps no answers")
 		for f != nil && f.Cached != nil {
 			f = f.Else
 		}
@@ -221,12 +220,12 @@ func (w *writer) mock(e governance.Effective) string {
 	case f.Empty:
 		return when + answers + "null"
 	case f.Error != "":
-		w.unmet.add(by, "fallback.error: calls fail with Dubbo's own text in place of this one")
+		w.unmet.Add(by, "fallback.error: calls fail with Dubbo's own text in place of this one")
 		return when + "throw"
 	}
 	text, ok := mockValue(f.Value)
 	if !ok {
-		w.unmet.add(by, "fallback.value: Dubbo Java takes no text with a backquote in it")
+		w.unmet.Add(by, "fallback.value: Dubbo Java takes no text with a backquote in it")
 		return when + "throw"
 	}
 	return when + answers + escaped(text)
@@ -277,25 +276,4 @@ func quoted(s string) string {
 		return `""`
 	}
 	return string(data)
-}
-
-// unmetSet gathers why policies are not enforced in full, by policy.
-type unmetSet map[governance.Source][]string
-
-func (u unmetSet) add(by governance.Source, reason string) {
-	if by != (governance.Source{}) && !slices.Contains(u[by], reason) {
-		u[by] = append(u[by], reason)
-	}
-}
-
-func (u unmetSet) list() []governance.Unmet {
-	var out []governance.Unmet
-	for by, reasons := range u {
-		slices.Sort(reasons)
-		out = append(out, governance.Unmet{Policy: by.Policy, Version: by.Version, Reason: fmt.Sprintf("%s. The rest of the policy holds", strings.Join(reasons, "; "))})
-	}
-	slices.SortFunc(out, func(a, b governance.Unmet) int {
-		return cmp.Or(strings.Compare(a.Policy, b.Policy), cmp.Compare(a.Version, b.Version))
-	})
-	return out
 }

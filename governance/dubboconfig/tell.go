@@ -115,7 +115,7 @@ func (s *Service) instances(all bool) (out []governance.Instance, told []*client
 		if i == nil {
 			found[k] = &governance.Instance{
 				App: c.place.app, ID: c.place.id, Name: c.place.name, SDK: sdkName, Calls: c.calls, Seen: now,
-				Lacks: c.place.lacks, Applied: c.applied, AppliedAt: c.appliedAt,
+				Applied: c.applied, AppliedAt: c.appliedAt, Beside: c.place.beside,
 			}
 			continue
 		}
@@ -136,12 +136,13 @@ func (s *Service) instances(all bool) (out []governance.Instance, told []*client
 	return out, told
 }
 
-// sdkName is what stands for an SDK of instances that have none.
+// sdkName is what stands for an SDK of instances that have none; those that
+// governance/agentless reads metrics of are called the same.
 const sdkName = "dubbo-java"
 
 // tellable reports whether a client is known to be an instance.
 func (c *client) tellable() bool {
-	return c.listens && c.place.id != "" && !c.place.elsewhere
+	return c.listens && c.place.id != ""
 }
 
 // count is how many instances there are. s.mu is held.
@@ -170,7 +171,7 @@ func (s *Service) left(c *client) {
 	}
 	if len(s.leaving) < s.cfg.MaxClients {
 		s.leaving = append(s.leaving, governance.Instance{
-			App: c.place.app, ID: c.place.id, Name: c.place.name, SDK: sdkName, Calls: c.calls, Lacks: c.place.lacks,
+			App: c.place.app, ID: c.place.id, Name: c.place.name, SDK: sdkName, Calls: c.calls, Beside: c.place.beside,
 			Seen: s.cfg.Now().Add(governance.InstanceLeaving - governance.InstanceGone), Applied: c.applied, AppliedAt: c.appliedAt,
 		})
 	}

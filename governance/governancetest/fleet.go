@@ -107,6 +107,37 @@ var fleetTests = map[string]func(*world){
 			w.Fatalf("an older word replaced a newer one: %+v", got.Applied)
 		}
 	},
+	"WhoIsBesideOthersLeavesTheirWord": func(w *world) {
+		say := func(sdk string, beside bool, at time.Duration, version int64, lacks ...string) governance.Instance {
+			i := w.heard(inventory, "a")
+			i.SDK, i.Beside, i.Lacks = sdk, beside, lacks
+			i.Applied, i.AppliedAt = &governance.Applied{Version: version}, w.Now().Add(at)
+			if beside {
+				i.Calls = []governance.App{orders}
+			}
+			w.must(w.Store.PutInstances(w.Context(), i))
+			got := w.instances(inventory)
+			if len(got) != 1 || got[0].Beside {
+				w.Fatalf("there are %+v", got)
+			}
+			return got[0]
+		}
+		check := func(what string, got governance.Instance, sdk string, version int64, lacks ...string) {
+			w.Helper()
+			if got.SDK != sdk || got.Applied.Version != version || !slices.Equal(got.Lacks, lacks) {
+				w.Errorf("%s: %+v, %+v", what, got, got.Applied)
+			}
+		}
+		check("alone", say("b", true, 0, 1), "b", 1)
+		check("the same SDK, of an earlier time", say("b", false, -time.Minute, 2, "something"), "b", 1, "something")
+		check("beside that", say("b", true, time.Second, 3), "b", 3, "something")
+		check("another SDK, of an earlier time", say("c", false, -time.Minute, 4, "other"), "c", 4, "other")
+		got := say("b", true, time.Minute, 5)
+		check("beside that", got, "c", 4, "other")
+		if !slices.Contains(got.Calls, orders) {
+			w.Errorf("it calls %v", got.Calls)
+		}
+	},
 	"RefusalsAreEventsOnce": func(w *world) {
 		i := w.heard(inventory, "a")
 		refusal := &governance.Refusal{Version: 4, Hash: "sha256:4", Policy: "shop/x", Reason: "no such mode"}

@@ -68,8 +68,8 @@ export const agentless: Sentences = {
   'it does not read its settings again: %s': '它没有重新读取设置：{1}',
   'it has been open for as long as it may, and lets probes through': '打开时间已到，放行试探调用',
   'it has more than %d commands, and those beyond are not collected': '它有超过 {1} 个命令，超出部分不会被采集',
-  'it has no port that is known: name its management port "management", or say where it is with the Service\'s annotation boot.spring.io/actuator':
-    '没有已知的端口：请将其管理端口命名为 "management"，或用 Service 的注解 boot.spring.io/actuator 指明其位置',
+  'it has no port that is known: name its management port "management", or say where it is with the Service\'s annotation boot.spring.io/actuator; for Dubbo: %s':
+    '它没有已知的端口：请将其管理端口命名为 "management"，或用 Service 的注解 boot.spring.io/actuator 说明其位置；对于 Dubbo：{1}',
   'it has no refresh: add refresh to management.endpoints.web.exposure.include; until then what is taken out of its ConfigMap goes on holding until it restarts':
     '没有 refresh：请在 management.endpoints.web.exposure.include 中加入 refresh；在此之前，从其 ConfigMap 中移除的内容在重启前仍然有效',
   'it is not heard: %s': '无法采集：{1}',
@@ -82,8 +82,10 @@ export const agentless: Sentences = {
   'its settings say so': '其设置如此规定',
   'more pods ask to be governed than this control plane may hold: raise --agentless-pods, or add a control plane':
     '要求治理的 Pod 超过此控制面的上限：请调高 --agentless-pods，或增加控制面',
-  "no actuator answers at %s: expose it there, or say where it is with the Service's annotation boot.spring.io/actuator":
-    '在 {1} 没有 actuator 应答：请在此处暴露，或用 Service 的注解 boot.spring.io/actuator 指明其位置',
+  "no QoS of Dubbo's answers at %s: leave dubbo.application.qos-enable on, and where its port is another one, name that \"qos\" in the pod":
+    '{1} 没有 Dubbo 的 QoS 应答：请保持 dubbo.application.qos-enable 开启；若其端口不同，请在 Pod 中将该端口命名为 "qos"',
+  "no actuator answers at %s: expose it there, or say where it is with the Service's annotation boot.spring.io/actuator; for Dubbo: %s":
+    '{1} 没有 actuator 应答：请在那里暴露它，或用 Service 的注解 boot.spring.io/actuator 说明其位置；对于 Dubbo：{2}',
   'no answer': '没有应答',
   'no answer in time': '未及时应答',
   'nobody listens': '无人监听',
@@ -99,4 +101,23 @@ export const agentless: Sentences = {
   'there is no stream': '没有数据流',
   'this control plane holds as many pods as it may: raise --agentless-pods, or add a control plane': '此控制面的 Pod 数已达上限：请调高 --agentless-pods，或增加控制面',
   'what is wanted is not applied: %s': '应有的设置尚未应用：{1}',
+  "Dubbo's own": 'Dubbo 默认端口',
+  'port qos': '端口 qos',
+  '%s counts calls by interface, not by method: take dubbo.metrics.rpc-level=SERVICE out; until then calls are not counted':
+    '{1} 按接口而非按方法统计调用：请去掉 dubbo.metrics.rpc-level=SERVICE；在此之前不会统计调用',
+  '%s has counted no call since the process began: if there were any, set dubbo.metrics.enable-rpc=true, without which Dubbo 3.3 counts none':
+    '{1} 自进程启动以来没有统计到任何调用：若确有调用，请设置 dubbo.metrics.enable-rpc=true，否则 Dubbo 3.3 不会统计',
+  '%s has no histogram of calls: take dubbo.metrics.histogram.enabled=false out, and with Dubbo 3.2 all of dubbo.metrics.histogram; until then it is not known how long calls last':
+    '{1} 没有调用的直方图：请去掉 dubbo.metrics.histogram.enabled=false，使用 Dubbo 3.2 时请去掉所有 dubbo.metrics.histogram 设置；在此之前不知道调用的耗时',
+  '%s is not for others than the pod itself: set dubbo.application.qos-anonymous-allow-commands=metrics, which opens this alone of QoS; until then calls are not counted':
+    '{1} 只允许 Pod 自身访问：请设置 dubbo.application.qos-anonymous-allow-commands=metrics，它只开放 QoS 的这一项；在此之前不会统计调用',
+  '%s is not there: %s': '{1} 不存在：{2}',
+  '%s lets nobody in but the pod itself: take dubbo.application.qos-anonymous-access-permission-level=NONE out, and set dubbo.application.qos-anonymous-allow-commands=metrics, which opens this alone of QoS; until then calls are not counted':
+    '{1} 只允许 Pod 自身访问：请去掉 dubbo.application.qos-anonymous-access-permission-level=NONE，并设置 dubbo.application.qos-anonymous-allow-commands=metrics，它只开放 QoS 的这一项；在此之前不会统计调用',
+  '%s says %q: %s': '{1} 返回 {2}：{3}',
+  '%s says nothing of Dubbo: %s': '{1} 没有 Dubbo 的内容：{2}',
+  'add io.micrometer:micrometer-registry-prometheus-simpleclient and io.prometheus:simpleclient_pushgateway to the dependencies, and set dubbo.metrics.enable-rpc=true and no other dubbo.metrics.protocol than prometheus; until then calls are not counted':
+    '请在依赖中加入 io.micrometer:micrometer-registry-prometheus-simpleclient 和 io.prometheus:simpleclient_pushgateway，设置 dubbo.metrics.enable-rpc=true，且 dubbo.metrics.protocol 不得为 prometheus 以外的值；在此之前不会统计调用',
+  'breaker.mode: it waits for its first call: it has no circuit breaker yet, Resilience4j makes one with the first call through it, and calls are let through until it is seen and held, a second or two later':
+    'breaker.mode：等待首次调用：它还没有熔断器，Resilience4j 在首次调用时才创建，而在随后一两秒内发现并保持它之前，调用都会被放行',
 }

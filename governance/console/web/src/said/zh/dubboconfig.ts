@@ -2,7 +2,6 @@
 import type { Sentences } from '~/said/translate'
 
 export const dubboconfig: Sentences = {
-  '%s. The rest of the policy holds': '{1}。该策略的其余部分已生效',
   'Dubbo Java clients': 'Dubbo Java 客户端',
   'breaker: Dubbo Java has no circuit breaker that counts; it can be forced open': 'breaker：Dubbo Java 没有按统计熔断的熔断器；只能强制打开',
   'bulkhead: Dubbo Java bounds calls under way by settings that it reads at the start': 'bulkhead：Dubbo Java 按启动时读取的设置限制并发调用数',
