@@ -9,9 +9,20 @@ import (
 // compares everything but Generation, Observed and StaleSince, which say how a
 // snapshot came to be. Discoverers do not send a snapshot equal to the last.
 func (s Snapshot) Equal(o Snapshot) bool {
-	return s.App == o.App && s.Mode == o.Mode && s.ModeFrom == o.ModeFrom && s.Service.Equal(o.Service) &&
+	return s.App == o.App && s.Mode == o.Mode && s.ModeFrom == o.ModeFrom && s.Prefer.Equal(o.Prefer) && s.Service.Equal(o.Service) &&
 		slices.EqualFunc(s.Instances, o.Instances, func(a, b Instance) bool { return a.Equal(&b) })
 }
+
+// Equal reports whether both prefer the same, or neither anything.
+func (p *Preference) Equal(o *Preference) bool {
+	if p == nil || o == nil {
+		return p == o
+	}
+	return p.ReturnAfter == o.ReturnAfter && p.From == o.From && slices.Equal(p.Clusters, o.Clusters) &&
+		equalInt(p.ClusterPercent, o.ClusterPercent) && equalInt(p.ZonePercent, o.ZonePercent)
+}
+
+func equalInt(a, b *int) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // Equal reports whether both Services have the same address and ports.
 func (s Service) Equal(o Service) bool {

@@ -11,6 +11,9 @@ type Snapshot struct {
 	// ModeFrom says what asks for the mode, for people; empty where nothing does
 	// and the default holds.
 	ModeFrom string `json:"modeFrom,omitempty"`
+	// Prefer is which instances a DiscoveryPolicy wants called first; nil where none
+	// says. A discoverer that tells instances apart by it marks the others as Standby.
+	Prefer *Preference `json:"prefer,omitempty"`
 	// Service is the address of the application as a whole, for Service mode.
 	Service Service `json:"service"`
 	// Instances are all known instances, callable or not, sorted by ID.
@@ -50,6 +53,24 @@ const (
 	// choice of the instance to the cluster.
 	ModeService Mode = "service"
 )
+
+// Preference is which of an application's instances are called first, where there
+// are enough of them.
+type Preference struct {
+	// Clusters are called in this order; others after them.
+	Clusters []string `json:"clusters,omitempty"`
+	// ClusterPercent is the share of its instances that a cluster has to have callable
+	// to be called alone, 0 for any at all; nil leaves it to the caller.
+	ClusterPercent *int `json:"clusterPercent,omitempty"`
+	// ReturnAfter is how long a better cluster must have had enough before others are
+	// called no more; 0 leaves it to the caller.
+	ReturnAfter time.Duration `json:"returnAfter,omitempty"`
+	// ZonePercent is how much of an even share over the zones the caller's own has to
+	// have to be called alone, 0 to call all zones alike; nil leaves it to the caller.
+	ZonePercent *int `json:"zonePercent,omitempty"`
+	// From says what wants it, for people.
+	From string `json:"from,omitempty"`
+}
 
 // Service is the address of an application as a whole.
 type Service struct {

@@ -35,10 +35,20 @@ type Namespace struct {
 // Namespace makes a namespace, which goes when the test ends.
 func (c *Cluster) Namespace(tb testing.TB) *Namespace {
 	tb.Helper()
+	return c.namespace(tb, metav1.ObjectMeta{GenerateName: "weir-test-"})
+}
+
+// Named is Namespace with a name of the test's own, as several clusters of one test
+// have to have.
+func (c *Cluster) Named(tb testing.TB, name string) *Namespace {
+	tb.Helper()
+	return c.namespace(tb, metav1.ObjectMeta{Name: name})
+}
+
+func (c *Cluster) namespace(tb testing.TB, meta metav1.ObjectMeta) *Namespace {
+	tb.Helper()
 	ctx := Context(tb)
-	ns, err := c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "weir-test-"},
-	}, metav1.CreateOptions{})
+	ns, err := c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: meta}, metav1.CreateOptions{})
 	if err != nil {
 		tb.Fatalf("make a namespace: %v", err)
 	}

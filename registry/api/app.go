@@ -51,6 +51,7 @@ type Instance struct {
 	Weight    int                 `json:"weight"`
 	Tag       string              `json:"tag,omitempty"`
 	Zone      string              `json:"zone,omitempty"`
+	Cluster   string              `json:"cluster,omitempty" doc:"Where several are looked at."`
 	Node      string              `json:"node,omitempty"`
 	Started   time.Time           `json:"started,omitzero"`
 	Revision  string              `json:"revision,omitempty" doc:"Names what it offers."`
@@ -162,7 +163,7 @@ func noApp(app registry.App) error {
 func (s *server) instance(snapshot registry.Snapshot, i *registry.Instance) Instance {
 	out := Instance{
 		ID: i.ID, Name: i.Name, Endpoints: i.Endpoints, Health: i.Health, State: i.Details.State, Weight: i.Details.Weight, Tag: i.Details.Tag,
-		Zone: i.Zone, Node: i.Node, Started: i.Details.Started, Revision: i.Revision, Callable: i.Callable(), Why: i.Why(),
+		Zone: i.Zone, Cluster: i.Cluster, Node: i.Node, Started: i.Details.Started, Revision: i.Revision, Callable: i.Callable(), Why: i.Why(),
 		Problem: i.Problem, Warning: i.Warning, Metadata: make(map[string]string, len(i.Metadata)),
 	}
 	if i.Host.IsValid() {

@@ -308,7 +308,7 @@ func (h *Hub) build(a *app, now time.Time) *registry.Snapshot {
 	a.flushed = now
 	mode, from := h.mode(a)
 	s := join(a, mode, now)
-	s.ModeFrom, s.Observed = from, h.clock.told(s.Observed)
+	s.ModeFrom, s.Prefer, s.Observed = from, h.prefer(a), h.clock.told(s.Observed)
 	a.showed(now)
 	if a.snapshot != nil && a.snapshot.Equal(s) {
 		return a.snapshot

@@ -78,6 +78,7 @@ type policySpec struct {
 	Provider   *policyProvider   `json:"provider,omitempty"`
 	Mode       string            `json:"mode,omitempty"`
 	Protection *policyProtection `json:"protection,omitempty"`
+	Prefer     *policyPreference `json:"prefer,omitempty"`
 }
 
 type policyProvider struct {
@@ -89,6 +90,13 @@ type policyProtection struct {
 	Disabled    bool  `json:"disabled,omitempty"`
 	Percent     int32 `json:"percent,omitempty"`
 	HoldSeconds int32 `json:"holdSeconds,omitempty"`
+}
+
+type policyPreference struct {
+	Clusters       []string `json:"clusters,omitempty"`
+	ClusterPercent *int     `json:"clusterPercent,omitempty"`
+	ReturnSeconds  int32    `json:"returnSeconds,omitempty"`
+	ZonePercent    *int     `json:"zonePercent,omitempty"`
 }
 
 type discoveryPolicyList struct {
@@ -151,6 +159,12 @@ func (o *discoveryPolicy) DeepCopyObject() runtime.Object {
 		c.Spec.Protection = &p
 	}
 	c.Status.Conditions = slices.Clone(o.Status.Conditions)
+	if o.Spec.Prefer != nil {
+		p := *o.Spec.Prefer
+		p.Clusters = slices.Clone(p.Clusters)
+		p.ClusterPercent, p.ZonePercent = copyInt(p.ClusterPercent), copyInt(p.ZonePercent)
+		c.Spec.Prefer = &p
+	}
 	return &c
 }
 
@@ -158,6 +172,14 @@ func (o *discoveryPolicyList) DeepCopyObject() runtime.Object {
 	c := *o
 	c.ListMeta = *o.ListMeta.DeepCopy()
 	c.Items = copyAll[discoveryPolicy, *discoveryPolicy](o.Items)
+	return &c
+}
+
+func copyInt(n *int) *int {
+	if n == nil {
+		return nil
+	}
+	c := *n
 	return &c
 }
 

@@ -18,6 +18,13 @@ type policy struct {
 	mode            registry.Mode
 	protects        bool // it says something of protection
 	protection      policyProtection
+	prefer          *registry.Preference // nil where it says nothing
+}
+
+func (p *policy) same(o *policy) bool {
+	a, b := *p, *o
+	a.prefer, b.prefer = nil, nil
+	return a == b && p.prefer.Equal(o.prefer)
 }
 
 // policyTable holds the DiscoveryPolicies of a space.
@@ -35,15 +42,24 @@ func (t policyTable) slim(obj runtime.Object) (string, any) {
 	if o.Spec.Protection != nil {
 		p.protects, p.protection = true, *o.Spec.Protection
 	}
+	if w := o.Spec.Prefer; w != nil {
+		p.prefer = &registry.Preference{
+			Clusters: w.Clusters, ClusterPercent: w.ClusterPercent, ZonePercent: w.ZonePercent,
+			ReturnAfter: time.Duration(w.ReturnSeconds) * time.Second, From: p.word(),
+		}
+	}
 	return objectKey(o), p
 }
+
+// word names the policy for people.
+func (p *policy) word() string { return "DiscoveryPolicy " + p.namespace + "/" + p.name }
 
 func (t policyTable) put(key string, kept any, now time.Time) {
 	p, ok := kept.(*policy)
 	if !ok {
 		return
 	}
-	if old := t.policies[key]; old != nil && *old == *p {
+	if old := t.policies[key]; old != nil && old.same(p) {
 		return
 	}
 	t.policies[key] = p
@@ -109,13 +125,22 @@ func (h *Hub) mode(a *app) (mode registry.Mode, from string) {
 	best := h.best(a, func(p *policy) bool { return p.mode == registry.ModePod || p.mode == registry.ModeService })
 	switch {
 	case best != nil:
-		return best.mode, "DiscoveryPolicy " + best.namespace + "/" + best.name
+		return best.mode, best.word()
 	case a.service != nil && a.service.mode != "":
 		return a.service.mode, "the Service's annotation " + AnnotationCallMode
 	case a.service != nil && a.service.badMode != "":
 		return registry.ModePod, "the default, since the Service's annotation " + AnnotationCallMode + " says " + badModeText(a.service.badMode)
 	}
 	return registry.ModePod, ""
+}
+
+// prefer is which instances of an application this process is to call first; nil
+// where no DiscoveryPolicy says. mu is held.
+func (h *Hub) prefer(a *app) *registry.Preference {
+	if best := h.best(a, func(p *policy) bool { return p.prefer != nil }); best != nil {
+		return best.prefer
+	}
+	return nil
 }
 
 // concerns reports whether a policy has a say in how this process calls an

@@ -1,7 +1,9 @@
 package kube_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -37,6 +39,25 @@ func TestPoliciesAreLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.await("the policy's mode", mode(registry.ModeService))
+	// What is to be called first is asked for as well; a policy that says nothing of the
+	// mode leaves that to others.
+	_, err = policies.Create(testkube.Context(t), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "registry.weirmesh.io/v1alpha1", "kind": "DiscoveryPolicy",
+		"metadata": map[string]any{"name": "aa-first-by-name"},
+		"spec":     map[string]any{"consumer": "orders", "prefer": map[string]any{"zonePercent": int64(0), "clusters": []any{"west"}, "returnSeconds": int64(5)}},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.await("the preference", func(s registry.Snapshot) bool {
+		p := s.Prefer
+		return p != nil && p.ZonePercent != nil && *p.ZonePercent == 0 && p.ClusterPercent == nil && len(p.Clusters) == 1 && p.ReturnAfter == 5*time.Second &&
+			strings.HasSuffix(p.From, "aa-first-by-name") && s.Mode == registry.ModeService
+	})
+	if err := policies.Delete(testkube.Context(t), "aa-first-by-name", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.await("no preference", func(s registry.Snapshot) bool { return s.Prefer == nil })
 	if err := policies.Delete(testkube.Context(t), "orders", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ var speakers = []string{
 	"gateway", "gateway/api", "gateway/dubbo", "gateway/postgres", "gateway/proxy",
 	"governance", "governance/agentless", "governance/api", "governance/console", "governance/dubboconfig", "governance/postgres",
 	"internal/access", "internal/access/api", "internal/access/postgres", "internal/balance", "internal/httpapi",
-	"registry", "registry/api", "registry/kube",
+	"registry", "registry/api", "registry/clusters", "registry/kube",
 	"sdk/breaker", "sdk/dubbo", "sdk/hystrix", "sdk/policy",
 	"tracing", "tracing/query", "tracing/postgres",
 }

@@ -207,6 +207,7 @@ func details(i *registry.Instance) [][2]string {
 	}
 	add("tag", i.Details.Tag)
 	add("zone", i.Zone)
+	add("cluster", i.Cluster)
 	if !i.Details.Started.IsZero() {
 		add("started", i.Details.Started.Local().Format("2006-01-02 15:04:05"))
 	}
