@@ -44,9 +44,10 @@ application's commands.`,
 	ask := m.askAPI(c)
 	q := url.Values{}
 	span := rangeFlags(c, q)
-	var peer, instance string
+	var peer, at, instance string
 	var step time.Duration
 	c.Flags().StringVar(&peer, "peer", "", "the application that serves the command, for the series of its caller")
+	c.Flags().StringVar(&at, "at", "", "provider or caller: on which side of the calls it is counted (default: caller with --peer, else provider)")
 	c.Flags().StringVar(&instance, "instance", "", "only this instance (default: all, merged)")
 	c.Flags().DurationVar(&step, "step", 0, "distance of points (default: chosen by the range)")
 	format := output(c, view.Formats...)
@@ -63,10 +64,11 @@ application's commands.`,
 		events := url.Values{"app": {app.String()}, "command": {args[1]}, "from": q["from"]}
 		setIf(events, "to", q.Get("to"))
 		q.Set("command", args[1])
-		if peer != "" {
-			q.Set("peer", peer)
-			q.Set("at", string(governance.Caller))
+		if peer != "" && at == "" {
+			at = string(governance.Caller)
 		}
+		setIf(q, "peer", peer)
+		setIf(q, "at", at)
 		setIf(q, "instance", instance)
 		if step > 0 {
 			q.Set("step", step.String())
