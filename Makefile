@@ -92,6 +92,12 @@ test-java-smoke: ## Run those of them that are among make test: Dubbo 3.3 both w
 	@tools/dev/deps.sh java
 	@CONSOLE=0 tools/dev/test.sh smoke
 
+.PHONY: faults
+faults: ## Run the tests of faults that take their time, a quarter of an hour (WEIR_FAULTS_OUTAGE=1m: shorter)
+	@tools/dev/deps.sh test
+	@$(MAKE) build-devcluster
+	go test -tags faults -timeout 30m -count=1 -v $(if $(RUN),-run $(RUN)) ./test/faults
+
 .PHONY: screenshots
 screenshots: ## Take pictures of every view of the console into dist/screenshots (STATES="empty shop fleet gone", SCENES=trace, WAYS=en-dark-390; WEIR_SERVER and WEIR_TOKEN: of a running weir up)
 	@tools/dev/deps.sh screenshots

@@ -58,6 +58,14 @@ type Config struct {
 	Grace time.Duration
 	// Protection is what happens when many instances are lost at once.
 	Protection Protection
+	// SnapshotDir is where the hub keeps, in a file, what it last knew of what this
+	// process used: applications that it followed, interfaces and documents. A process
+	// that starts while the API server cannot be heard goes by it. Nothing is kept on
+	// disk when empty.
+	SnapshotDir string
+	// SnapshotWait is how long the API server is waited for before that file counts.
+	// 1 s when zero.
+	SnapshotWait time.Duration
 	// MaxBackoff bounds the pause between attempts to reach an API server that
 	// does not answer. 2 s when zero. An API server that answers with an error
 	// is given longer.
@@ -91,7 +99,7 @@ func (c Config) Validate() error {
 		}
 	}
 	switch {
-	case c.MaxBackoff < 0, c.Reassert < 0:
+	case c.MaxBackoff < 0, c.Reassert < 0, c.SnapshotWait < 0:
 		return invalid("a pause cannot be negative")
 	case c.Protection.Percent < 0, c.Protection.Percent > 100, c.Protection.Hold < 0:
 		return invalid("protection takes a share from 1 to 100 percent and a hold that is not negative")
@@ -112,6 +120,7 @@ func (c Config) withDefaults() Config {
 	c.Coalesce = cmp.Or(c.Coalesce, 100*time.Millisecond)
 	c.Grace = cmp.Or(c.Grace, 3*time.Second)
 	c.Protection = c.Protection.withDefaults()
+	c.SnapshotWait = cmp.Or(c.SnapshotWait, time.Second)
 	c.MaxBackoff = cmp.Or(c.MaxBackoff, 2*time.Second)
 	c.Reassert = cmp.Or(c.Reassert, 10*time.Minute)
 	c.QPS = cmp.Or(c.QPS, 100)

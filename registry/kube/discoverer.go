@@ -21,7 +21,7 @@ func (h *Hub) Snapshot(ctx context.Context, name registry.App) (registry.Snapsho
 	for {
 		var wait time.Duration
 		var signal chan struct{}
-		err := h.await(ctx, "application "+name.String(), need, func() {
+		err := h.awaitOr(ctx, "application "+name.String(), need, func() {
 			space := h.spaceOf(name.Namespace)
 			if a := space.apps[name]; a == nil || a.snapshot == nil {
 				wait, signal = space.catchingUp(h.clock.now()), h.signal
@@ -31,6 +31,12 @@ func (h *Hub) Snapshot(ctx context.Context, name registry.App) (registry.Snapsho
 				s = *h.newest(name)
 				s.StaleSince = h.clock.told(stale(need()))
 			}
+		}, func() bool {
+			old := h.keeper.app(name)
+			if old != nil {
+				s = *old
+			}
+			return old != nil
 		})
 		if err != nil {
 			h.metrics.countError(err)
@@ -92,7 +98,9 @@ func (h *Hub) Subscribe(name registry.App, notify func(registry.Snapshot)) (func
 	a.followers++
 	stop := a.topic.Subscribe(func(s registry.Snapshot) {
 		h.mu.Lock()
-		s.StaleSince = h.clock.told(stale(sources))
+		if synced, _ := heard(sources); synced || s.StaleSince.IsZero() {
+			s.StaleSince = h.clock.told(stale(sources))
+		}
 		h.mu.Unlock()
 		notify(s)
 		h.metrics.snapshots.Inc()
@@ -106,6 +114,8 @@ func (h *Hub) Subscribe(name registry.App, notify func(registry.Snapshot)) (func
 		} else {
 			h.publish(a, now)
 		}
+	} else if old := h.keeper.app(name); old != nil {
+		a.topic.Set(*old)
 	}
 	var once sync.Once
 	return func() {
@@ -115,6 +125,7 @@ func (h *Hub) Subscribe(name registry.App, notify func(registry.Snapshot)) (func
 			defer h.mu.Unlock()
 			if a.followers--; a.followers == 0 {
 				a.topic, a.snapshot = nil, nil
+				h.keeper.leftApp(a.name)
 				a.space.releaseApp(a)
 			}
 		})
@@ -317,6 +328,7 @@ func (h *Hub) build(a *app, now time.Time) *registry.Snapshot {
 	s.Generation = h.generation
 	if a.topic != nil {
 		a.snapshot = &s
+		h.keeper.learnedApp(&s)
 	}
 	return &s
 }
@@ -360,9 +372,31 @@ func (h *Hub) tidyUnfollowed(a *app, now time.Time) {
 // source was heard for the first time. mu is held.
 func (h *Hub) flushFollowed(now time.Time) {
 	for _, s := range h.spaces {
+		h.keeper.heardApps(s, now)
 		for _, a := range s.apps {
 			if a.topic != nil && a.snapshot == nil {
 				h.schedule(a, now)
+			}
+		}
+	}
+	for iface := range h.interfaces {
+		h.publishInterface(iface)
+	}
+}
+
+// flushSaved hands what an earlier process knew to those who follow what was not
+// heard. mu is held.
+func (h *Hub) flushSaved() {
+	for _, s := range h.spaces {
+		for _, a := range s.apps {
+			if a.topic == nil || a.snapshot != nil {
+				continue
+			}
+			if synced, _ := heard(h.needInstances(a.name.Namespace)); synced {
+				continue
+			}
+			if old := h.keeper.app(a.name); old != nil {
+				a.topic.Set(*old)
 			}
 		}
 	}

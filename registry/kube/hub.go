@@ -31,6 +31,7 @@ type Hub struct {
 	wg     sync.WaitGroup
 
 	registrar *registrar
+	keeper    *keeper // nil where nothing is kept on disk
 	// unanswered is when a request last met no server at all; nil for never.
 	unanswered atomic.Pointer[time.Time]
 
@@ -109,6 +110,10 @@ func Open(ctx context.Context, cfg Config) (*Hub, error) {
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.registrar = newRegistrar(h)
+	if cfg.SnapshotDir != "" {
+		h.keeper = newKeeper(h, cfg.SnapshotDir)
+		h.wg.Go(h.keeper.confirm)
+	}
 	if !cfg.Lazy {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -146,6 +151,7 @@ func (h *Hub) Close() {
 		t.Close()
 	}
 	h.wg.Wait()
+	h.keeper.end()
 	h.client.close()
 	h.metrics.unregister()
 }
@@ -178,6 +184,12 @@ func (h *Hub) WaitSynced(ctx context.Context) error {
 // await runs then, under the lock, as soon as all sources that need returns have
 // been heard in full once.
 func (h *Hub) await(ctx context.Context, what string, need func() []*source, then func()) error {
+	return h.awaitOr(ctx, what, need, then, func() bool { return false })
+}
+
+// awaitOr is await that ends as well once instead, while they have not been heard,
+// has another answer.
+func (h *Hub) awaitOr(ctx context.Context, what string, need func() []*source, then func(), instead func() bool) error {
 	for {
 		h.mu.Lock()
 		if h.closed {
@@ -191,10 +203,15 @@ func (h *Hub) await(ctx context.Context, what string, need func() []*source, the
 			return nil
 		}
 		signal := h.signal
-		h.mu.Unlock()
 		if why != nil && why.Code == registry.Forbidden {
+			h.mu.Unlock()
 			return why
 		}
+		if instead() {
+			h.mu.Unlock()
+			return nil
+		}
+		h.mu.Unlock()
 		select {
 		case <-signal:
 		case <-ctx.Done():
@@ -228,6 +245,21 @@ func stale(sources []*source) time.Time {
 		}
 	}
 	return since
+}
+
+// inTouch reports whether the API server can be heard, as far as the sources tell:
+// one at least was, and none is lost. mu is held.
+func (h *Hub) inTouch() bool {
+	one := false
+	for _, s := range h.spaces {
+		for _, src := range s.sources() {
+			if !src.synced || !src.lostAt.IsZero() {
+				return false
+			}
+			one = true
+		}
+	}
+	return one || len(h.spaces) == 0
 }
 
 // spaceOf returns the space that holds a namespace. mu is held.
@@ -282,6 +314,7 @@ func (h *Hub) needMappings() []*source {
 func (h *Hub) start(at **source, r *resource, namespace string, t table) *source {
 	if *at == nil {
 		*at = &source{hub: h, resource: r, namespace: namespace, role: r.role, table: t}
+		h.keeper.wait()
 		h.run(*at)
 	}
 	return *at

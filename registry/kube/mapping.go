@@ -199,7 +199,14 @@ func (h *Hub) InterfaceApps(ctx context.Context, iface registry.Interface) ([]re
 		return nil, err
 	}
 	var apps []registry.App
-	err := h.await(ctx, "interface "+iface.String(), h.needMappings, func() { apps = h.providers(iface) })
+	err := h.awaitOr(ctx, "interface "+iface.String(), h.needMappings, func() {
+		apps = h.providers(iface)
+		h.keeper.learnedInterface(iface, apps)
+	}, func() bool {
+		old, ok := h.keeper.providers(iface)
+		apps = slices.Clone(old)
+		return ok
+	})
 	if err != nil {
 		h.metrics.countError(err)
 		return nil, err
@@ -247,7 +254,11 @@ func (h *Hub) publishInterface(iface registry.Interface) {
 		return
 	}
 	if synced, _ := heard(h.needMappings()); synced {
-		f.topic.Set(h.providers(iface))
+		apps := h.providers(iface)
+		f.topic.Set(apps)
+		h.keeper.learnedInterface(iface, apps)
+	} else if apps, ok := h.keeper.providers(iface); ok {
+		f.topic.Set(apps)
 	}
 }
 

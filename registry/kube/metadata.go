@@ -100,15 +100,23 @@ func (h *Hub) Metadata(ctx context.Context, app registry.App, revision string) (
 		return nil, err
 	}
 	name := metadataName(app, revision)
+	h.mu.Lock()
+	old, lost := h.keeper.document(app, revision), !h.inTouch()
+	h.mu.Unlock()
+	if old != nil && lost {
+		return slices.Clone(old), nil
+	}
 	var stored appMetadata
 	try := attempt{verb: "get", resource: metadatasResource, namespace: app.Namespace, name: name, role: roleConsumer}
 	err := h.write(ctx, try, func(ctx context.Context) error {
 		return h.client.get(ctx, metadatasResource, app.Namespace, name, &stored)
 	})
-	if registry.CodeOf(err) == registry.NotFound {
+	switch {
+	case registry.CodeOf(err) == registry.NotFound:
 		return nil, noMetadata(app, revision)
-	}
-	if err != nil {
+	case registry.CodeOf(err) == registry.Unavailable && old != nil:
+		return slices.Clone(old), nil
+	case err != nil:
 		return nil, err
 	}
 	if stored.Spec.App != app.Name || stored.Spec.Revision != revision {
@@ -124,6 +132,9 @@ func (h *Hub) Metadata(ctx context.Context, app registry.App, revision string) (
 			Fix:     fmt.Sprintf("delete AppMetadata %s in namespace %s; its provider writes it again when it starts", name, app.Namespace),
 		}
 	}
+	h.mu.Lock()
+	h.keeper.learnedDocument(app, revision, document)
+	h.mu.Unlock()
 	return document, nil
 }
 

@@ -18,6 +18,7 @@ type metrics struct {
 	kept        prometheus.Counter
 	released    *prometheus.CounterVec
 	probes      *prometheus.CounterVec
+	fileErrors  *prometheus.CounterVec
 	propagation prometheus.Histogram
 }
 
@@ -53,6 +54,9 @@ func newMetrics(h *Hub, registerer prometheus.Registerer) (*metrics, error) {
 		probes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_registry_probes_total", Help: "Attempts to reach an instance whose loss is doubted, by result: answered, failed.",
 		}, []string{"result"}),
+		fileErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_registry_snapshot_file_errors_total", Help: "Failures of the snapshot file, by operation: read, write.",
+		}, []string{"operation"}),
 		propagation: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "weir_registry_propagation_seconds",
 			Help:    "From the arrival of a watch event to the return of the subscriber that was told.",
@@ -62,7 +66,7 @@ func newMetrics(h *Hub, registerer prometheus.Registerer) (*metrics, error) {
 	if registerer == nil {
 		return m, nil
 	}
-	m.collectors = []prometheus.Collector{m.events, m.relists, m.errors, m.snapshots, m.coalesced, m.writes, m.kept, m.released, m.probes, m.propagation, &stateCollector{h}}
+	m.collectors = []prometheus.Collector{m.events, m.relists, m.errors, m.snapshots, m.coalesced, m.writes, m.kept, m.released, m.probes, m.fileErrors, m.propagation, &stateCollector{h}}
 	for i, c := range m.collectors {
 		if err := registerer.Register(c); err != nil {
 			m.collectors = m.collectors[:i]
@@ -97,6 +101,12 @@ var (
 		"Subscriptions to applications.", []string{"namespace"}, nil)
 	keptDesc = prometheus.NewDesc("weir_registry_kept_instances",
 		"Instances that are kept callable though they are not ready.", []string{"namespace"}, nil)
+	fileAgeDesc = prometheus.NewDesc("weir_registry_snapshot_file_age_seconds",
+		"Since when what the snapshot file says was last known to be true. None before this process wrote it.", nil, nil)
+	fileSizeDesc = prometheus.NewDesc("weir_registry_snapshot_file_bytes",
+		"Size of the snapshot file.", nil, nil)
+	fileUsedDesc = prometheus.NewDesc("weir_registry_snapshot_file_used",
+		"1 while the snapshot file stands in for an API server that was not heard yet.", nil, nil)
 )
 
 // stateCollector reads the hub's state when Prometheus asks.
@@ -108,6 +118,9 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- instancesDesc
 	ch <- subscriptionsDesc
 	ch <- keptDesc
+	ch <- fileAgeDesc
+	ch <- fileSizeDesc
+	ch <- fileUsedDesc
 }
 
 func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
@@ -162,6 +175,16 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 			reading{instancesDesc, float64(instances), []string{namespace}},
 			reading{subscriptionsDesc, float64(followers), []string{namespace}},
 			reading{keptDesc, float64(kept), []string{namespace}})
+	}
+	if k := c.hub.keeper; k != nil {
+		used := 0.0
+		if k.useful && len(k.apps) > 0 {
+			used = 1
+		}
+		all = append(all, reading{fileSizeDesc, float64(k.bytes), nil}, reading{fileUsedDesc, used, nil})
+		if !k.confirmed.IsZero() {
+			all = append(all, reading{fileAgeDesc, now.Sub(k.confirmed).Seconds(), nil})
+		}
 	}
 	c.hub.mu.Unlock()
 	for _, r := range all {

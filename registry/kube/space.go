@@ -42,6 +42,11 @@ func newSpace(h *Hub, namespace string) *space {
 	}
 }
 
+// sources are those that run.
+func (s *space) sources() []*source {
+	return slices.DeleteFunc([]*source{s.sliceSource, s.podSource, s.serviceSource, s.policySource, s.mappingSource}, func(src *source) bool { return src == nil })
+}
+
 // app is what is known of one application. It exists while a slice or Service
 // of its name does, or somebody follows it.
 type app struct {

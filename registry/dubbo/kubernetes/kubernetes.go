@@ -139,6 +139,8 @@ func open(cfg config, app string) (*hub, error) {
 		App:        app,
 		Logger:     cfg.logger,
 		Metrics:    cfg.metrics,
+
+		SnapshotDir: cfg.snapshotDir,
 	}
 	if cfg.namespace != "" {
 		kc.Namespaces = []string{cfg.namespace}

@@ -1,9 +1,12 @@
 package kubernetes
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -201,8 +204,9 @@ func testRefused(t *testing.T, c *testkube.Cluster) {
 	})
 }
 
-// The API server goes: calls go on, a provider that starts now waits. It comes
-// back: the provider registers and is called.
+// The API server goes: calls go on, a provider that starts now waits, and a consumer
+// that starts now calls by what the one before it knew. It comes back: the provider
+// registers and is called, by both.
 func testOutage(t *testing.T, c *testkube.Cluster) {
 	w := newWorld(t, c)
 	w.ns.Service(t, greeter, 20000)
@@ -211,14 +215,47 @@ func testOutage(t *testing.T, c *testkube.Cluster) {
 	conn := consumer.refer(stock, "dubbo")
 	w.answers(conn, "one")
 	late := w.prepare("two")
+	dir, account := t.TempDir(), w.kubeconfig(w.ns.As(t, "caller", nil))
+	before := w.caller("before", account, dir)
+	before.says("answer: one greets you")
+	testkube.Eventually(t, "the snapshot file", func() error {
+		files, err := filepath.Glob(filepath.Join(dir, "registry-*.snapshot"))
+		if err != nil || len(files) != 1 {
+			return fmt.Errorf("files %v, %w", files, err)
+		}
+		content, err := os.ReadFile(files[0])
+		if err != nil {
+			return err
+		}
+		_, packed, _ := bytes.Cut(content, []byte{'\n'})
+		r, err := gzip.NewReader(bytes.NewReader(packed))
+		if err != nil {
+			return err
+		}
+		// All that its first call took.
+		if content, err = io.ReadAll(r); err == nil && (!bytes.Contains(content, []byte(`"documents"`)) || !bytes.Contains(content, []byte(`"interfaces"`))) {
+			err = fmt.Errorf("it says %s", content)
+		}
+		return err
+	})
+	_ = before.cmd.Process.Kill() // as a container that is out of memory
+	<-before.done
 	c.Kill(t)
 	consumer.says("registry watch lost")
 	w.answers(conn, "one")
 	two := late()
 	two.says("the registry does not take this instance yet; it is not ready until it does")
+	after := w.caller("after", account, dir)
+	after.says("answer: one greets you")
 	c.Restart(t)
 	two.ready()
 	w.answers(conn, "one", "two")
+	after.says("answer: two greets you")
+	select {
+	case <-after.done:
+		t.Fatalf("a call failed: %s", after.output())
+	default:
+	}
 }
 
 // What cannot work at all is what NewInstance returns, and stands in the log.

@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"cmp"
 	"log/slog"
+	"os"
 	"time"
 
 	goregistry "dubbo.apache.org/dubbo-go/v3/registry"
@@ -24,6 +25,7 @@ type config struct {
 	logger         *slog.Logger
 	metrics        prometheus.Registerer
 	syncTimeout    time.Duration
+	snapshotDir    string
 	withoutSignals bool
 	registry       []goregistry.Option
 }
@@ -33,7 +35,7 @@ type config struct {
 type target struct{ kubeconfig, context, namespace string }
 
 func newConfig(opts []Option) config {
-	var c config
+	c := config{snapshotDir: os.Getenv(EnvSnapshotDir)}
 	for _, opt := range opts {
 		opt(&c)
 	}
@@ -72,6 +74,15 @@ func WithMetricsRegisterer(r prometheus.Registerer) Option { return func(c *conf
 // WithSyncTimeout bounds how long a new reference waits for its first list; 3 s
 // without.
 func WithSyncTimeout(d time.Duration) Option { return func(c *config) { c.syncTimeout = d } }
+
+// EnvSnapshotDir is the environment variable that WithSnapshotDir goes over.
+const EnvSnapshotDir = "WEIR_REGISTRY_SNAPSHOT_DIR"
+
+// WithSnapshotDir names a directory in which the process keeps what it last knew of
+// what it calls, so that it can start and call while the API server cannot be heard.
+// It has to outlive the container, as an emptyDir does. Without it, EnvSnapshotDir
+// names one; without that, nothing is kept on disk.
+func WithSnapshotDir(dir string) Option { return func(c *config) { c.snapshotDir = dir } }
 
 // WithoutSignals keeps dubbo-go from trapping signals and ending the process by
 // itself. The program then ends Serve, by ServeContext or by dubbo-go's

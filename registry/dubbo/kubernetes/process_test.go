@@ -29,6 +29,7 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/server"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -54,6 +55,8 @@ const (
 type processConfig struct {
 	App, ID, Kubeconfig string
 	DubboPort, TriPort  int
+	Call                bool // it calls, and serves nothing
+	SnapshotDir         string
 }
 
 // Service is what the providers of these tests offer, under two names.
@@ -76,7 +79,11 @@ func provide(text string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	if err := serve(cfg); err != nil {
+	run := serve
+	if cfg.Call {
+		run = call
+	}
+	if err := run(cfg); err != nil {
 		fmt.Fprintln(os.Stderr, "serve: "+err.Error())
 		return 1
 	}
@@ -111,6 +118,40 @@ func serve(cfg processConfig) error {
 		}
 	}
 	return srv.Serve()
+}
+
+// call is a consumer as a user writes one. It says what its first call gave, and then
+// each answer from somebody new.
+func call(cfg processConfig) error {
+	ins, err := dubbogo.NewInstance(
+		dubbogo.WithName(cfg.App),
+		WithKubernetes(WithKubeconfig(cfg.Kubeconfig), WithLogger(slog.New(slog.NewTextHandler(os.Stderr, nil))), WithSnapshotDir(cfg.SnapshotDir)),
+		dubbogo.WithLogger(dubbologger.WithLevel("warn")),
+	)
+	if err != nil {
+		return err
+	}
+	cli, err := ins.NewClient()
+	if err != nil {
+		return err
+	}
+	conn, err := cli.Dial(stock, client.WithProtocol("dubbo"), client.WithSerialization(constant.Hessian2Serialization),
+		client.WithLoadBalanceRoundRobin(), client.WithParam(constant.WarmupKey, "1"), client.WithRetries(0), client.WithClusterFailFast())
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for {
+		var out string
+		if err := conn.CallUnary(context.Background(), []any{"you"}, &out, "Greet"); err != nil {
+			return fmt.Errorf("call: %w", err)
+		}
+		if !seen[out] {
+			seen[out] = true
+			fmt.Fprintln(os.Stderr, "answer: "+out)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
 }
 
 // world is a namespace with an application in it.
@@ -214,6 +255,20 @@ func (w *world) prepare(name string, change ...func(*processConfig)) func() *pro
 		w.t.Fatal(err)
 	}
 	return func() *process { return w.run(pod, exe, string(text)) }
+}
+
+// caller starts a process that calls, with the credentials of that file.
+func (w *world) caller(name, kubeconfig, dir string) *process {
+	w.t.Helper()
+	text, err := json.Marshal(processConfig{App: "caller", ID: name, Kubeconfig: kubeconfig, Call: true, SnapshotDir: dir})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.run(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}}, exe, string(text))
 }
 
 func (w *world) run(pod *corev1.Pod, exe, text string) *process {

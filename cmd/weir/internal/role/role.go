@@ -145,6 +145,8 @@ type Cluster struct {
 	Kubeconfig string
 	Context    string
 	Namespaces []string
+	// SnapshotDir is kube.Config.SnapshotDir.
+	SnapshotDir string
 }
 
 func clusterDefaults() Cluster { return Cluster{Namespaces: []string{kube.AllNamespaces}} }
@@ -153,6 +155,7 @@ func (c *Cluster) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Kubeconfig, "kubeconfig", c.Kubeconfig, "the cluster (default: the one that this process is a pod of, else none; $KUBECONFIG is not used)")
 	fs.StringVar(&c.Context, "context", c.Context, "context of --kubeconfig (default: its current one)")
 	fs.StringSliceVar(&c.Namespaces, "namespaces", c.Namespaces, "namespaces to look after, or *")
+	fs.StringVar(&c.SnapshotDir, "registry-snapshot-dir", c.SnapshotDir, "directory to keep what was last known of the applications that are called, for a start while the API server is away; it has to outlive the container (default: nothing is kept)")
 }
 
 func (c *Cluster) validate() error {
@@ -179,7 +182,7 @@ func (c *Cluster) open(ctx context.Context, lookup func(string) (string, bool), 
 	if err != nil || target == nil {
 		return nil, nil, err
 	}
-	cfg := kube.Config{REST: target.REST, Namespaces: c.Namespaces, Logger: env.Log.With("part", "registry"), Metrics: env.Metrics}
+	cfg := kube.Config{REST: target.REST, Namespaces: c.Namespaces, Logger: env.Log.With("part", "registry"), Metrics: env.Metrics, SnapshotDir: c.SnapshotDir}
 	if len(target.Kubeconfig) == 1 {
 		cfg.REST, cfg.Kubeconfig, cfg.Context = nil, target.Kubeconfig[0], target.Context
 	}
