@@ -75,7 +75,7 @@ func (h *handle) RegisterService() (err error) {
 		return err
 	}
 	b.publishOthers()
-	if err := b.publish(); err != nil {
+	if err := b.publishInTime(); err != nil {
 		if !b.serving() {
 			b.withdrawOthers()
 		}

@@ -147,6 +147,44 @@ func (b *Binding) serving() bool {
 	})
 }
 
+// publishInTime is publish, but for Config.RegisterTimeout: what takes longer goes on
+// behind the caller's back.
+func (b *Binding) publishInTime() error {
+	if b.cfg.RegisterTimeout == 0 {
+		return b.publish()
+	}
+	done := make(chan error, 1)
+	if !b.goWork(func() { done <- b.publish() }) {
+		return errClosed
+	}
+	late := time.NewTimer(b.cfg.RegisterTimeout)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-late.C:
+	}
+	b.log.Warn("this instance serves before it is registered, and is not called by this registry until it is",
+		slog.Duration("waited", b.cfg.RegisterTimeout))
+	b.goWork(func() { b.insistOnPublishing(<-done) })
+	return nil
+}
+
+// insistOnPublishing goes on after an error that publish takes for final, which nobody
+// is there to be told: an API server that has just started refuses, before it knows
+// who may do what.
+func (b *Binding) insistOnPublishing(err error) {
+	for err != nil {
+		if b.departing.Err() == nil {
+			b.log.Error("this instance is not registered; trying again", slog.Any("error", err))
+		}
+		if !pause.For(b.departing, 5*b.cfg.RetryDelay) {
+			return
+		}
+		err = b.publish()
+	}
+}
+
 func (b *Binding) apps() []*provider {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -49,6 +49,10 @@ type Config struct {
 	// RetryDelay is the first delay before an attempt is repeated; it doubles up
 	// to thirty times itself. 1 s if 0.
 	RetryDelay time.Duration
+	// RegisterTimeout bounds how long a provider waits to be registered before it
+	// serves without, and goes on trying: for one that has another registry, too. It
+	// waits for as long as it takes if 0.
+	RegisterTimeout time.Duration
 	// Linger is how long the connection to an instance that left the list is kept
 	// for calls under way, where dubbo-go would cut it; 15 s if 0.
 	Linger time.Duration

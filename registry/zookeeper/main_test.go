@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(testzk.Main(m)) }
 
 // deadline bounds every wait in these tests. Nothing waits for it on success.
-const deadline = 60 * time.Second
+const deadline = 120 * time.Second
 
 func within(tb testing.TB) context.Context {
 	tb.Helper()

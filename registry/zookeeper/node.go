@@ -64,9 +64,12 @@ const (
 	paramWeight      = "weight"
 )
 
-// bridgeParam is a parameter that no provider writes: what has it is the copy of
-// one that registered in Kubernetes.
-const bridgeParam = "weir.bridge"
+// Parameters by which a bridge knows its own nodes again. Nobody else writes them,
+// and a node without them is never touched.
+const (
+	bridgeParam   = "weir.bridge"   // the bridge's name
+	instanceParam = "weir.instance" // namespace/app/id
+)
 
 const maxNode = 64 << 10 // bytes of a URL; real ones have one or two thousand
 

@@ -44,6 +44,7 @@ var speakers = []string{
 // silent are files of theirs whose texts reach logs, metrics, callers of the
 // gateway or the developer of a service, but never the page.
 var silent = map[string]string{
+	"cmd/weir/internal/role/bridge.go":   "flags, and the start of a role",
 	"cmd/weir/internal/role/control.go":  "flags",
 	"cmd/weir/internal/role/describe.go": "the command line",
 	"cmd/weir/internal/role/gateway.go":  "flags",

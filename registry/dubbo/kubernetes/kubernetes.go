@@ -115,6 +115,8 @@ func join(cfg config, app string) (*dubbo.Binding, error) {
 		Logger:      cfg.logger,
 		Metrics:     cfg.metrics,
 		SyncTimeout: cfg.syncTimeout,
+
+		RegisterTimeout: cfg.registerWait,
 	})
 	if err != nil {
 		release(cfg.target)

@@ -26,6 +26,7 @@ type config struct {
 	metrics        prometheus.Registerer
 	syncTimeout    time.Duration
 	snapshotDir    string
+	registerWait   time.Duration
 	withoutSignals bool
 	registry       []goregistry.Option
 }
@@ -83,6 +84,12 @@ const EnvSnapshotDir = "WEIR_REGISTRY_SNAPSHOT_DIR"
 // It has to outlive the container, as an emptyDir does. Without it, EnvSnapshotDir
 // names one; without that, nothing is kept on disk.
 func WithSnapshotDir(dir string) Option { return func(c *config) { c.snapshotDir = dir } }
+
+// WithRegisterTimeout bounds how long a provider waits to be registered on Kubernetes
+// before it serves without, and goes on trying. It is for one that is found in another
+// registry, too, such as ZooKeeper while it moves; without it, a provider is not ready
+// until it is registered.
+func WithRegisterTimeout(d time.Duration) Option { return func(c *config) { c.registerWait = d } }
 
 // WithoutSignals keeps dubbo-go from trapping signals and ending the process by
 // itself. The program then ends Serve, by ServeContext or by dubbo-go's

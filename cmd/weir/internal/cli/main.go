@@ -201,6 +201,11 @@ func allSettings() []settings {
 			c.flags(fs)
 			return c.validate
 		}},
+		{"registry-unbridge", func(fs *pflag.FlagSet) func() error {
+			c := unbridgeDefaults()
+			c.flags(fs)
+			return c.validate
+		}},
 		{"client", func(fs *pflag.FlagSet) func() error {
 			c := clientDefaults()
 			c.Flags(fs)

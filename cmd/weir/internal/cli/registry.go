@@ -68,7 +68,7 @@ with the same data directory, or the pod's own, or of ~/.kube/config.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(m.registryList(), m.registryGet(), m.registryWatch(), m.registryRevisions(), m.registryDiff())
+	c.AddCommand(m.registryList(), m.registryGet(), m.registryWatch(), m.registryRevisions(), m.registryDiff(), m.registryUnbridge())
 	return c
 }
 

@@ -99,7 +99,19 @@ func (c *Control) facts() node.Facts {
 	if c.dubbo != nil {
 		f.Queues = append(f.Queues, c.dubbo.Facts().Queues...)
 	}
+	f.Notes = append(f.Notes, c.bridgeNotes()...)
 	return f
+}
+
+// bridgeNotes are what an operator should know of the bridge.
+func (c *Control) bridgeNotes() []string {
+	if c.bridge == nil {
+		return nil
+	}
+	if s := c.bridge.Status(); s.Problem != "" {
+		return []string{"cannot write applications into ZooKeeper; what is there stays, and it goes on trying: " + s.Problem}
+	}
+	return nil
 }
 
 // serveRegistry shows what the control plane sees of its cluster.

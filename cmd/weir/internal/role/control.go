@@ -25,6 +25,7 @@ import (
 	"github.com/weirmesh/weir/internal/httpapi"
 	"github.com/weirmesh/weir/internal/pg"
 	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/registry/zookeeper"
 	tracingpg "github.com/weirmesh/weir/tracing/postgres"
 )
 
@@ -59,6 +60,8 @@ type ControlConfig struct {
 	// more; 0 for ever.
 	Upkeep        bool
 	RevisionGrace time.Duration
+	// Bridge is what is written into ZooKeeper.
+	Bridge Bridge
 }
 
 // DefaultRevisionGrace is how long the metadata of a revision outlives its last pod.
@@ -84,6 +87,7 @@ func ControlDefaults() *ControlConfig {
 		Base: baseDefaults(":9001"), Cluster: clusterDefaults(), Listen: fmt.Sprintf(":%d", ControlPort), History: governancepg.Retention{}.WithDefaults(),
 		Grace: access.DefaultGrace, Agentless: true, AgentlessPods: defaultAgentlessPods, DubboConfigClients: dubboconfig.DefaultMaxClients,
 		Upkeep: true, RevisionGrace: DefaultRevisionGrace,
+		Bridge: bridgeDefaults(),
 	}
 }
 
@@ -102,6 +106,7 @@ func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.DubboConfigClients, "dubbo-config-clients", c.DubboConfigClients, "how many connections of Dubbo Java applications it holds at most")
 	fs.BoolVar(&c.Upkeep, "upkeep", c.Upkeep, "keep Weir's objects in the cluster in order: write their status, tell owners by events what is wrong with their pods and Services, and delete the metadata of revisions that no pod runs any more")
 	fs.DurationVar(&c.RevisionGrace, "revision-grace", c.RevisionGrace, "how long the metadata (AppMetadata) of a revision is kept that no pod runs any more, at least 10m; 0 for ever")
+	c.Bridge.flags(fs)
 	c.Database.flags(fs)
 	c.Cluster.flags(fs)
 	c.Base.flags(fs)
@@ -109,7 +114,7 @@ func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
 
 // Validate reports everything that is wrong with the settings by themselves.
 func (c *ControlConfig) Validate() error {
-	return errors.Join(CheckListen(ControlListen, c.Listen), checkHistory(c.History), CheckGrace(c.Grace), c.checkAgentless(), c.checkDubboConfig(), c.checkUpkeep(), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
+	return errors.Join(CheckListen(ControlListen, c.Listen), checkHistory(c.History), CheckGrace(c.Grace), c.checkAgentless(), c.checkDubboConfig(), c.checkUpkeep(), c.Bridge.validate(), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
 }
 
 func (c *ControlConfig) checkAgentless() error {
@@ -192,6 +197,9 @@ func (c *ControlConfig) Host(lookup func(string) (string, bool)) *Host {
 		deps := ControlDeps{Env: env, DatabaseURL: c.DatabaseURL, Node: c.Node, History: c.History, Grace: c.Grace, DubboConfigClients: c.DubboConfigClients, Password: func(password string) {
 			env.Log.WarnContext(ctx, "made the first account: change its password", "account", AdminAccount, "password", password)
 		}}
+		if hub == nil && c.Bridge.ZooKeeper != "" {
+			return nil, errNoCluster
+		}
 		if hub == nil {
 			env.Log.InfoContext(ctx, "no cluster is named: pods cannot prove who they are, and applications are not known")
 			return NewControl(deps), nil
@@ -204,6 +212,12 @@ func (c *ControlConfig) Host(lookup func(string) (string, bool)) *Host {
 		if deps.Reviewer, err = cluster.NewReviewer(target); err != nil {
 			hub.Close()
 			return nil, err
+		}
+		if c.Bridge.ZooKeeper != "" {
+			if deps.Bridge, err = c.Bridge.named(ctx, target); err != nil {
+				hub.Close()
+				return nil, err
+			}
 		}
 		return NewControl(deps), nil
 	}
@@ -245,6 +259,8 @@ type ControlDeps struct {
 	// more; 0 for ever.
 	Upkeep        bool
 	RevisionGrace time.Duration
+	// Bridge is what is written into ZooKeeper; nil for nothing.
+	Bridge *zookeeper.BridgeConfig
 	// Password is told the admin's password when the account was made just now.
 	Password func(password string)
 
@@ -270,6 +286,7 @@ type Control struct {
 	outside  *agentless.Service   // nil where nothing is governed from outside
 	dubbo    *dubboconfig.Service // nil where no Dubbo Java applications are served
 	traces   *tracingpg.Store
+	bridge   *zookeeper.Bridge // nil where nothing is written into ZooKeeper
 }
 
 // NewControl returns a control plane that is not open yet.
@@ -321,6 +338,9 @@ func (c *Control) assemble(pool *pgxpool.Pool) (*httpapi.API, error) {
 	c.serveGovernance(api)
 	c.serveRegistry(api)
 	if err := c.keepObjects(); err != nil {
+		return nil, err
+	}
+	if err := c.serveBridge(); err != nil {
 		return nil, err
 	}
 	if err := c.serveTraces(api); err != nil {

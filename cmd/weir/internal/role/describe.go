@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirmesh/weir/internal/pg"
 	"github.com/weirmesh/weir/internal/run"
+	"github.com/weirmesh/weir/registry/zookeeper"
 	"github.com/weirmesh/weir/sdk"
 )
 
@@ -37,6 +38,11 @@ func Describe(ctx context.Context, version string) (*huma.OpenAPI, error) {
 	return api.Huma().OpenAPI(), c.Close(ctx)
 }
 
+// undialled is a bridge to a ZooKeeper that nobody dials, since it does not run.
+func undialled() *zookeeper.BridgeConfig {
+	return &zookeeper.BridgeConfig{ZooKeeper: zookeeper.Config{Servers: "zookeeper.invalid"}, Name: "any", Apps: []string{"any/*"}}
+}
+
 // Instruments registers what a role that runs as a process of its own measures. It
 // needs no database, no cluster and no network; dir takes the files of the role. The
 // instruments can be read until done is called. It is for what is made from them:
@@ -47,7 +53,7 @@ func Instruments(ctx context.Context, name string, metrics prometheus.Registerer
 	cluster := NewLate()
 	switch name {
 	case ControlName:
-		c := NewControl(ControlDeps{Env: env, Registry: cluster, Reviewer: cluster, AgentlessPods: 1, DubboConfigClients: 1, Upkeep: true})
+		c := NewControl(ControlDeps{Env: env, Registry: cluster, Reviewer: cluster, AgentlessPods: 1, DubboConfigClients: 1, Bridge: undialled(), Upkeep: true})
 		var pool *pgxpool.Pool
 		if pool, err = pg.Open(ctx, unasked, poolOptions(env, ControlName, true)); err == nil {
 			_, err = c.assemble(pool)

@@ -1,0 +1,404 @@
+package zookeeper
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weirmesh/weir/internal/pause"
+	"github.com/weirmesh/weir/registry"
+)
+
+// BridgeConfig says what a Bridge writes, and where.
+type BridgeConfig struct {
+	ZooKeeper Config
+	// Name tells the bridges of several clusters apart, which may write into one
+	// ZooKeeper: bridges of one name are replicas of one another. Required.
+	Name string
+	// Apps are the applications to write, "namespace/name" or "namespace/*".
+	// Required.
+	Apps []string
+	// Protocols are those to write; "dubbo" if empty, the only one that consumers
+	// older than Dubbo 3 speak.
+	Protocols []string
+	// Node names this process in ZooKeeper, for people.
+	Node string
+	// Resync is how often all is compared though nothing is known to have changed;
+	// 10 s if 0.
+	Resync  time.Duration
+	Logger  *slog.Logger          // slog.Default() if nil
+	Metrics prometheus.Registerer // nowhere if nil
+}
+
+const (
+	defaultResync = 10 * time.Second
+	// lookForApps is how often new applications are looked for.
+	lookForApps = 2 * time.Second
+	// settle gathers changes that come together.
+	settle = 50 * time.Millisecond
+	// retry is between attempts that failed.
+	retry = time.Second
+	// readPatience bounds the wait for a document.
+	readPatience = 5 * time.Second
+)
+
+// Validate reports, as an Error with code Invalid, what cannot work.
+func (c BridgeConfig) Validate() error {
+	if err := c.ZooKeeper.Validate(); err != nil {
+		return err
+	}
+	if c.Name == "" || strings.ContainsAny(c.Name, "/&=?%") {
+		return &registry.Error{Code: registry.Invalid, Message: fmt.Sprintf("%q is no name of a bridge", c.Name), Fix: "take letters, digits and '-', another for each cluster"}
+	}
+	if len(c.Apps) == 0 {
+		return &registry.Error{Code: registry.Invalid, Message: "no application is named to write into ZooKeeper", Fix: "name some, such as shop/inventory or shop/*"}
+	}
+	for _, app := range c.Apps {
+		namespace, name, ok := strings.Cut(app, "/")
+		if name == "*" {
+			name = "any"
+		}
+		if err := (registry.App{Namespace: namespace, Name: name}).Validate(); !ok || err != nil {
+			return &registry.Error{Code: registry.Invalid, Message: fmt.Sprintf("%q names no applications", app), Err: err, Fix: "write shop/inventory, or shop/* for all of a namespace"}
+		}
+	}
+	return nil
+}
+
+// selects reports whether an application is to be written.
+func (c BridgeConfig) selects(app registry.App) bool {
+	return slices.Contains(c.Apps, app.String()) || slices.Contains(c.Apps, app.Namespace+"/*")
+}
+
+// Bridge writes what Kubernetes knows of applications into ZooKeeper, for consumers
+// that can look there only. Any number of bridges of one name may run: one of them
+// writes, and another goes on where it ended.
+//
+// Nodes are not tied to the session of the one that wrote them. They outlive it, so
+// that its end, or the loss of its session, takes nothing from consumers; and they
+// are removed on proof only: an instance that is gone or asks for no more calls. See
+// docs/adr/028-zookeeper-bridge.md.
+type Bridge struct {
+	cfg     BridgeConfig
+	from    registry.Discoverer
+	store   registry.MetadataStore
+	log     *slog.Logger
+	metrics *bridgeMetrics
+	dirty   chan struct{} // capacity 1: something may have changed
+
+	mu        sync.Mutex
+	followed  map[registry.App]*followed
+	documents map[documentKey]*offers
+	status    BridgeStatus
+}
+
+// BridgeStatus is how a bridge does.
+type BridgeStatus struct {
+	Servers string `json:"servers"`
+	// Writes is set in the one of its replicas that writes.
+	Writes bool `json:"writes"`
+	Apps   int  `json:"apps"`  // that it follows
+	Nodes  int  `json:"nodes"` // of its own in ZooKeeper, as it saw them last
+	// Problem is what keeps it from its work; empty when nothing does.
+	Problem string    `json:"problem,omitempty"`
+	Since   time.Time `json:"since,omitzero"` // of the problem
+}
+
+type documentKey struct {
+	app      registry.App
+	revision string
+}
+
+// followed is an application that is written.
+type followed struct {
+	stop  func()
+	known bool // a snapshot was had
+}
+
+// NewBridge returns a bridge that does not run yet.
+func NewBridge(from registry.Discoverer, store registry.MetadataStore, cfg BridgeConfig) (*Bridge, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if len(cfg.Protocols) == 0 {
+		cfg.Protocols = []string{"dubbo"}
+	}
+	if cfg.Resync == 0 {
+		cfg.Resync = defaultResync
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	zk, err := cfg.ZooKeeper.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	cfg.ZooKeeper = zk
+	b := &Bridge{
+		cfg: cfg, from: from, store: store, log: cfg.Logger.With(slog.String("bridge", cfg.Name)), dirty: make(chan struct{}, 1),
+		followed: map[registry.App]*followed{}, documents: map[documentKey]*offers{}, status: BridgeStatus{Servers: zk.Servers},
+	}
+	b.metrics, err = newBridgeMetrics(cfg.Metrics)
+	return b, err
+}
+
+// Status returns how the bridge does now.
+func (b *Bridge) Status() BridgeStatus {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.status
+	s.Apps = len(b.followed)
+	return s
+}
+
+// Run writes until ctx ends. What it wrote stays. ZooKeeper or the cluster being away
+// is told by Status and in the log, and is no end.
+func (b *Bridge) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cancel()
+	work.Go(func() { b.follow(ctx) })
+	for {
+		err := b.session(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		b.fails(err)
+		if !pause.For(ctx, retry) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// wake has the bridge look again.
+func (b *Bridge) wake() {
+	select {
+	case b.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// fails tells of a problem, once for as long as it is the same.
+func (b *Bridge) fails(err error) {
+	b.metrics.failures.Inc()
+	text := registry.Text(err)
+	b.mu.Lock()
+	same := b.status.Problem == text
+	if b.status.Problem == "" {
+		b.status.Since = time.Now()
+	}
+	b.status.Problem, b.status.Writes = text, false
+	b.mu.Unlock()
+	b.metrics.leads.Set(0)
+	if !same {
+		b.log.Warn("applications cannot be written into ZooKeeper; what is there stays, trying again", slog.Any("error", err))
+	}
+}
+
+// works tells that nothing is in the way.
+func (b *Bridge) works(writes bool, nodes int) {
+	b.mu.Lock()
+	mended := b.status.Problem != ""
+	b.status.Problem, b.status.Since, b.status.Writes = "", time.Time{}, writes
+	if writes {
+		b.status.Nodes = nodes
+	}
+	b.mu.Unlock()
+	if mended {
+		b.log.Info("applications are written into ZooKeeper again")
+	}
+	b.metrics.leads.Set(0)
+	if writes {
+		b.metrics.leads.Set(1)
+		b.metrics.nodes.Set(float64(nodes))
+	}
+}
+
+// follow keeps a subscription for each application that is to be written.
+func (b *Bridge) follow(ctx context.Context) {
+	defer func() {
+		b.mu.Lock()
+		all := b.followed
+		b.followed = map[registry.App]*followed{}
+		b.mu.Unlock()
+		for _, f := range all {
+			f.stop()
+		}
+	}()
+	for {
+		for _, app := range b.wanted(ctx) {
+			b.followApp(ctx, app)
+		}
+		b.relearn(ctx)
+		if !pause.For(ctx, lookForApps) {
+			return
+		}
+	}
+}
+
+// wanted returns the applications to follow. Those that are named are, there or not:
+// that one is not there has to be known before its nodes go.
+func (b *Bridge) wanted(ctx context.Context) []registry.App {
+	var out []registry.App
+	for _, pattern := range b.cfg.Apps {
+		namespace, name, _ := strings.Cut(pattern, "/")
+		if name != "*" {
+			out = append(out, registry.App{Namespace: namespace, Name: name})
+			continue
+		}
+		look, cancel := context.WithTimeout(ctx, lookForApps)
+		apps, err := b.from.Apps(look, namespace)
+		cancel()
+		if err != nil {
+			b.log.Debug("the applications of a namespace are not known", slog.String("namespace", namespace), slog.Any("error", err))
+			continue
+		}
+		out = append(out, apps...)
+	}
+	return out
+}
+
+func (b *Bridge) followApp(ctx context.Context, app registry.App) {
+	b.mu.Lock()
+	if b.followed[app] != nil {
+		b.mu.Unlock()
+		return
+	}
+	f := &followed{stop: func() {}}
+	b.followed[app] = f
+	b.mu.Unlock()
+	stop, err := b.from.Subscribe(app, func(s registry.Snapshot) {
+		b.mu.Lock()
+		f.known = true
+		b.mu.Unlock()
+		b.learn(ctx, s)
+		b.wake()
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err != nil {
+		delete(b.followed, app)
+		b.log.Warn("an application cannot be followed", slog.String("app", app.String()), slog.Any("error", err))
+		return
+	}
+	f.stop = stop
+}
+
+// learn reads the documents of revisions that are new.
+func (b *Bridge) learn(ctx context.Context, s registry.Snapshot) {
+	current := map[string]bool{}
+	for i := range s.Instances {
+		revision := s.Instances[i].Revision
+		if current[revision] || revision == "" || !s.Instances[i].Callable() {
+			continue
+		}
+		current[revision] = true
+		b.read(ctx, documentKey{s.App, revision})
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key := range b.documents {
+		if key.app == s.App && !current[key.revision] && s.StaleSince.IsZero() {
+			delete(b.documents, key)
+		}
+	}
+}
+
+// relearn reads again what could not be read before.
+func (b *Bridge) relearn(ctx context.Context) {
+	lacking := map[registry.App]bool{}
+	b.mu.Lock()
+	for key, o := range b.documents {
+		if !o.known() {
+			lacking[key.app] = true
+		}
+	}
+	b.mu.Unlock()
+	for app := range lacking {
+		if s, ok := b.snapshot(ctx, app); ok {
+			b.learn(ctx, s)
+			b.wake()
+		}
+	}
+}
+
+// snapshot returns the newest snapshot of an application of which there is one.
+func (b *Bridge) snapshot(ctx context.Context, app registry.App) (registry.Snapshot, bool) {
+	b.mu.Lock()
+	f := b.followed[app]
+	known := f != nil && f.known
+	b.mu.Unlock()
+	if !known {
+		return registry.Snapshot{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, retry)
+	defer cancel()
+	s, err := b.from.Snapshot(ctx, app)
+	return s, err == nil
+}
+
+// read reads a document that is not here yet, and tells once why it cannot be had.
+func (b *Bridge) read(ctx context.Context, key documentKey) {
+	b.mu.Lock()
+	o := b.documents[key]
+	if o == nil {
+		o = &offers{}
+		b.documents[key] = o
+	}
+	b.mu.Unlock()
+	if o.known() {
+		return
+	}
+	look, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	raw, err := b.store.Metadata(look, key.app, key.revision)
+	if err == nil {
+		err = o.decode(raw)
+	}
+	if err != nil && ctx.Err() == nil && o.complain(err) {
+		b.log.Warn("an application's instances are not written into ZooKeeper: what they offer is not known",
+			slog.String("app", key.app.String()), slog.String("revision", key.revision), slog.Any("error", err))
+	}
+}
+
+type bridgeMetrics struct {
+	leads, nodes prometheus.Gauge
+	writes       *prometheus.CounterVec
+	failures     prometheus.Counter
+}
+
+func newBridgeMetrics(r prometheus.Registerer) (*bridgeMetrics, error) {
+	m := &bridgeMetrics{
+		leads: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "weir_registry_bridge_writes", Help: "1 in the one replica that writes applications into ZooKeeper.",
+		}),
+		nodes: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "weir_registry_bridge_nodes", Help: "Providers in ZooKeeper that the bridge wrote, as the replica that writes saw them last.",
+		}),
+		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_registry_bridge_changes_total", Help: "Providers that the bridge wrote into ZooKeeper, or removed.",
+		}, []string{"change"}),
+		failures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weir_registry_bridge_failures_total", Help: "Attempts to write into ZooKeeper that failed.",
+		}),
+	}
+	for _, change := range []string{"written", "removed"} {
+		m.writes.WithLabelValues(change)
+	}
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.leads, m.nodes, m.writes, m.failures} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("register the metrics of the bridge: %w", err)
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,450 @@
+package zookeeper
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/weirmesh/weir/internal/testzk"
+	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/registry/memory"
+)
+
+const stockDocument = `{"app":"inventory","revision":"r1","services":{
+	"b/org.example.Stock:1.0.0:dubbo":{"name":"org.example.Stock","group":"b","version":"1.0.0","protocol":"dubbo","port":20000,"path":"/org.example.Stock","params":{"application":"inventory","methods":"get,reserve","release":"dubbo-golang-3.3.2","serialization":"hessian2","timeout":"1000","registry":"kubernetes"}},
+	"org.example.Report:tri":{"name":"org.example.Report","protocol":"tri","port":20001,"params":{"methods":"Greet"}},
+	"org.apache.dubbo.metadata.MetadataService:dubbo":{"name":"org.apache.dubbo.metadata.MetadataService","protocol":"dubbo","port":20000}}}`
+
+// bridged is a registry, a ZooKeeper, and bridges between them.
+type bridged struct {
+	t      *testing.T
+	reg    *memory.Registry
+	client *memory.Client
+	server *testzk.Server
+	look   *Client // at what is in ZooKeeper
+	cfg    Config
+}
+
+func newBridged(t *testing.T, server *testzk.Server) *bridged {
+	t.Helper()
+	root := server.Root(t)
+	b := &bridged{t: t, reg: memory.New(), server: server, cfg: Config{Servers: server.Address(), Interfaces: root, Session: 10 * time.Second}}
+	b.client = b.reg.Join(memory.Config{})
+	t.Cleanup(b.client.Close)
+	b.look = dial(t, b.cfg)
+	b.reg.PutService(inventory, registry.Service{})
+	if err := b.client.PutMetadata(within(t), inventory, "r1", []byte(stockDocument)); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// instance makes one of the application ready, at 10.0.0.n.
+func (b *bridged) instance(n byte, change ...func(*registry.Instance)) {
+	b.t.Helper()
+	i := registry.Instance{
+		ID: fmt.Sprintf("uid-%d", n), Name: fmt.Sprintf("inventory-%d", n), Host: netip.AddrFrom4([4]byte{10, 0, 0, n}), Health: registry.Ready, Revision: "r1",
+		Endpoints: []registry.Endpoint{{Protocol: "dubbo", Port: 20000}, {Protocol: "tri", Port: 20001}},
+		Metadata:  map[string]string{registry.KeyRevision: "r1", registry.KeyEndpoints: `[{"port":20000,"protocol":"dubbo"},{"port":20001,"protocol":"tri"}]`},
+		Details:   registry.Details{Weight: 100, Started: time.UnixMilli(1730000000000)},
+	}
+	for _, f := range change {
+		f(&i)
+	}
+	b.reg.PutInstance(inventory, i)
+}
+
+// running is a bridge that runs.
+type running struct {
+	*Bridge
+	b      *bridged
+	cancel context.CancelFunc
+	done   chan error
+	log    *lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (b *bridged) run(change ...func(*BridgeConfig)) *running {
+	b.t.Helper()
+	log := &lockedBuffer{}
+	cfg := BridgeConfig{
+		ZooKeeper: b.cfg, Name: "test" + strings.ReplaceAll(b.cfg.Interfaces, "/", "-"), Apps: []string{"shop/*"}, Node: "node",
+		Resync: 200 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(),
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	bridge, err := NewBridge(b.client, b.client, cfg)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{Bridge: bridge, b: b, cancel: cancel, done: make(chan error, 1), log: log}
+	go func() { r.done <- bridge.Run(ctx) }()
+	b.t.Cleanup(func() {
+		r.end()
+		if b.t.Failed() {
+			b.t.Logf("log of a bridge:\n%s", log)
+		}
+	})
+	return r
+}
+
+func (r *running) end() {
+	r.cancel()
+	select {
+	case err := <-r.done:
+		r.done <- err
+		if !errors.Is(err, context.Canceled) {
+			r.b.t.Errorf("the bridge ended with %v", err)
+		}
+	case <-time.After(deadline):
+		r.b.t.Fatal("the bridge does not end")
+	}
+}
+
+func (r *running) says(what string) {
+	r.b.t.Helper()
+	r.b.eventually("the log says "+what, func() error {
+		if !strings.Contains(r.log.String(), what) {
+			return errors.New(r.log.String())
+		}
+		return nil
+	})
+}
+
+func (b *bridged) eventually(what string, check func() error) {
+	b.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(deadline)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			b.t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
+// providers returns what consumers of an interface find.
+func (b *bridged) providers(iface string) ([]Provider, error) {
+	names, err := b.look.children(within(b.t), b.cfg.Interfaces+"/"+iface+"/providers")
+	var out []Provider
+	for _, name := range names {
+		p, err := decodeProvider(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(x, y Provider) int { return strings.Compare(x.Host+x.Bridge, y.Host+y.Bridge) })
+	return out, err
+}
+
+// finds waits until consumers of Stock find these hosts, a * behind those that a
+// provider has written itself.
+func (b *bridged) finds(want ...string) {
+	b.t.Helper()
+	b.eventually(fmt.Sprintf("consumers find %v", want), func() error {
+		list, err := b.providers("org.example.Stock")
+		if err != nil {
+			return err
+		}
+		have := []string{}
+		for _, p := range list {
+			host := p.Host
+			if p.Bridge == "" {
+				host += "*"
+			}
+			have = append(have, host)
+		}
+		if !slices.Equal(have, want) {
+			return fmt.Errorf("they find %v", have)
+		}
+		return nil
+	})
+}
+
+func TestABridgeWritesWhatKubernetesKnows(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	b.instance(1)
+	r := b.run()
+	b.finds("10.0.0.1")
+	list, err := b.providers("org.example.Stock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := list[0]
+	if p.Interface != (registry.Interface{Name: "org.example.Stock", Group: "b", Version: "1.0.0"}) || p.Address.String() != "dubbo://10.0.0.1:20000" || p.App != "inventory" {
+		t.Errorf("%+v", p)
+	}
+	for k, want := range map[string]string{
+		"methods": "get,reserve", "side": "provider", "serialization": "hessian2", "timeout": "1000", "weight": "100", "timestamp": "1730000000000",
+		"registry": "", instanceParam: "shop/inventory/uid-1",
+	} {
+		if p.Params[k] != want {
+			t.Errorf("%s is %q, want %q", k, p.Params[k], want)
+		}
+	}
+	// Of Triple, consumers of Dubbo 2 would complain.
+	if list, _ := b.providers("org.example.Report"); len(list) > 0 {
+		t.Errorf("Triple is written: %+v", list)
+	}
+
+	b.instance(2)
+	b.finds("10.0.0.1", "10.0.0.2")
+	b.instance(1, func(i *registry.Instance) { i.Health = registry.NotReady })
+	b.finds("10.0.0.2")
+	b.instance(2, func(i *registry.Instance) { i.Details.Weight = 10 })
+	b.eventually("the weight", func() error {
+		list, err := b.providers("org.example.Stock")
+		if err != nil || len(list) != 1 || list[0].Weight != 10 {
+			return fmt.Errorf("%+v, %w", list, err)
+		}
+		return nil
+	})
+	b.eventually("the status", func() error {
+		if s := r.Status(); !s.Writes || s.Nodes != 1 || s.Apps != 1 || s.Problem != "" {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+	b.eventually("the count", func() error {
+		if n := testutil.ToFloat64(r.metrics.writes.WithLabelValues("written")); n != 3 {
+			return fmt.Errorf("%v were written", n)
+		}
+		return nil
+	})
+	b.reg.RemoveInstance(inventory, "uid-2")
+	b.finds()
+	// Its end takes nothing away.
+	b.instance(3)
+	b.finds("10.0.0.3")
+	r.end()
+	b.finds("10.0.0.3")
+}
+
+func TestABridgeTouchesNothingOfOthers(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	node := func(host, more string) string {
+		return "dubbo://" + host + ":20000/org.example.Stock?application=inventory&group=b&interface=org.example.Stock&version=1.0.0" + more
+	}
+	// One that is in both, one of another application, one of another bridge.
+	own := b.look.provide(t, "org.example.Stock", node("10.0.0.1", ""))
+	b.look.provide(t, "org.example.Stock", node("10.0.0.8", ""))
+	b.look.provide(t, "org.example.Stock", node("10.0.0.9", "&weir.bridge=other&weir.instance=shop/inventory/uid-9"))
+	b.instance(1)
+	b.instance(2)
+	b.run()
+	b.finds("10.0.0.1*", "10.0.0.2", "10.0.0.8*", "10.0.0.9")
+	// It leaves ZooKeeper, and serves on.
+	if err := b.look.conn.Delete(own, -1); err != nil {
+		t.Fatal(err)
+	}
+	b.finds("10.0.0.1", "10.0.0.2", "10.0.0.8*", "10.0.0.9")
+	// And comes back.
+	b.look.provide(t, "org.example.Stock", node("10.0.0.1", ""))
+	b.finds("10.0.0.1*", "10.0.0.2", "10.0.0.8*", "10.0.0.9")
+}
+
+func TestOneReplicaWritesAndAnotherGoesOn(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	b.instance(1)
+	first := b.run()
+	first.says("this process writes applications into ZooKeeper now")
+	b.finds("10.0.0.1")
+	second := b.run()
+	b.instance(2)
+	b.finds("10.0.0.1", "10.0.0.2")
+	if strings.Contains(second.log.String(), "now") || second.Status().Writes {
+		t.Errorf("both write: %s", second.log)
+	}
+	// While the first ends, consumers find nobody missing.
+	watching, stop := context.WithCancel(within(t))
+	var missed []int
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for watching.Err() == nil {
+			if names, err := b.look.children(watching, b.cfg.Interfaces+"/org.example.Stock/providers"); err == nil && len(names) < 2 {
+				missed = append(missed, len(names))
+			}
+		}
+	})
+	first.end()
+	second.says("this process writes applications into ZooKeeper now")
+	b.instance(3)
+	b.finds("10.0.0.1", "10.0.0.2", "10.0.0.3")
+	b.reg.RemoveInstance(inventory, "uid-3")
+	b.finds("10.0.0.1", "10.0.0.2")
+	stop()
+	watch.Wait()
+	if len(missed) > 0 {
+		t.Errorf("consumers found %v", missed)
+	}
+}
+
+func TestAReplicaThatLostItsSessionWritesNoMore(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	b.instance(1)
+	r := b.run()
+	b.finds("10.0.0.1")
+	// Its term ends without its knowledge.
+	lock := "/weir/bridge/" + r.cfg.Name
+	names, err := b.look.children(within(t), lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, "term-") {
+			if err := b.look.conn.Delete(lock+"/"+name, -1); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.instance(2)
+	r.says("its session with ZooKeeper was lost")
+	// And begins a new one.
+	b.finds("10.0.0.1", "10.0.0.2")
+}
+
+func TestNothingIsRemovedWithoutProof(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	b.instance(1)
+	b.instance(2)
+	r := b.run()
+	b.finds("10.0.0.1", "10.0.0.2")
+	// The registry is out of touch; one that starts now knows of no application.
+	b.client.Cut()
+	b.reg.RemoveInstance(inventory, "uid-2")
+	r.end()
+	next := b.run()
+	next.says("this process writes applications into ZooKeeper now")
+	b.eventually("a look at all", func() error {
+		if s := next.Status(); !s.Writes || s.Nodes != 2 {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+	b.finds("10.0.0.1", "10.0.0.2")
+	b.client.Restore()
+	b.finds("10.0.0.1")
+	// An instance of which nobody knows what it offers keeps what it had.
+	b.instance(1, func(i *registry.Instance) {
+		i.Revision = "r2"
+		i.Metadata[registry.KeyRevision] = "r2"
+	})
+	next.says("what they offer is not known")
+	b.instance(3)
+	b.finds("10.0.0.1", "10.0.0.3")
+	// An application that nobody asks for any more goes.
+	next.end()
+	other := b.run(func(c *BridgeConfig) { c.Apps = []string{"other/*"} })
+	b.finds()
+	other.end()
+}
+
+func TestABridgeOutlivesZooKeeper(t *testing.T) {
+	t.Parallel()
+	server := testzk.StartOwn(t)
+	b := newBridged(t, server)
+	b.instance(1)
+	r := b.run()
+	b.finds("10.0.0.1")
+	server.Kill(t)
+	r.says("cannot be written into ZooKeeper")
+	if s := r.Status(); s.Problem == "" || s.Writes {
+		t.Errorf("%+v", s)
+	}
+	b.instance(2)
+	server.Wipe(t)
+	server.Restart(t)
+	b.look = dial(t, b.cfg) // one that saw more than the server now knows is not let in
+	b.finds("10.0.0.1", "10.0.0.2")
+	b.eventually("the status", func() error {
+		if s := r.Status(); s.Problem != "" || !s.Writes {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+}
+
+func TestUnbridgeRemovesWhatABridgeWrote(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	b.look.provide(t, "org.example.Stock", "dubbo://10.0.0.8:20000/org.example.Stock?application=inventory")
+	b.instance(1)
+	r := b.run()
+	b.finds("10.0.0.1", "10.0.0.8*")
+	if _, err := b.look.Unbridge(within(t), r.cfg.Name); registry.CodeOf(err) != registry.Conflict {
+		t.Errorf("of one that runs: %v", err)
+	}
+	if list, err := b.look.Bridges(within(t)); err != nil || !slices.Contains(list, Written{Name: r.cfg.Name, Providers: 1, Runs: true, Node: "node"}) {
+		t.Errorf("%+v, %v", list, err)
+	}
+	r.end()
+	if n, err := b.look.Unbridge(within(t), r.cfg.Name); err != nil || n != 1 {
+		t.Errorf("%d removed, %v", n, err)
+	}
+	b.finds("10.0.0.8*")
+}
+
+func TestBridgeConfig(t *testing.T) {
+	t.Parallel()
+	good := BridgeConfig{ZooKeeper: Config{Servers: "zk"}, Name: "n", Apps: []string{"shop/inventory", "pay/*"}}
+	if err := good.Validate(); err != nil {
+		t.Error(err)
+	}
+	if !good.selects(registry.App{Namespace: "pay", Name: "ledger"}) || good.selects(registry.App{Namespace: "shop", Name: "orders"}) {
+		t.Error("it selects others")
+	}
+	for want, change := range map[string]func(*BridgeConfig){
+		"names no ZooKeeper":       func(c *BridgeConfig) { c.ZooKeeper.Servers = "" },
+		"no name of a bridge":      func(c *BridgeConfig) { c.Name = "a&b" },
+		"no application is named":  func(c *BridgeConfig) { c.Apps = nil },
+		`"shop" names no applicat`: func(c *BridgeConfig) { c.Apps = []string{"shop"} },
+		`"*/*" names no applicati`: func(c *BridgeConfig) { c.Apps = []string{"*/*"} },
+	} {
+		c := good
+		change(&c)
+		if err := c.Validate(); registry.CodeOf(err) != registry.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+}

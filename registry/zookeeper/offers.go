@@ -1,0 +1,184 @@
+package zookeeper
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// offers are what a revision of an application offers, with all that URLs say of it.
+type offers struct {
+	mu   sync.Mutex
+	list []offer
+	ok   bool
+	said string // why it is not known, as it was told last
+}
+
+type offer struct {
+	registry.Interface
+	Protocol string
+	Port     uint16 // 0 if the document names none
+	Path     string
+	Params   map[string]string
+}
+
+func (o *offers) known() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ok
+}
+
+// complain reports whether an error is new.
+func (o *offers) complain(err error) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	fresh := o.said != err.Error()
+	o.said = err.Error()
+	return fresh
+}
+
+// decode reads a metadata document, as Weir, dubbo-go or Dubbo Java write it.
+func (o *offers) decode(document []byte) error {
+	if len(document) > registry.MaxDocument {
+		return fmt.Errorf("its metadata has %d bytes, more than %d", len(document), registry.MaxDocument)
+	}
+	var d struct {
+		Services map[string]struct {
+			Name     string            `json:"name"`
+			Group    string            `json:"group"`
+			Version  string            `json:"version"`
+			Protocol string            `json:"protocol"`
+			Port     int               `json:"port"`
+			Path     string            `json:"path"`
+			Params   map[string]string `json:"params"`
+		} `json:"services"`
+	}
+	if err := json.Unmarshal(document, &d); err != nil {
+		return fmt.Errorf("its metadata is not readable: %w", err)
+	}
+	var list []offer
+	for _, key := range slices.Sorted(maps.Keys(d.Services)) {
+		s := d.Services[key]
+		if s.Name == "" || slices.Contains(ownInterfaces, s.Name) {
+			continue
+		}
+		if s.Protocol == "" {
+			// Java leaves it out where there is only one: the key still has it.
+			s.Protocol = key[strings.LastIndexByte(key, ':')+1:]
+		}
+		out := offer{
+			Interface: registry.Interface{Name: s.Name, Group: s.Group, Version: plainVersion(s.Version)},
+			Protocol:  s.Protocol, Path: strings.TrimPrefix(s.Path, "/"), Params: s.Params,
+		}
+		if s.Port > 0 && s.Port <= 65535 {
+			out.Port = uint16(s.Port)
+		}
+		list = append(list, out)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.list, o.ok, o.said = list, true, ""
+	return nil
+}
+
+// ports are where an instance offers it: every port that it names for the protocol,
+// narrowed to the document's where that is one of them.
+func (o *offer) ports(i *registry.Instance) []uint16 {
+	var out []uint16
+	for _, e := range i.Endpoints {
+		if e.Protocol != o.Protocol {
+			continue
+		}
+		if e.Port == o.Port {
+			return []uint16{e.Port}
+		}
+		out = append(out, e.Port)
+	}
+	return out
+}
+
+// provider is a node that is to be there.
+type provider struct {
+	Provider
+	instance string // as instanceParam has it
+	path     string // of its URL, which its server goes by
+}
+
+// providers returns what of an instance is to be in ZooKeeper.
+func (o *offers) providers(bridge string, app registry.App, i *registry.Instance, protocols []string) []provider {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var out []provider
+	for n := range o.list {
+		offer := &o.list[n]
+		if !slices.Contains(protocols, offer.Protocol) || !i.Host.IsValid() {
+			continue
+		}
+		for _, port := range offer.ports(i) {
+			p := provider{
+				Provider: Provider{
+					Interface: offer.Interface,
+					Address:   Address{Protocol: offer.Protocol, Host: i.Host.Unmap().String(), Port: port},
+					App:       app.Name, Weight: i.Details.Weight, Bridge: bridge,
+				},
+				instance: app.String() + "/" + i.ID, path: cmp.Or(offer.Path, offer.Name),
+			}
+			p.Params = offer.parameters(&p, i)
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// parameters are those of a provider's URL: what its document says, and over it what
+// the instance does.
+func (o *offer) parameters(p *provider, i *registry.Instance) map[string]string {
+	params := map[string]string{}
+	for k, v := range o.Params {
+		// Values are not escaped by themselves, and hidden ones are nobody's.
+		if v != "" && !strings.HasPrefix(k, ".") && !strings.HasPrefix(k, "registry") && !strings.ContainsAny(k+v, "&=?") {
+			params[k] = v
+		}
+	}
+	for k, v := range map[string]string{
+		"anyhost": "true", "dubbo": "2.0.2", "side": "provider", "category": "providers",
+		paramApplication: p.App, paramInterface: p.Name, paramGroup: p.Group, paramVersion: p.Version,
+		paramWeight: strconv.Itoa(p.Weight), bridgeParam: p.Bridge, instanceParam: p.instance,
+	} {
+		if v != "" {
+			params[k] = v
+		} else {
+			delete(params, k)
+		}
+	}
+	if tag := i.Details.Tag; tag != "" {
+		params[registry.KeyTag] = tag
+	}
+	// Consumers let providers warm up from then on, in milliseconds.
+	delete(params, "timestamp")
+	if !i.Details.Started.IsZero() {
+		params["timestamp"] = strconv.FormatInt(i.Details.Started.UnixMilli(), 10)
+	}
+	return params
+}
+
+// node returns the name of the provider's node, the same from whoever writes it.
+func (p *provider) node() string {
+	var query strings.Builder
+	for n, k := range slices.Sorted(maps.Keys(p.Params)) {
+		if n > 0 {
+			query.WriteByte('&')
+		}
+		query.WriteString(k + "=" + p.Params[k])
+	}
+	return url.QueryEscape(p.Protocol + "://" + net.JoinHostPort(p.Host, strconv.Itoa(int(p.Port))) + "/" + p.path + "?" + query.String())
+}
