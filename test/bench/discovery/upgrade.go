@@ -78,6 +78,7 @@ func (u *Upgrade) stays(since func(kubernetes.Replaced) int64) *sample.Set {
 }
 
 func told(r kubernetes.Replaced) int64  { return r.Told }
+func known(r kubernetes.Replaced) int64 { return r.Known }
 func asked(r kubernetes.Replaced) int64 { return r.Asked }
 
 // lingering is how many dead addresses were still listed at the end.
@@ -113,7 +114,7 @@ func (r Report) writeUpgrade(w io.Writer, t *report.Table, results []*Result) er
 	for _, since := range []struct {
 		title string
 		at    func(kubernetes.Replaced) int64
-	}{{"after the EndpointSlice event", told}, {"after its end was written", asked}} {
+	}{{"after the EndpointSlice event", told}, {"after the first event of it, the pod's", known}, {"after its end was written", asked}} {
 		for _, q := range []struct {
 			name string
 			at   float64

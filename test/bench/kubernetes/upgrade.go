@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -29,6 +30,9 @@ type Replaced struct {
 	// Told is when a watch of EndpointSlices other than the consumer's had read that
 	// it is not to be called any more; 0 where nobody is told so.
 	Told int64 `json:"told"`
+	// Known is when a watch of either pods or EndpointSlices had read of its end: the
+	// pod is told of first.
+	Known int64 `json:"known"`
 }
 
 // Upgrade has every instance of one generation (0 or 1) give way to its successor
@@ -80,10 +84,18 @@ func (c *Cluster) Upgrade(ctx context.Context, from int, r Rollout) ([]Replaced,
 	defer w.mu.Unlock()
 	for host, at := range w.state.told {
 		if i, ok := p.Index(host); ok {
-			out[i].Told = at
+			out[i].Told, out[i].Known = at, first(at, w.state.ending[host])
 		}
 	}
 	return out, nil
+}
+
+// first returns the earlier of two moments, of which the second may be unknown.
+func first(a, b int64) int64 {
+	if b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 func (c *Cluster) replace(ctx context.Context, w *slicesWatch, old, successor int, starts time.Duration) (asked int64, err error) {
@@ -132,10 +144,26 @@ func (c *Cluster) watchSlices(ctx context.Context) (*slicesWatch, error) {
 	if err != nil {
 		return nil, err
 	}
+	pods, err := c.client.CoreV1().Pods(Namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: all.ResourceVersion})
+	if err != nil {
+		events.Stop()
+		return nil, err
+	}
 	w := &slicesWatch{changed: make(chan struct{}), state: newReadiness()}
 	for i := range all.Items {
 		w.state.take(&all.Items[i], false, 0)
 	}
+	go func() {
+		defer pods.Stop()
+		for e := range pods.ResultChan() {
+			now := clock.Now()
+			w.mu.Lock()
+			if p, ok := e.Object.(*corev1.Pod); ok {
+				w.state.end(p, now)
+			}
+			w.mu.Unlock()
+		}
+	}()
 	go func() {
 		defer events.Stop()
 		for e := range events.ResultChan() {
@@ -186,10 +214,18 @@ type readiness struct {
 	slices map[string][]string // the ready addresses of each
 	ready  map[string]int      // in how many slices an address is ready
 	told   map[string]int64    // when one stopped to be, in all of them
+	ending map[string]int64    // when the pod of one was seen to end
 }
 
 func newReadiness() readiness {
-	return readiness{slices: map[string][]string{}, ready: map[string]int{}, told: map[string]int64{}}
+	return readiness{slices: map[string][]string{}, ready: map[string]int{}, told: map[string]int64{}, ending: map[string]int64{}}
+}
+
+// end takes in a pod's state.
+func (r *readiness) end(p *corev1.Pod, now int64) {
+	if p.DeletionTimestamp != nil && r.ending[p.Status.PodIP] == 0 {
+		r.ending[p.Status.PodIP] = now
+	}
 }
 
 // take takes in a slice's state, or its end.

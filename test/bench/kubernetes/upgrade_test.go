@@ -6,6 +6,7 @@ import (
 	"maps"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -43,5 +44,21 @@ func TestReadinessIsThatOfAllSlices(t *testing.T) {
 		if r.take(step.slice, step.gone, step.at); !maps.Equal(r.told, step.told) {
 			t.Errorf("after %s: told %v, want %v", step.slice.Name, r.told, step.told)
 		}
+	}
+}
+
+func TestAPodEndsWhenItWasFirstSeenTo(t *testing.T) {
+	r := newReadiness()
+	p := &corev1.Pod{Status: corev1.PodStatus{PodIP: "1"}}
+	if r.end(p, 1); len(r.ending) != 0 {
+		t.Error("a pod that lives has ended")
+	}
+	p.DeletionTimestamp = &metav1.Time{}
+	r.end(p, 2)
+	if r.end(p, 3); r.ending["1"] != 2 {
+		t.Errorf("it ended at %d", r.ending["1"])
+	}
+	if first(5, 0) != 5 || first(5, 2) != 2 || first(5, 7) != 5 {
+		t.Error("the first of two moments is another")
 	}
 }
