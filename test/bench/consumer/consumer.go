@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"runtime/pprof"
 	"time"
@@ -257,8 +258,11 @@ func (s *session) settle(args SettleArgs) (Settled, error) {
 	}, nil
 }
 
-// idle returns the processor time that it takes to do nothing for a while.
+// idle returns the processor time that it takes to do nothing for a while. What the
+// collections of the measurement freed is given back first, which the runtime would
+// do meanwhile.
 func (s *session) idle(d time.Duration) (int64, error) {
+	debug.FreeOSMemory()
 	cpu := clock.CPU()
 	time.Sleep(d)
 	return clock.CPU() - cpu, nil
