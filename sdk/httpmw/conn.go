@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,8 +52,23 @@ func newConn(f *finder, address string, secured bool, refused func()) *conn {
 // that leaves takes its connections along. Addresses inside the cluster are reached
 // by no proxy, and a certificate has to be for the host that the caller named.
 func (c *conn) transport(base *http.Transport, name string) *http.Transport {
-	t := base.Clone()
+	t, http2 := base.Clone(), offersHTTP2(base)
 	t.Proxy = nil
+	// A dialer of its own, as below, would keep a transport from HTTP/2 that has not
+	// been told to speak it, and the way to HTTP/2 that base may have leads to
+	// connections that base has.
+	if t.Protocols == nil {
+		t.Protocols = new(http.Protocols)
+		t.Protocols.SetHTTP1(true)
+		t.Protocols.SetHTTP2(http2)
+	}
+	t.TLSNextProto = nil
+	if !http2 {
+		t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+		if t.TLSClientConfig != nil {
+			t.TLSClientConfig.NextProtos = slices.DeleteFunc(slices.Clone(t.TLSClientConfig.NextProtos), func(p string) bool { return p == "h2" })
+		}
+	}
 	if t.MaxIdleConnsPerHost == 0 {
 		t.MaxIdleConnsPerHost = idlePerAddress
 	}
@@ -72,6 +88,15 @@ func (c *conn) transport(base *http.Transport, name string) *http.Transport {
 		}
 	}
 	return t
+}
+
+// offersHTTP2 reports whether a transport that was cloned speaks HTTP/2 over TLS:
+// cloning is, like its first call, when it decides.
+func offersHTTP2(t *http.Transport) bool {
+	if t.Protocols != nil {
+		return t.Protocols.HTTP2()
+	}
+	return t.TLSNextProto["h2"] != nil
 }
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
@@ -180,12 +205,11 @@ func (w *whole) pick() *member {
 // speaksHTTP2 reports whether many calls may share one connection.
 func speaksHTTP2(t *http.Transport, secured bool) bool {
 	switch {
-	case t.Protocols != nil && secured:
-		return t.Protocols.HTTP2()
-	case t.Protocols != nil:
-		return t.Protocols.UnencryptedHTTP2()
+	case secured:
+		t.Clone() // see offersHTTP2
+		return offersHTTP2(t)
 	default:
-		return secured
+		return t.Protocols != nil && t.Protocols.UnencryptedHTTP2()
 	}
 }
 

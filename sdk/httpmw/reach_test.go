@@ -119,6 +119,45 @@ func TestTLS(t *testing.T) {
 	})
 }
 
+// What a transport speaks over TLS it speaks to instances, too, whatever it was made
+// of: HTTP/2 where nothing speaks against it, and HTTP/1.1 where something does.
+func TestProtocolsOfTheTransportAreKept(t *testing.T) {
+	trusting := func(base *http.Transport, w *world) *http.Transport {
+		base.Clone() // decides what it speaks
+		if base.TLSClientConfig == nil {
+			base.TLSClientConfig = new(tls.Config)
+		}
+		base.TLSClientConfig.RootCAs = x509.NewCertPool()
+		base.TLSClientConfig.RootCAs.AddCert(w.servers[0].Certificate())
+		return base
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	for name, c := range map[string]struct {
+		base *http.Transport
+		want string
+	}{
+		"bare":               {&http.Transport{}, "HTTP/2.0"},
+		"with a TLS config":  {&http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}, "HTTP/1.1"},
+		"with an empty map":  {&http.Transport{TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}, "HTTP/1.1"},
+		"that is forced":     {&http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}, "HTTP/2.0"},
+		"that says HTTP/1.1": {&http.Transport{Protocols: protocols}, "HTTP/1.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 1, true, func(rw http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(rw, r.Proto) })
+			example := registry.App{Namespace: "com", Name: "example"}
+			w.reg.PutService(example, registry.Service{Ports: []registry.ServicePort{{Name: "https", Port: 443, Target: w.port}}})
+			w.reg.PutInstance(example, registry.Instance{ID: w.servers[0].id, Host: w.servers[0].host})
+			base := trusting(c.base, w)
+			for range 2 {
+				if a := mustGet(t, w.client(base), "https://example.com/x"); a.body != c.want {
+					t.Errorf("spoke %s, want %s", a.body, c.want)
+				}
+			}
+		})
+	}
+}
+
 func TestPortsOfTheService(t *testing.T) {
 	w := newWorld(t, 1, false, nil)
 	c := w.client(w.transport())
