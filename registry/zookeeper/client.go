@@ -239,11 +239,18 @@ func (c *Client) ask(ctx context.Context, read func() error) error {
 
 // children returns the names below a node, and none where there is no such node.
 func (c *Client) children(ctx context.Context, node string) (names []string, err error) {
+	names, _, err = c.root(ctx, node)
+	return names, err
+}
+
+// root is children of a node that has to be there for anything to be known of what
+// is below it.
+func (c *Client) root(ctx context.Context, node string) (names []string, there bool, err error) {
 	err = c.ask(ctx, func() (err error) { names, _, err = c.conn.Children(node); return err })
 	if errors.Is(err, zk.ErrNoNode) {
-		return nil, nil
+		return nil, false, nil
 	}
-	return names, c.explain("list", node, err)
+	return names, err == nil, c.explain("list", node, err)
 }
 
 // content returns what a node holds; ok is unset where there is no such node.

@@ -35,6 +35,9 @@ type Difference struct {
 	Consumers []Looker `json:"consumers,omitempty"`
 	// Notes are what could not be compared, and why.
 	Notes []string `json:"notes,omitempty"`
+
+	unproven bool // interfaces could not be compared at an address
+	unread   int  // nodes in ZooKeeper that could not be understood
 }
 
 // Holding is how much a registry holds of an application.
@@ -53,12 +56,15 @@ type Verdict string
 
 // Verdicts of a comparison.
 const (
-	// Ready: all that ZooKeeper has is called by Kubernetes, too, and is the same.
+	// Ready: all that ZooKeeper has can be called by Kubernetes, too, and is the same.
 	Ready Verdict = "ready"
 	// NotReady: consumers would lose something, or find it otherwise.
 	NotReady Verdict = "not-ready"
 	// Missing: Kubernetes has nothing of it that can be called.
 	Missing Verdict = "missing"
+	// Unproven: all addresses are the same, but which interfaces are offered there one
+	// of the two does not say.
+	Unproven Verdict = "unproven"
 	// Left: ZooKeeper has nothing of it any more.
 	Left Verdict = "left"
 )
@@ -114,6 +120,7 @@ func Compare(app registry.App, z *AppState, k Known) Difference {
 		}
 	}
 	d.lookers(z.Consumers)
+	d.unread = z.Unread
 	d.judge()
 	return d
 }
@@ -298,6 +305,7 @@ func absence(at Address, k Known) string {
 // compareInterfaces compares what is offered at an address that both have.
 func (d *Difference) compareInterfaces(at Address, z, k *offered) {
 	if !z.known || !k.known {
+		d.unproven = true
 		if !z.known && k.known {
 			d.note("which interfaces are offered is in no metadata in ZooKeeper, so addresses alone were compared")
 		}
@@ -363,6 +371,8 @@ func (d *Difference) lookers(consumers []Consumer) {
 // judge says in one sentence whether the application's consumers can go over.
 func (d *Difference) judge() {
 	switch {
+	case d.unread > 0:
+		d.Verdict, d.Why = NotReady, fmt.Sprintf("%d nodes in ZooKeeper that are or may be its cannot be read, so what consumers would lose is not known", d.unread)
 	case d.ZooKeeper.Addresses == 0:
 		d.Verdict, d.Why = Left, "ZooKeeper has no provider of it any more"
 		if slices.Contains(d.ZooKeeper.Kept, "bridge") {
@@ -382,6 +392,8 @@ func (d *Difference) judge() {
 			parts = append(parts, fmt.Sprintf("%d differing", n))
 		}
 		d.Verdict, d.Why = NotReady, "consumers that go over would find other providers: "+strings.Join(parts, ", ")
+	case d.unproven:
+		d.Verdict, d.Why = Unproven, "all addresses in ZooKeeper can be called by Kubernetes, too; whether they offer the same was not compared"
 	default:
 		d.Verdict, d.Why = Ready, "all that ZooKeeper has can be called by Kubernetes, too"
 	}

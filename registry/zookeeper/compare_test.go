@@ -72,11 +72,11 @@ func TestCompare(t *testing.T) {
 			by(both...), kubernetes(2, func(k *Known) {
 				k.Documents["r1"] = registry.Document{Err: &registry.Error{Code: registry.NotFound, Message: "no document of revision r1"}}
 			}),
-			Ready, []string{"!which interfaces inventory-0 offers is not known in Kubernetes", "no document of revision r1"}, "only",
+			Unproven, []string{"!which interfaces inventory-0 offers is not known in Kubernetes", "no document of revision r1"}, "only",
 		},
 		"by application, as Dubbo Java writes it": {
 			&AppState{Instances: []Instance{{App: "inventory", Host: "10.0.0.1", Endpoints: []registry.Endpoint{{Protocol: "dubbo", Port: 20000}}, Revision: "z"}}},
-			kubernetes(1), Ready, []string{"!which interfaces are offered is in no metadata in ZooKeeper", "application"}, "only",
+			kubernetes(1), Unproven, []string{"!which interfaces are offered is in no metadata in ZooKeeper", "application"}, "only",
 		},
 		"by application, with its metadata": {
 			&AppState{
@@ -88,6 +88,7 @@ func TestCompare(t *testing.T) {
 			},
 			kubernetes(1), NotReady, []string{"version 2.0.0|1.0.0"}, "!",
 		},
+		"nodes that cannot be read": {&AppState{Providers: both, Unread: 1}, kubernetes(2), NotReady, []string{"1 nodes in ZooKeeper that are or may be its cannot be read"}, "only"},
 		"a node that names a port alone": {
 			&AppState{Instances: []Instance{{App: "inventory", Host: "10.0.0.1", Endpoints: []registry.Endpoint{{Port: 20000}}}}},
 			kubernetes(1), Ready, nil, "only",

@@ -2,7 +2,7 @@ package zookeeper
 
 import (
 	"context"
-	"log/slog"
+	"fmt"
 	"net/url"
 	"path"
 	"slices"
@@ -18,6 +18,16 @@ import (
 // namespaces.
 type State struct {
 	Apps map[string]*AppState
+	// Unread are nodes that could not be understood: a node may be anybody's.
+	Unread []Unread
+}
+
+// Unread is a node that was left out, and why.
+type Unread struct {
+	Node   string
+	Reason string
+	// App and Interface are those below which it stands, as far as that is known.
+	App, Interface string
 }
 
 // AppState is what ZooKeeper holds of one application.
@@ -29,6 +39,8 @@ type AppState struct {
 	// Offers are what revisions of the application offer, as far as its metadata is
 	// in ZooKeeper.
 	Offers map[string][]registry.Offer
+	// Unread is how many nodes could not be understood that are, or may be, its.
+	Unread int
 }
 
 // Interface nodes that belong to Dubbo itself.
@@ -37,22 +49,30 @@ var ownInterfaces = []string{"org.apache.dubbo.metadata.MetadataService", "org.a
 // parallel bounds what is asked of ZooKeeper at once.
 const parallel = 32
 
-// Read reads what ZooKeeper holds of all applications. What cannot be understood is
-// left out and logged: a node may be anybody's.
+// Read reads what ZooKeeper holds of all applications. NotFound where it has neither
+// of the nodes below which Dubbo keeps them: that is no ZooKeeper of Dubbo's, or one
+// whose nodes have other names, and says nothing of applications.
 func (c *Client) Read(ctx context.Context) (State, error) {
 	r := reading{c: c, state: State{Apps: map[string]*AppState{}}}
+	interfaces, byInterface, err := c.root(ctx, c.cfg.Interfaces)
+	if err != nil {
+		return State{}, err
+	}
+	apps, byApp, err := c.root(ctx, c.cfg.Applications)
+	if err != nil {
+		return State{}, err
+	}
+	if !byInterface && !byApp {
+		return State{}, &registry.Error{
+			Code:    registry.NotFound,
+			Message: fmt.Sprintf("ZooKeeper at %s has neither %s nor %s, so Dubbo keeps nothing there under these names", c.Servers(), c.cfg.Interfaces, c.cfg.Applications),
+			Fix:     "name the nodes that Dubbo's registry uses by --zookeeper-interfaces (its group) and --zookeeper-applications, or another ZooKeeper",
+		}
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
-	interfaces, err := c.children(ctx, c.cfg.Interfaces)
-	if err != nil {
-		return State{}, err
-	}
 	for _, name := range interfaces {
 		group.Go(func() error { return r.readInterface(ctx, name) })
-	}
-	apps, err := c.children(ctx, c.cfg.Applications)
-	if err != nil {
-		return State{}, err
 	}
 	for _, name := range apps {
 		if c.cfg.Applications == c.cfg.Interfaces && strings.Contains(name, ".") {
@@ -97,7 +117,7 @@ func (r *reading) readInterface(ctx context.Context, name string) error {
 	for _, node := range nodes {
 		p, err := decodeProvider(node)
 		if err != nil || p.App == "" {
-			r.skip(at+"/providers", node, err)
+			r.skip(Unread{Node: at + "/providers/" + node, Interface: plainName(name)}, err)
 			continue
 		}
 		r.mu.Lock()
@@ -111,8 +131,7 @@ func (r *reading) readInterface(ctx context.Context, name string) error {
 	for _, node := range nodes {
 		consumer, err := decodeConsumer(node)
 		if err != nil {
-			r.skip(at+"/consumers", node, err)
-			continue
+			continue // whoever it is, it provides nothing
 		}
 		r.mu.Lock()
 		r.consumers = append(r.consumers, consumer)
@@ -137,7 +156,7 @@ func (r *reading) readApp(ctx context.Context, name string) error {
 		}
 		instance, err := decodeInstance(name, content)
 		if err != nil {
-			r.skip(at, node, err)
+			r.skip(Unread{Node: path.Join(at, node), App: name}, err)
 			continue
 		}
 		if err := r.readDocument(ctx, instance); err != nil {
@@ -167,7 +186,7 @@ func (r *reading) readDocument(ctx context.Context, i Instance) error {
 	}
 	offers, err := registry.DecodeDocument(content)
 	if err != nil {
-		r.skip(path.Dir(at), i.Revision, err)
+		r.skip(Unread{Node: at, App: i.App}, err)
 		return nil
 	}
 	r.mu.Lock()
@@ -176,17 +195,30 @@ func (r *reading) readDocument(ctx context.Context, i Instance) error {
 	return nil
 }
 
-func (r *reading) skip(at, node string, err error) {
-	reason := "it names no application"
+// skip leaves a node out.
+func (r *reading) skip(u Unread, err error) {
+	u.Reason = "it names no application"
 	if err != nil {
-		reason = err.Error()
+		u.Reason = err.Error()
 	}
-	r.c.cfg.Logger.Debug("a node is left out", slog.String("below", at), slog.String("node", node), slog.String("reason", reason))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state.Unread = append(r.state.Unread, u)
 }
 
-// attribute gives consumers to the applications that provide what they look for.
+// plainName is the name of an interface's node without its encoding.
+func plainName(node string) string {
+	if decoded, err := url.QueryUnescape(node); err == nil {
+		return decoded
+	}
+	return node
+}
+
+// attribute gives consumers to the applications that provide what they look for, and
+// what could not be read to those whose it may be.
 func (r *reading) attribute() {
-	for _, a := range r.state.Apps {
+	slices.SortFunc(r.state.Unread, func(a, b Unread) int { return strings.Compare(a.Node, b.Node) })
+	for name, a := range r.state.Apps {
 		provides := map[string]bool{}
 		for _, p := range a.Providers {
 			provides[p.Name] = true
@@ -199,6 +231,11 @@ func (r *reading) attribute() {
 		for _, c := range r.consumers {
 			if provides[c.Name] {
 				a.Consumers = append(a.Consumers, c)
+			}
+		}
+		for _, u := range r.state.Unread {
+			if u.App == name || u.App == "" && provides[u.Interface] {
+				a.Unread++
 			}
 		}
 	}

@@ -19,8 +19,13 @@ func TestReadBothWaysInWhichDubboKeepsProviders(t *testing.T) {
 	server := testzk.Start(t)
 	root := server.Root(t)
 	c := dial(t, Config{Servers: server.Address(), Interfaces: root + "/dubbo", Applications: root + "/services"})
-	if state, err := c.Read(within(t)); err != nil || len(state.Apps) != 0 {
+	// Where Dubbo's nodes are not, nothing is known: that is not the same as none.
+	if state, err := c.Read(within(t)); registry.CodeOf(err) != registry.NotFound || !strings.Contains(err.Error(), root+"/dubbo") {
 		t.Errorf("of nothing: %v, %v", state, err)
+	}
+	c.put(t, root+"/dubbo/none", "", 0)
+	if state, err := c.Read(within(t)); err != nil || len(state.Apps) != 0 {
+		t.Errorf("of no application: %v, %v", state, err)
 	}
 
 	c.put(t, root+"/services/inventory/10.0.0.1:20880", javaInstance, zk.FlagEphemeral)
@@ -51,6 +56,10 @@ func TestReadBothWaysInWhichDubboKeepsProviders(t *testing.T) {
 	}
 	if len(a.Offers["77"]) != 1 || len(a.Consumers) != 1 || a.Consumers[0].App != "orders" {
 		t.Errorf("offers %+v, consumers %+v", a.Offers, a.Consumers)
+	}
+	// What cannot be read may be anybody's who provides the interface.
+	if len(state.Unread) != 2 || a.Unread != 2 || state.Apps["other"].Unread != 1 {
+		t.Errorf("unread %+v, of inventory %d, of other %d", state.Unread, a.Unread, state.Apps["other"].Unread)
 	}
 }
 

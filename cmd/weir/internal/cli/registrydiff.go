@@ -27,6 +27,7 @@ type diffConfig struct {
 	*registryConfig
 	ZooKeeper zookeeper.Config
 	Wait      time.Duration
+	Addresses bool // are enough
 }
 
 // Flags that say where Dubbo's nodes are in ZooKeeper.
@@ -50,6 +51,7 @@ func (c *diffConfig) flags(fs *pflag.FlagSet) {
 	config.Secret(fs, zookeeperAuthFlag)
 	fs.StringVar(&c.ZooKeeper.Interfaces, zookeeperInterfacesFlag, c.ZooKeeper.Interfaces, "node below which Dubbo keeps providers by interface: the group of its registry")
 	fs.StringVar(&c.ZooKeeper.Applications, zookeeperApplicationsFlag, c.ZooKeeper.Applications, "node below which Dubbo keeps instances by application")
+	fs.BoolVar(&c.Addresses, "addresses", c.Addresses, "take equal addresses for enough where it is not known which interfaces are offered there (verdict unproven), as of providers in Java")
 	fs.DurationVar(&c.Wait, "wait", c.Wait, "compare again for this long, until every application is ready; 0 for once")
 }
 
@@ -77,7 +79,10 @@ func (m *Main) registryDiff() *cobra.Command {
 		Long: `Diff sets what Dubbo keeps in ZooKeeper of the named applications, or of all,
 against what Kubernetes has of them, and says of each whether its consumers can go
 over: ready when all that ZooKeeper has can be called by Kubernetes too, with the
-same ports, protocols, groups, versions and weights.
+same ports, protocols, groups, versions and weights; unproven when the addresses are
+the same, and one of the two does not tell which interfaces are offered there, as
+Kubernetes does not of providers in Java. Rules for routing and overrides that are
+kept in ZooKeeper are not compared.
 
 It reads both ways in which Dubbo keeps providers there, by application and by
 interface, as Dubbo Java and dubbo-go write them. Consumers that still look in
@@ -85,7 +90,7 @@ ZooKeeper are named as far as they say so there, which those that look by
 application do not. ZooKeeper knows no namespaces: an application is that of the
 same name in the namespace of -n, or the only one of its name in the cluster.
 
-It exits with 4 where an application is not ready.`,
+It exits with 4 where an application is not ready; --addresses lets unproven pass.`,
 		Example: `  weir registry diff --zookeeper zk.example:2181 -n shop
   weir registry diff --zookeeper zk.example:2181 shop/inventory --wait 5m
   weir registry diff --zookeeper zk.example:2181 -n shop -o json`,
@@ -108,7 +113,7 @@ It exits with 4 where an application is not ready.`,
 			}
 		}
 		return m.withRegistry(c, cfg.registryConfig, fs, []string{namespace}, func(ctx context.Context, r *opened) error {
-			return r.diff(ctx, m.Stdout, cfg, namespace, args, *format)
+			return r.diff(ctx, m.Stdout, m.Stderr, cfg, namespace, args, *format)
 		})
 	}
 	return c
@@ -119,7 +124,7 @@ const diffAgain = time.Second
 
 // diff compares until all is ready, for cfg.Wait at most, and writes the last
 // comparison.
-func (r *opened) diff(ctx context.Context, w io.Writer, cfg *diffConfig, namespace string, args []string, format view.Format) error {
+func (r *opened) diff(ctx context.Context, w, errs io.Writer, cfg *diffConfig, namespace string, args []string, format view.Format) error {
 	first, cancel := r.first(ctx)
 	defer cancel()
 	client, err := zookeeper.Dial(first, cfg.ZooKeeper)
@@ -132,16 +137,19 @@ func (r *opened) diff(ctx context.Context, w io.Writer, cfg *diffConfig, namespa
 	defer client.Close()
 	until := time.Now().Add(cfg.Wait)
 	for {
-		differences, err := r.compare(ctx, client, namespace, args)
+		differences, notes, err := r.compare(ctx, client, namespace, args)
 		if err != nil {
 			if registry.CodeOf(err) == registry.Unavailable && time.Now().Before(until) && pause.For(ctx, diffAgain) {
 				continue
+			}
+			if registry.CodeOf(err) == registry.NotFound {
+				return coded(ExitLacking, err)
 			}
 			return explain(ctx, err)
 		}
 		waiting := 0
 		for _, d := range differences {
-			if !d.Verdict.Good() {
+			if !d.Verdict.Good() && !(cfg.Addresses && d.Verdict == zookeeper.Unproven) {
 				waiting++
 			}
 		}
@@ -150,6 +158,11 @@ func (r *opened) diff(ctx context.Context, w io.Writer, cfg *diffConfig, namespa
 		}
 		if err := r.tell(w, client, differences, format); err != nil {
 			return err
+		}
+		for _, note := range notes {
+			if _, err := fmt.Fprintln(errs, note); err != nil {
+				return err
+			}
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -172,27 +185,33 @@ func (r *opened) tell(w io.Writer, client *zookeeper.Client, differences []zooke
 	return view.WriteDifferences(w, differences)
 }
 
-// compare reads both registries once.
-func (r *opened) compare(ctx context.Context, client *zookeeper.Client, namespace string, args []string) ([]zookeeper.Difference, error) {
+// compare reads both registries once. Notes are of what is in ZooKeeper and cannot
+// be set against anything.
+func (r *opened) compare(ctx context.Context, client *zookeeper.Client, namespace string, args []string) (out []zookeeper.Difference, notes []string, err error) {
 	ctx, cancel := r.first(ctx)
 	defer cancel()
 	state, err := client.Read(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	known, err := r.Apps(ctx, namespace)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	apps, err := chosen(args, namespace, known, state)
+	apps, elsewhere, err := chosen(args, namespace, known, state)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []zookeeper.Difference
+	if len(elsewhere) > 0 {
+		notes = append(notes, "in ZooKeeper, and not in namespace "+namespace+": "+strings.Join(elsewhere, ", "))
+	}
+	for _, u := range state.Unread {
+		notes = append(notes, "not understood in ZooKeeper, and left out: "+u.Node+": "+u.Reason)
+	}
 	for _, app := range apps {
 		k, err := r.known(ctx, app)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		z := state.Apps[app.Name]
 		if z == nil && len(args) == 0 && !slices.ContainsFunc(k.Snapshot.Instances, func(i registry.Instance) bool { return len(i.Endpoints) > 0 }) {
@@ -200,17 +219,17 @@ func (r *opened) compare(ctx context.Context, client *zookeeper.Client, namespac
 		}
 		out = append(out, zookeeper.Compare(app, z, k))
 	}
-	return out, nil
+	return out, notes, nil
 }
 
 // chosen returns which applications are compared: the named ones, or those that
-// either registry has.
-func chosen(args []string, namespace string, known []registry.App, state zookeeper.State) ([]registry.App, error) {
+// either registry has; and the names that ZooKeeper has and a namespace that was
+// chosen has not: ZooKeeper knows no namespaces, so they may be another's.
+func chosen(args []string, namespace string, known []registry.App, state zookeeper.State) (out []registry.App, elsewhere []string, err error) {
 	names := args
 	if len(args) == 0 {
 		names = slices.Sorted(maps.Keys(state.Apps))
 	}
-	var out []registry.App
 	for _, name := range names {
 		ns, bare, qualified := strings.Cut(name, "/")
 		if !qualified {
@@ -226,10 +245,9 @@ func chosen(args []string, namespace string, known []registry.App, state zookeep
 		case len(at) == 1:
 			out = append(out, at[0])
 		case len(at) > 1:
-			return nil, usage(fmt.Errorf("ZooKeeper knows no namespaces, and %s is in %d of them: choose one with -n", bare, len(at)))
+			return nil, nil, usage(fmt.Errorf("ZooKeeper knows no namespaces, and %s is in %d of them: choose one with -n", bare, len(at)))
 		case len(args) == 0 && namespace != "":
-			// Whose it is cannot be known; in this namespace it is not.
-			out = append(out, registry.App{Namespace: namespace, Name: bare})
+			elsewhere = append(elsewhere, bare)
 		default:
 			out = append(out, registry.App{Namespace: ns, Name: bare})
 		}
@@ -238,7 +256,7 @@ func chosen(args []string, namespace string, known []registry.App, state zookeep
 		out = append(out, known...)
 	}
 	slices.SortFunc(out, registry.App.Compare)
-	return slices.Compact(out), nil
+	return slices.Compact(out), elsewhere, nil
 }
 
 // known reads what Kubernetes knows of an application, and what its instances offer.

@@ -98,7 +98,7 @@ func TestRegistryDiffTellsWhoCanLeaveZooKeeper(t *testing.T) {
 	}
 
 	// It waits for what is not ready, where it is told to.
-	w := start(t, nil, append([]string{"registry", "diff", ns.Name + "/inventory", "--wait", "1h", "-o", "json"}, at...)...)
+	w := start(t, nil, append([]string{"registry", "diff", ns.Name + "/inventory", "--addresses", "--wait", "1h", "-o", "json"}, at...)...)
 	ns.SetReady(t, "inventory-b", true)
 	w.wait(t)
 	var told []struct {
@@ -106,17 +106,32 @@ func TestRegistryDiffTellsWhoCanLeaveZooKeeper(t *testing.T) {
 		Verdict   string
 		Consumers []struct{ App string }
 	}
-	if err := json.Unmarshal([]byte(w.out.String()), &told); err != nil || w.code != 0 || len(told) != 1 || told[0].Verdict != "ready" || told[0].Consumers[0].App != "legacy" {
+	if err := json.Unmarshal([]byte(w.out.String()), &told); err != nil || w.code != 0 || len(told) != 1 || told[0].Verdict != "unproven" || told[0].Consumers[0].App != "legacy" {
 		t.Errorf("%d, %v: %s%s", w.code, err, w.out, w.errs)
 	}
 
-	// What is in ZooKeeper alone, under a name that Kubernetes could not have, too.
+	// Equal addresses alone are no proof, unless they are said to be.
+	if code, out, errs := diff(ns.Name + "/inventory"); code != 4 || !strings.Contains(out, "whether they offer the same was not compared") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	// What is in ZooKeeper alone may be another namespace's, and the name may be one
+	// that Kubernetes could not have.
 	z.provide("Demo_Provider", "10.9.9.8", "20000")
-	if code, out, errs := diff("-n", ns.Name); code != 4 || !strings.Contains(out, "/Demo_Provider: Kubernetes has nothing") {
+	if code, out, errs := diff("-n", ns.Name); code != 4 || strings.Contains(out, "Demo_Provider") || !strings.Contains(errs, "not in namespace "+ns.Name+": Demo_Provider") {
 		t.Errorf("%d\n%s%s", code, out, errs)
 	}
 	z.provide("ghost", "10.9.9.9", "20000")
 	if code, out, errs := diff("ghost", "-n", ns.Name); code != 4 || !strings.Contains(out, "missing") || !strings.Contains(out, "Kubernetes has no Service "+ns.Name+"/ghost") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	// A node that cannot be read may be a provider's.
+	nonsense := "/dubbo/org.example.Stock/providers/nonsense"
+	z.put(nonsense, "")
+	if code, out, errs := diff(ns.Name+"/inventory", "--addresses"); code != 4 || !strings.Contains(out, "cannot be read") || !strings.Contains(errs, nonsense) {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	// Nodes of other names are no empty ZooKeeper.
+	if code, out, errs := diff("--zookeeper-interfaces", "/dubbo-prod", "--zookeeper-applications", "/apps"); code != 3 || out != "" || !strings.Contains(errs, "has neither /dubbo-prod nor /apps") {
 		t.Errorf("%d\n%s%s", code, out, errs)
 	}
 	// A name that stands for several applications.
