@@ -40,7 +40,11 @@ type management struct {
 	// metrics is where Dubbo tells what it counts, in place of all of these (qos.go), and
 	// mute why it does not, in a sentence.
 	metrics, mute string
+	early         bool // an actuator may yet come, as the process has begun lately
 }
+
+// governs reports whether it has something to govern by, or to tell.
+func (m *management) governs() bool { return m.stream != "" || m.circuits != "" }
 
 // refusalError is an answer other than wanted, in words that say what to do.
 type refusalError struct {

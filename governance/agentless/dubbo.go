@@ -80,7 +80,7 @@ func (d *dubbo) collect(ctx context.Context, m *management) error {
 	return d.scrapes(ctx, scraper{
 		scrape:  func(ctx context.Context) error { return d.scrape(ctx, m) },
 		lacking: func() []string { return d.lacking(m) },
-		vain:    func() bool { return false },
+		vain:    func() bool { return m.early },
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/weirmesh/weir/registry"
 )
@@ -185,16 +187,18 @@ func short(err error) string {
 		return fmt.Sprintf("answers %d", status(err))
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "no answer in time"
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case refused(err):
 		return "nobody listens"
 	}
 	return "no answer"
 }
 
 // find looks for the pod's management: an actuator that has something to govern or to
-// tell, or Dubbo's QoS, or at least an actuator. Where none of the places answers, the
-// error says so of all of them.
-func (s *Service) find(ctx context.Context, service registry.Service, pod registry.Pod, in registry.Instance) (*management, error) {
+// tell, or Dubbo's QoS, or at least an actuator. QoS comes last, and only where no
+// actuator can be: one that is slow now governs the process all the same, and whoever
+// answered in its place would be kept. With withQoS unset it is not looked for. Where
+// none of the places answers, the error says so of all of them.
+func (s *Service) find(ctx context.Context, service registry.Service, pod registry.Pod, in registry.Instance, withQoS bool) (*management, error) {
 	image := images(pod)
 	qos := qosSpots(*service.Govern, service, pod)
 	// What Dubbo serves is no actuator, and QoS logs what it is asked for in vain.
@@ -202,46 +206,90 @@ func (s *Service) find(ctx context.Context, service registry.Service, pod regist
 		return slices.ContainsFunc(in.Endpoints, func(e registry.Endpoint) bool { return e.Port == at.port }) ||
 			slices.ContainsFunc(qos, func(q spot) bool { return q.port == at.port && q.why != prometheusPort })
 	})
-	list = append(list, qos...)
 	if known, ok := s.places.get(image); ok {
 		if i := slices.Index(list, known); i >= 0 {
 			list = slices.Insert(slices.Delete(list, i, i+1), 0, known)
 		}
 	}
-	var tried tried
+	open := func(at spot) *management {
+		return &management{client: s.client, base: "http://" + net.JoinHostPort(in.Host.String(), strconv.Itoa(int(at.port))) + at.path}
+	}
+	tried := tried{dubbo: len(in.Endpoints) > 0}
 	var bare *management // an actuator without anything to govern
 	var bareAt spot
-	for _, at := range list {
-		m := &management{client: s.client, base: "http://" + net.JoinHostPort(in.Host.String(), strconv.Itoa(int(at.port))) + at.path}
-		look := m.look
-		if at.qos {
-			look = m.lookQoS
-		}
-		err := look(ctx)
+	for _, spot := range list {
+		m := open(spot)
+		err := m.look(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case err == nil && (at.qos || m.stream != "" || m.circuits != ""):
-			s.places.put(image, at)
+		case err == nil && m.governs():
+			s.places.put(image, spot)
 			return m, nil
 		case err == nil && bare == nil:
-			bare, bareAt = m, at
+			bare, bareAt = m, spot
 		case err != nil:
-			tried.add(at, err)
+			tried.add(spot, err)
 		}
+	}
+	if !withQoS || tried.unsure {
+		qos = nil
+	}
+	for _, spot := range qos {
+		m := open(spot)
+		err := m.lookQoS(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err == nil:
+			m.early = tried.early && begun(pod, s.cfg.Now())
+			return m, nil
+		}
+		tried.add(spot, err)
 	}
 	if bare != nil {
 		s.places.put(image, bareAt)
 		return bare, nil
 	}
-	s.places.forget(image)
-	return nil, tried.sum(len(in.Endpoints) > 0)
+	if !tried.unsure {
+		s.places.forget(image)
+	}
+	return nil, tried.sum()
 }
+
+// beginning is how long a process may take until its actuator listens: QoS does so
+// before.
+const beginning = 5 * time.Minute
+
+// begun reports whether what runs in a pod has begun so lately.
+func begun(pod registry.Pod, now time.Time) bool {
+	return slices.ContainsFunc(pod.Containers, func(c registry.Container) bool { return now.Sub(c.Started) < beginning })
+}
+
+// noActuator reports whether an answer, or that there is none, means that no actuator is
+// there that could be read: neither one that is slow nor one that fails for now.
+func noActuator(err error) bool {
+	switch st := status(err); {
+	case st == http.StatusRequestTimeout, st == http.StatusTooEarly, st == http.StatusTooManyRequests, st >= http.StatusInternalServerError:
+		return false
+	case st != 0:
+		return true
+	}
+	return refused(err) || errors.Is(err, io.EOF) || foreign(err)
+}
+
+// foreign reports whether what answered speaks no HTTP.
+func foreign(err error) bool { return strings.Contains(err.Error(), "malformed HTTP response") }
+
+func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 // tried is where there was nothing.
 type tried struct {
+	dubbo          bool // the pod serves by Dubbo
 	actuators, qos []string
 	asks           error // for credentials
+	unsure         bool  // an actuator may be there all the same
+	early          bool  // one may be there once the process has begun
 }
 
 func (t *tried) add(at spot, err error) {
@@ -253,17 +301,23 @@ func (t *tried) add(at spot, err error) {
 	if st := status(err); (st == http.StatusUnauthorized || st == http.StatusForbidden) && t.asks == nil {
 		t.asks = err
 	}
+	t.unsure = t.unsure || !noActuator(err)
+	t.early = t.early || refused(err)
 	t.actuators = append(t.actuators, text)
 }
 
 // sum says what to do.
-func (t *tried) sum(dubbo bool) error {
+func (t *tried) sum() error {
 	qos := fmt.Sprintf("no QoS of Dubbo's answers at %s: leave dubbo.application.qos-enable on, and where its port is another one, name that \"qos\" in the pod", strings.Join(t.qos, ", "))
 	switch {
-	case dubbo:
-		return errors.New(qos)
-	case t.asks != nil:
+	case t.asks != nil && (t.unsure || !t.dubbo):
 		return t.asks
+	case t.unsure:
+		return fmt.Errorf("no actuator answers at %s: expose it there, or say where it is with the Service's annotation boot.spring.io/actuator; Dubbo's QoS is not asked while one may be there that is slow or fails: take ports that never answer out of the Service and the pod", strings.Join(t.actuators, ", "))
+	case len(t.qos) == 0:
+		return fmt.Errorf("no actuator answers at %s any more: expose it there, or say where it is with the Service's annotation boot.spring.io/actuator", strings.Join(t.actuators, ", "))
+	case t.dubbo:
+		return errors.New(qos)
 	case len(t.actuators) == 0:
 		return fmt.Errorf("it has no port that is known: name its management port \"management\", or say where it is with the Service's annotation boot.spring.io/actuator; for Dubbo: %s", qos)
 	}

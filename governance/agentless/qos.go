@@ -79,7 +79,7 @@ func (m *management) lookQoS(ctx context.Context) error {
 			return nil
 		}
 	case 0:
-		if err != nil && strings.Contains(err.Error(), "malformed HTTP response") {
+		if err != nil && foreign(err) {
 			m.mute = fmt.Sprintf("%s lets nobody in but the pod itself: take dubbo.application.qos-anonymous-access-permission-level=NONE out, and set dubbo.application.qos-anonymous-allow-commands=metrics, which opens this alone of QoS; until then calls are not counted", path(m.base))
 			return nil
 		}

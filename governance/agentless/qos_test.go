@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/internal/memhttp"
 	"github.com/weirmesh/weir/registry"
 )
 
@@ -151,7 +152,7 @@ func TestWhatKeepsDubbosMetricsFromBeingReadIsSaid(t *testing.T) {
 		"nobody let in":    {8081, func(q *shelf) { q.banned = true }, "take dubbo.application.qos-anonymous-access-permission-level=NONE out"},
 		"no metrics":       {8081, func(q *shelf) { q.says = "There is no application with data" }, `:8081/metrics says "There is no application with data": add io.micrometer:micrometer-registry-prometheus-simpleclient`},
 		"no such command":  {8081, func(q *shelf) { q.status = http.StatusNotFound }, ":8081/metrics is not there: add io.micrometer:micrometer-registry-prometheus-simpleclient"},
-		"QoS is elsewhere": {8082, func(*shelf) {}, "no QoS of Dubbo's answers at :8082 (port qos: no answer), :22222 (Dubbo's own: no answer): leave dubbo.application.qos-enable on"},
+		"QoS is elsewhere": {8082, func(*shelf) {}, "no QoS of Dubbo's answers at :8082 (port qos: nobody listens), :22222 (Dubbo's own: nobody listens): leave dubbo.application.qos-enable on"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(w *world) {
@@ -173,6 +174,54 @@ func TestWhatKeepsDubbosMetricsFromBeingReadIsSaid(t *testing.T) {
 				w.after(7 * time.Second)
 				if i := w.instance("1"); len(i.Lacks) != 0 {
 					w.Errorf("mended, it lacks %q", i.Lacks)
+				}
+			})
+		})
+	}
+}
+
+// A process with both is governed by its actuator, however that behaves while the
+// process is looked at: QoS answers always, if only to say no.
+func TestQoSTakesNoPodFromAnActuator(t *testing.T) {
+	t.Parallel()
+	for name, ill := range map[string]func(j *jvm, ill bool){
+		"slow":     func(j *jvm, ill bool) { j.hangs = ill },
+		"failing":  func(j *jvm, ill bool) { j.deny = map[bool]int{true: http.StatusServiceUnavailable}[ill] },
+		"starting": func(j *jvm, ill bool) { j.refuses = ill },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(w *world) {
+				j := newJVM(w.T)
+				q := &shelf{status: http.StatusForbidden}
+				if name == "starting" {
+					q.status = 0 // what can be counted by then is
+				}
+				j.qos, j.started = memhttp.Start(w.T, q), time.Now()
+				ill(j, true)
+				w.cluster.pods["1"] = j
+				w.policies.publish(version(w.T, 1, quote, switched, governance.KindSwitch))
+				_, end := w.control()
+				defer end()
+				w.after(40 * time.Second)
+				if i := w.instance("1"); name != "starting" && (i.SDK != "" || len(i.Lacks) == 0) {
+					w.Fatalf("while the actuator is ill, it is %+v", i)
+				}
+				j.set(func() { ill(j, false) })
+				w.after(45 * time.Second)
+				if i := w.instance("1"); !w.current("1") || i.SDK != hystrixName {
+					w.Fatalf("it is %+v", i)
+				}
+				// The process stays governed by what has governed it.
+				j.set(func() { j.refuses = true })
+				w.policies.publish()
+				w.after(90 * time.Second)
+				if i := w.instance("1"); i.SDK != hystrixName || !strings.Contains(strings.Join(i.Lacks, "\n"), "no actuator answers") {
+					w.Fatalf("without its actuator, it is %+v", i)
+				}
+				j.set(func() { j.refuses = false })
+				w.after(30 * time.Second)
+				if got := j.written()["hystrix.command."+quote+".circuitBreaker.forceOpen"]; !w.current("1") || got == "true" {
+					w.Errorf("released: %+v, %v", w.instance("1"), j.written())
 				}
 			})
 		})

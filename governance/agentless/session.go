@@ -40,6 +40,7 @@ type session struct {
 	boot    string       // the process that the rest is of
 
 	engine engine                      // of that process; nil before it was reached first
+	guards bool                        // it had an actuator with something to govern
 	states map[string]governance.State // as they were told last
 	// owned are those that a policy had brought into the state they were told to be in
 	// before this control plane took the pod over.
@@ -206,6 +207,7 @@ func (n *session) once(ctx context.Context) error {
 	}
 	n.mu.Lock()
 	service, host := n.service, n.host
+	guards := n.guards && n.boot == process(pod)
 	n.mu.Unlock()
 	if service.Govern == nil {
 		return errors.New("its Service does not ask to be governed any more")
@@ -213,7 +215,9 @@ func (n *session) once(ctx context.Context) error {
 	if !n.svc.acquire(ctx) {
 		return context.Cause(ctx)
 	}
-	m, err := n.svc.find(ctx, service, pod, host)
+	// Who has guarded calls in a process does so to its end, however long nothing is
+	// heard of it: what is applied there is taken back there.
+	m, err := n.svc.find(ctx, service, pod, host, !guards)
 	n.svc.release()
 	if err != nil {
 		return err
@@ -279,8 +283,9 @@ func (n *session) met(m *management, boot string) engine {
 		if n.boot != "" {
 			n.out.put(nil, n.anew(n.svc.cfg.Now()), n.svc.room())
 		}
-		n.boot, n.beyond, n.engine, n.taken = boot, 0, nil, nil
+		n.boot, n.beyond, n.engine, n.taken, n.guards = boot, 0, nil, nil, false
 	}
+	n.guards = n.guards || m.governs()
 	if e := newEngine(n, m); n.engine == nil || n.engine.name() != e.name() {
 		n.engine = e
 	}

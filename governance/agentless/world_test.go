@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,10 +46,13 @@ type jvm struct {
 	mute     bool    // the stream says nothing
 	noise    string  // said between its words
 	deny     int     // what all is answered with
+	hangs    bool    // nothing is answered
+	refuses  bool    // nobody listens
 	requests int
 	streams  int
 	most     int
 	server   *memhttp.Server
+	qos      *memhttp.Server        // at Dubbo's own port; nil for none
 	instead  http.Handler           // answers for another kind of process
 	ports    []registry.ServicePort // of its container; nil for those of Spring's
 	config   func() map[string]string
@@ -115,8 +119,15 @@ func (j *jvm) setting(command, suffix, otherwise string) string {
 func (j *jvm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	j.mu.Lock()
 	j.requests++
-	deny := j.deny
+	deny, hangs, refuses := j.deny, j.hangs, j.refuses
 	j.mu.Unlock()
+	if refuses {
+		panic(http.ErrAbortHandler) // connections that were there end too
+	}
+	if hangs {
+		<-r.Context().Done()
+		return
+	}
 	if deny != 0 {
 		w.WriteHeader(deny)
 		return
@@ -232,7 +243,7 @@ func (j *jvm) stream(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(&out, "data: %s\n\n", data)
 		}
 		out.WriteString(j.noise)
-		over := j.process != begun
+		over := j.process != begun || j.refuses
 		if j.mute {
 			out.Reset()
 		}
@@ -462,9 +473,6 @@ func (w *world) control() (s *Service, end func()) {
 	w.Helper()
 	s = New(Config{Registry: w.cluster, Policies: w.policies, Store: w.store, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, port, _ := net.SplitHostPort(address)
-		if port != "8081" {
-			return nil, errors.New("nobody listens")
-		}
 		w.cluster.mu.Lock()
 		ids := slices.Sorted(maps.Keys(w.cluster.pods))
 		n := int(netip.MustParseAddr(host).As4()[3]) - 1
@@ -472,7 +480,19 @@ func (w *world) control() (s *Service, end func()) {
 		if n >= len(ids) {
 			return nil, errors.New("no such pod")
 		}
-		return w.cluster.pods[ids[n]].server.Dial(ctx, network, address)
+		w.cluster.mu.Lock()
+		j := w.cluster.pods[ids[n]]
+		w.cluster.mu.Unlock()
+		j.mu.Lock()
+		server := map[string]*memhttp.Server{"8081": j.server, "22222": j.qos}[port]
+		if port == "8081" && j.refuses {
+			server = nil
+		}
+		j.mu.Unlock()
+		if server == nil {
+			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		}
+		return server.Dial(ctx, network, address)
 	}})
 	ctx, cancel := context.WithCancel(w.Context())
 	done := make(chan struct{})

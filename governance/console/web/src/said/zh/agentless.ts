@@ -84,6 +84,10 @@ export const agentless: Sentences = {
     '要求治理的 Pod 超过此控制面的上限：请调高 --agentless-pods，或增加控制面',
   "no QoS of Dubbo's answers at %s: leave dubbo.application.qos-enable on, and where its port is another one, name that \"qos\" in the pod":
     '{1} 没有 Dubbo 的 QoS 应答：请保持 dubbo.application.qos-enable 开启；若其端口不同，请在 Pod 中将该端口命名为 "qos"',
+  "no actuator answers at %s any more: expose it there, or say where it is with the Service's annotation boot.spring.io/actuator":
+    '{1} 不再有 actuator 应答：请在那里暴露它，或用 Service 的注解 boot.spring.io/actuator 说明其位置',
+  "no actuator answers at %s: expose it there, or say where it is with the Service's annotation boot.spring.io/actuator; Dubbo's QoS is not asked while one may be there that is slow or fails: take ports that never answer out of the Service and the pod":
+    '{1} 没有 actuator 应答：请在那里暴露它，或用 Service 的注解 boot.spring.io/actuator 说明其位置；只要那里可能有一个缓慢或出错的 actuator，就不会询问 Dubbo 的 QoS：请从 Service 和 Pod 中去掉从不应答的端口',
   "no actuator answers at %s: expose it there, or say where it is with the Service's annotation boot.spring.io/actuator; for Dubbo: %s":
     '{1} 没有 actuator 应答：请在那里暴露它，或用 Service 的注解 boot.spring.io/actuator 说明其位置；对于 Dubbo：{2}',
   'no answer': '没有应答',
