@@ -63,6 +63,7 @@ type App struct {
 type Counts struct {
 	Instances int             `json:"instances"`
 	Callable  int             `json:"callable" doc:"Those that get new calls."`
+	Kept      int             `json:"kept" doc:"Those of them that are not ready: so many were lost at once that their loss is doubted."`
 	Held      int             `json:"held" doc:"Those that do not."`
 	HeldBack  []registry.Held `json:"heldBack" nullable:"false" doc:"Why not, the reasons of most instances first, five at most."`
 	Protocols []string        `json:"protocols" nullable:"false" doc:"What they say they speak, sorted."`
@@ -74,7 +75,7 @@ const mostReasons = 5
 
 func counts(sum *registry.Summary) Counts {
 	c := Counts{
-		Instances: sum.Instances, Callable: sum.Callable, Held: sum.Instances - sum.Callable, Warnings: sum.Warnings,
+		Instances: sum.Instances, Callable: sum.Callable, Kept: sum.Kept, Held: sum.Instances - sum.Callable, Warnings: sum.Warnings,
 		HeldBack: sum.Held, Protocols: sum.Protocols(),
 	}
 	slices.SortStableFunc(c.HeldBack, func(a, b registry.Held) int { return cmp.Compare(b.Instances, a.Instances) })

@@ -366,3 +366,28 @@ func BenchmarkOneOfFiveThousandInstances(b *testing.B) {
 		get("all", "/api/v1/registry/shop/app-0000?limit=5000", &all)
 	}
 }
+
+// What is called though it is not ready is counted, marked and explained.
+func TestWhatIsKeptIsTold(t *testing.T) {
+	t.Parallel()
+	world, c := shop(t)
+	kept := &registry.Kept{Because: registry.KeptNotReady, Lost: 3, Of: 4, Since: time.Unix(100, 0).UTC(), Until: time.Unix(700, 0).UTC()}
+	world.PutInstance(inventory, provider("inventory-c", "r2", func(i *registry.Instance) { i.Health, i.Kept = registry.NotReady, kept }))
+	get := control(t, api.Deps{Registry: c})
+	var all api.List
+	if get("all", "/api/v1/registry?namespace=shop", &all); len(all.Items) != 1 || all.Items[0].Kept != 1 || all.Items[0].Callable != 3 || all.Items[0].Held != 1 {
+		t.Errorf("the list says %+v", all)
+	}
+	var d api.Detail
+	get("shop", "/api/v1/registry/shop/inventory?instance=inventory-c", &d)
+	if len(d.Instances) != 1 {
+		t.Fatalf("got %+v", d)
+	}
+	i := d.Instances[0]
+	if !i.Callable || i.Health != registry.NotReady || !i.Kept.Equal(kept) || !strings.Contains(i.KeptWhy, "3 of 4 instances were lost at once") {
+		t.Errorf("got %+v", i)
+	}
+	if at := slices.IndexFunc(i.Explain, func(f api.Finding) bool { return f.Check == registry.CheckReady }); at < 0 || i.Explain[at].OK || i.Explain[at].Effect != registry.EffectNone {
+		t.Errorf("explained as %+v", i.Explain)
+	}
+}

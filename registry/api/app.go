@@ -57,6 +57,8 @@ type Instance struct {
 	Revision  string              `json:"revision,omitempty" doc:"Names what it offers."`
 	Callable  bool                `json:"callable" doc:"Whether it gets new calls."`
 	Why       string              `json:"why,omitempty" doc:"Why it does not, in a few words."`
+	Kept      *registry.Kept      `json:"kept,omitempty" doc:"Set where it is called though it is not ready, since so many were lost at once that their loss is doubted."`
+	KeptWhy   string              `json:"keptWhy,omitempty" doc:"Why that is, in a sentence."`
 	Problem   string              `json:"problem,omitempty" doc:"What keeps calls away and somebody can mend."`
 	Warning   string              `json:"warning,omitempty" doc:"What is wrong and does not keep calls away."`
 	Metadata  map[string]string   `json:"metadata" doc:"What it registered, as written; values of more than 4 KiB are cut."`
@@ -65,7 +67,7 @@ type Instance struct {
 
 // Finding is one thing that was looked at.
 type Finding struct {
-	Check  registry.Check  `json:"check" enum:"in touch with the API server,its application has a Service,in the Service's endpoints,not terminating,ready,not draining,has published metadata,its metadata can be read,names what it speaks,says what it offers,what it offers is described,its details can be read" doc:"What was looked at, in words that hold when all is well."`
+	Check  registry.Check  `json:"check" enum:"in touch with the API server,its application has a Service,in the Service's endpoints,not terminating,ready,not draining,none nearer is called in its place,has published metadata,its metadata can be read,names what it speaks,says what it offers,what it offers is described,its details can be read" doc:"What was looked at, in words that hold when all is well."`
 	OK     bool            `json:"ok"`
 	Effect registry.Effect `json:"effect,omitempty" enum:"held,dubbo,none" doc:"Where it does not hold: held, nobody sends it new calls; dubbo, Dubbo consumers leave it out; none, it is called as if all were well."`
 	Detail string          `json:"detail" doc:"What was found and, where it does not hold, what to do."`
@@ -165,6 +167,9 @@ func (s *server) instance(snapshot registry.Snapshot, i *registry.Instance) Inst
 		ID: i.ID, Name: i.Name, Endpoints: i.Endpoints, Health: i.Health, State: i.Details.State, Weight: i.Details.Weight, Tag: i.Details.Tag,
 		Zone: i.Zone, Cluster: i.Cluster, Node: i.Node, Started: i.Details.Started, Revision: i.Revision, Callable: i.Callable(), Why: i.Why(),
 		Problem: i.Problem, Warning: i.Warning, Metadata: make(map[string]string, len(i.Metadata)),
+	}
+	if i.Kept != nil {
+		out.Kept, out.KeptWhy = i.Kept, i.Kept.String()
 	}
 	if i.Host.IsValid() {
 		out.Host = i.Host.String()

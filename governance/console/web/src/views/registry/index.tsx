@@ -17,7 +17,7 @@ type App = Schemas['RegistryApiApp']
 
 const columns = (): Column<App>[] => [
   { key: 'app', label: w('app'), cell: (a) => <Link href={registryPath(a.app)}>{nameOf(a)}</Link>, sort: nameOf, class: 'name' },
-  { key: 'callable', label: w('instances'), cell: (a) => <Callable callable={a.callable} instances={a.instances} />, sort: (a) => (a.instances === 0 ? 2 : a.held / a.instances) },
+  { key: 'callable', label: w('instances'), cell: (a) => <Callable callable={a.callable} kept={a.kept} instances={a.instances} />, sort: (a) => (a.instances === 0 ? 2 : (a.held + a.kept) / a.instances) },
   { key: 'held', label: w('held'), cell: (a) => (a.held > 0 ? <Held held={a.heldBack} /> : <span class="muted">–</span>), sort: (a) => a.held, class: 'name' },
   {
     key: 'mode',
@@ -40,7 +40,7 @@ export default function Registry() {
     <Page title={shared('registry')} lead={w('lead')}>
       <Loaded query={query}>
         {(list) => {
-          const rows = list.items.filter((a) => matches(address.get('q'), nameOf(a), a.protocols.join(' ')) && (!wrong || a.held > 0 || a.warnings > 0 || a.instances === 0))
+          const rows = list.items.filter((a) => matches(address.get('q'), nameOf(a), a.protocols.join(' ')) && (!wrong || a.held > 0 || a.kept > 0 || a.warnings > 0 || a.instances === 0))
           return (
             <>
               {list.stale && <Notice tone="warn">{w('stale', { time: format.time(list.stale) })}</Notice>}

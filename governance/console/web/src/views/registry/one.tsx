@@ -50,10 +50,11 @@ export default function RegistryApp({ params }: ViewProps) {
             return (
               <>
                 {d.stale && <Notice tone="warn">{w('stale', { time: format.time(d.stale) })}</Notice>}
+                {d.counts.kept > 0 && <Notice tone="warn">{w('keptNotice', { n: d.counts.kept })}</Notice>}
                 <Card>
                   <Facts
                     items={[
-                      [w('instances'), <Callable key="c" callable={d.counts.callable} instances={d.counts.instances} />],
+                      [w('instances'), <Callable key="c" callable={d.counts.callable} kept={d.counts.kept} instances={d.counts.instances} />],
                       d.counts.held > 0 && [w('held'), <Held key="h" held={d.counts.heldBack} />],
                       [w('mode'), <>{modeWord(d.mode)} {d.modeFrom && <span class="muted">({w('modeFrom', { from: say(d.modeFrom) })})</span>}</>],
                       [w('service'), d.service.headless ? w('headless') : d.service.host ? <><code>{d.service.host}</code> <Copy text={d.service.host} /></> : w('noService')],
@@ -87,8 +88,8 @@ export default function RegistryApp({ params }: ViewProps) {
 function instanceColumns(): Column<Instance>[] {
   return [
     { key: 'name', label: w('name'), cell: (i) => <Pick instance={i} />, sort: (i) => i.name, class: 'name' },
-    { key: 'state', label: w('state'), cell: (i) => <InstanceState instance={i} />, sort: (i) => (i.callable ? 1 : 0) },
-    { key: 'why', label: w('why'), cell: (i) => ((i.problem ?? i.why ?? i.warning) ? <Said text={i.problem ?? i.why ?? i.warning} /> : <span class="muted">–</span>), class: 'name' },
+    { key: 'state', label: w('state'), cell: (i) => <InstanceState instance={i} />, sort: (i) => (i.callable ? (i.kept ? 1 : 2) : 0) },
+    { key: 'why', label: w('why'), cell: (i) => ((i.problem ?? i.why ?? i.keptWhy ?? i.warning) ? <Said text={i.problem ?? i.why ?? i.keptWhy ?? i.warning} /> : <span class="muted">–</span>), class: 'name' },
     { key: 'address', label: w('address'), cell: (i) => <code>{i.host || '–'}</code>, sort: (i) => i.host },
     { key: 'endpoints', label: w('endpoints'), cell: (i) => i.endpoints.map((e) => `${e.protocol} ${e.port}`).join(', ') || '–' },
     { key: 'tag', label: w('tag'), cell: (i) => i.tag ?? <span class="muted">–</span>, sort: (i) => i.tag },
@@ -103,9 +104,9 @@ function Pick({ instance }: { instance: Instance }) {
 }
 
 function InstanceState({ instance: i }: { instance: Instance }) {
-  const word = i.state === 'draining' ? w('draining') : i.health !== 'ready' ? w(i.health) : undefined
+  const word = i.kept ? w('kept') : i.state === 'draining' ? w('draining') : i.health !== 'ready' ? w(i.health) : undefined
   return (
-    <Badge tone={i.callable ? (i.warning ? 'warn' : 'ok') : 'bad'}>
+    <Badge tone={i.callable ? (i.warning || i.kept ? 'warn' : 'ok') : 'bad'}>
       {i.callable ? w('called') : w('notCalled')}
       {word && `: ${word}`}
     </Badge>

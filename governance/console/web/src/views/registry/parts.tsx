@@ -13,9 +13,15 @@ export function modeWord(mode: string): string {
   return w(mode === 'service' ? 'modeService' : 'modePod')
 }
 
-/** Callable says how many of an application's instances get calls. */
-export function Callable({ callable, instances }: { callable: number; instances: number }) {
+/** Callable says how many of an application's instances get calls, and how many of those are kept though they are not ready. */
+export function Callable({ callable, kept, instances }: { callable: number; kept: number; instances: number }) {
   if (instances === 0) return <Badge tone="idle">{w('noInstances')}</Badge>
+  if (kept > 0)
+    return (
+      <Badge tone="warn" title={w('keptHint')}>
+        {w('callable', { n: callable, of: instances })}, {w('keptOf', { n: kept })}
+      </Badge>
+    )
   if (callable === instances) return <Badge tone="ok">{w('allCalled', { n: instances })}</Badge>
   return <Badge tone={callable === 0 ? 'bad' : 'warn'}>{w('callable', { n: callable, of: instances })}</Badge>
 }
