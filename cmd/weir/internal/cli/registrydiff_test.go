@@ -141,6 +141,23 @@ func TestRegistryDiffTellsWhoCanLeaveZooKeeper(t *testing.T) {
 		t.Errorf("%d %s", code, errs)
 	}
 
+	// What a bridge left.
+	unbridge := func(more ...string) (int, string, string) {
+		return do(t, nil, append([]string{"registry", "unbridge", "--zookeeper", server.Address()}, more...)...)
+	}
+	if code, out, errs := unbridge(); code != 0 || !strings.Contains(out, "no bridge has written into ZooKeeper at "+server.Address()) {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	z.put("/dubbo/org.example.Stock/providers/"+url.QueryEscape("dubbo://10.9.9.7:1/org.example.Stock?application=a&weir.bridge=west"), "")
+	if code, out, errs := unbridge(); code != 0 || out != "west   1 providers, does not run\n" {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	for _, want := range []string{"removed 1 providers of bridge west", "removed 0 providers of bridge west"} {
+		if code, out, errs := unbridge("west"); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("%d\n%s%s", code, out, errs)
+		}
+	}
+
 	server.Kill(t)
 	if code, out, errs := diff("--timeout", "1s"); code != 3 || out != "" || !strings.Contains(errs, "cannot reach ZooKeeper at "+server.Address()) {
 		t.Errorf("%d\n%s%s", code, out, errs)
