@@ -51,7 +51,7 @@ func (d *dubbo) lacking(m *management) []string {
 	case d.silent > silentAnswers && !strings.HasPrefix(d.last.version, "3.2."):
 		return say("%s has counted no call since the process began: if there were any, set dubbo.metrics.enable-rpc=true, without which Dubbo 3.3 counts none")
 	case !d.last.measured():
-		return say("%s has no histogram of calls: take dubbo.metrics.histogram.enabled=false out, and with Dubbo 3.2 all of dubbo.metrics.histogram; until then it is not known how long calls last")
+		return say("%s has no histogram of calls: take dubbo.metrics.histogram.enabled=false out, and with Dubbo 3.2 add com.tdunning:t-digest to the dependencies; until then it is not known how long calls last")
 	}
 	return nil
 }

@@ -224,3 +224,36 @@ func TestOneTraceThroughGoAndSpring(t *testing.T) {
 	})
 	springTrace(t, "/java/page/book", "delivery < storefront < gateway", "carriers < delivery < storefront < gateway")
 }
+
+// byGopher is how polyglot, which is in Go, delivers.
+const byGopher = "gopher"
+
+// Spring Cloud Kubernetes finds a Service's pods whatever they are written in, and Ribbon
+// calls them: once the Service that delivery names leads to pods in Go, those answer, and
+// the other way round.
+func TestSpringFindsGoService(t *testing.T) {
+	springTurns.take(t)
+	needs(t, hystrix)
+	all := pods(t, "delivery")
+	carriers(t, all)
+	pods(t, "polyglot")
+	const leads = `{"spec": {"selector": {"app.kubernetes.io/name": %q, "app.kubernetes.io/part-of": %s}}}`
+	back := fmt.Sprintf(leads, "carriers", `"shop"`)
+	t.Cleanup(func() {
+		kubectlIn(context.WithoutCancel(t.Context()), t, "patch", "service", "carriers", "--type", "merge", "-p", back)
+	})
+	kubectl(t, "patch", "service", "carriers", "--type", "merge", "-p", fmt.Sprintf(leads, "polyglot", "null"))
+	for _, p := range all {
+		mesh.Eventually(t, p.Metadata.Name+" is answered by Go", func() error {
+			o, err := p.deliver(t.Context())
+			if err == nil && o.Carrier != byGopher {
+				err = fmt.Errorf("%+v", o)
+			}
+			return err
+		})
+	}
+	answers(t, all, byGopher)
+	kubectl(t, "patch", "service", "carriers", "--type", "merge", "-p", back)
+	carriers(t, all)
+	answers(t, all, byRoad)
+}

@@ -84,6 +84,11 @@ func (s *shelves) handler() *http.ServeMux {
 	mux.HandleFunc("GET /article/{sku}", s.with(func(r *http.Request, to *shelf) (any, error) {
 		return to.articles.Article(r.Context(), r.PathValue("sku"), client.WithCallRetries(2))
 	}))
+	// As one of the carriers that delivery asks (examples/java/spring-hystrix), where the
+	// Service of their name leads here.
+	mux.HandleFunc("GET /quotes/{sku}", func(w http.ResponseWriter, _ *http.Request) {
+		web.JSON(w, http.StatusOK, map[string]any{"carrier": "gopher", "days": 1})
+	})
 	return mux
 }
 

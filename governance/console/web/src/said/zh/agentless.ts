@@ -112,8 +112,8 @@ export const agentless: Sentences = {
     '{1} 按接口而非按方法统计调用：请去掉 dubbo.metrics.rpc-level=SERVICE；在此之前不会统计调用',
   '%s has counted no call since the process began: if there were any, set dubbo.metrics.enable-rpc=true, without which Dubbo 3.3 counts none':
     '{1} 自进程启动以来没有统计到任何调用：若确有调用，请设置 dubbo.metrics.enable-rpc=true，否则 Dubbo 3.3 不会统计',
-  '%s has no histogram of calls: take dubbo.metrics.histogram.enabled=false out, and with Dubbo 3.2 all of dubbo.metrics.histogram; until then it is not known how long calls last':
-    '{1} 没有调用的直方图：请去掉 dubbo.metrics.histogram.enabled=false，使用 Dubbo 3.2 时请去掉所有 dubbo.metrics.histogram 设置；在此之前不知道调用的耗时',
+  '%s has no histogram of calls: take dubbo.metrics.histogram.enabled=false out, and with Dubbo 3.2 add com.tdunning:t-digest to the dependencies; until then it is not known how long calls last':
+    '{1} 没有调用的直方图：请去掉 dubbo.metrics.histogram.enabled=false，使用 Dubbo 3.2 时请在依赖中加入 com.tdunning:t-digest；在此之前不知道调用的耗时',
   '%s is not for others than the pod itself: set dubbo.application.qos-anonymous-allow-commands=metrics, which opens this alone of QoS; until then calls are not counted':
     '{1} 只允许 Pod 自身访问：请设置 dubbo.application.qos-anonymous-allow-commands=metrics，它只开放 QoS 的这一项；在此之前不会统计调用',
   '%s is not there: %s': '{1} 不存在：{2}',

@@ -24,9 +24,6 @@ public final class Catalogue {
 
     public static void main(String[] args) {
         ApplicationConfig application = new ApplicationConfig(Settings.application());
-        // Probes of the kubelet come from outside the pod.
-        application.setQosPort(22222);
-        application.setQosAcceptForeignIp(true);
 
         RegistryConfig registry = new RegistryConfig(
                 "kubernetes://DEFAULT_MASTER_HOST?registry-type=service&trustCerts=true&namespace="

@@ -22,7 +22,6 @@ public final class Restock {
 
     public static void main(String[] args) throws IOException {
         ApplicationConfig application = new ApplicationConfig(setting("APPLICATION", "restock"));
-        application.setQosEnable(false);
         RegistryConfig registry = new RegistryConfig(
                 "kubernetes://DEFAULT_MASTER_HOST?registry-type=service&trustCerts=true&namespace="
                         + setting("POD_NAMESPACE", "shop"));
