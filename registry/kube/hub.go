@@ -137,6 +137,7 @@ func (h *Hub) Close() {
 			if a.topic != nil {
 				topics = append(topics, a.topic)
 			}
+			a.stopTimers()
 		}
 	}
 	for _, f := range h.interfaces {

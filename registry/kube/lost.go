@@ -41,14 +41,17 @@ type lost struct {
 	told     bool // who follows or asks was told that it is not callable
 
 	kept  *registry.Kept // nil while it is not
-	until time.Time      // when keeping it ends
+	since time.Time      // when it was decided to keep it
+	until time.Time      // when keeping it ends, as kept says
+	away  time.Duration  // since then, how long Kubernetes could not be heard
 	// doubted is set while it would be kept, had it not been told already: then it
 	// has to answer first.
 	doubted bool
 
-	probing  bool // an attempt to reach it runs or is due
-	failures int  // in a row
-	answers  int  // in a row
+	probing  bool        // an attempt to reach it runs or is due
+	timer    *time.Timer // of the attempt that is due
+	failures int         // in a row
+	answers  int         // in a row
 }
 
 // proven reports whether nobody should miss the pod.
@@ -112,23 +115,16 @@ func (a *app) settle(now time.Time) time.Time {
 		}
 		if l.kept != nil {
 			kept++
-			if because := l.because(a); l.kept.Because != because {
-				changed := *l.kept
-				changed.Because = because
-				l.kept = &changed
-			}
+			l.retell(a, rule.Hold, now)
 		}
 		if l.kept != nil || l.doubted {
 			h.probe(a, l, now)
 		}
-		switch {
-		case l.kept == nil:
+		if l.kept == nil {
 			again(l.at.Add(h.cfg.Grace))
 			again(l.at.Add(lossWindow))
-		case now.Before(l.until):
-			again(l.until)
-		default:
-			again(now.Add(time.Second)) // out of touch
+		} else {
+			again(l.until) // if that is over, Kubernetes cannot be heard: foundAgain comes
 		}
 	}
 	a.say(kept, count, callable+count)
@@ -179,7 +175,7 @@ func (a *app) weed(rule Protection, now time.Time) (callable int) {
 			drop(l, "policy")
 		case l.kept != nil:
 			// While Kubernetes cannot be heard, it cannot say that all is well again.
-			if !now.Before(l.until) && a.space.inTouch() {
+			if !now.Before(l.end(a.space, rule.Hold)) && a.space.inTouch() {
 				drop(l, "time")
 			}
 		case (rule.Disabled || !now.Before(l.at.Add(lossWindow))) && !l.lingers(a, now):
@@ -195,6 +191,19 @@ func (a *app) calm() {
 		a.lost = nil
 		delete(a.space.losing, a)
 		a.say(0, 0, 0)
+	}
+}
+
+// stopTimers leaves nothing that is due, since the hub closes.
+func (a *app) stopTimers() {
+	timers := []*time.Timer{a.timer, a.again}
+	for _, l := range a.lost {
+		timers = append(timers, l.timer)
+	}
+	for _, t := range timers {
+		if t != nil {
+			t.Stop()
+		}
 	}
 }
 
@@ -244,13 +253,63 @@ func (a *app) taken() map[netip.Addr]bool {
 // keep makes the endpoint callable again, or still. count of all were lost.
 func (l *lost) keep(a *app, hold time.Duration, count, all int, now time.Time) {
 	h := a.space.hub
-	l.until, l.doubted = now.Add(hold), false
+	l.since, l.away, l.doubted = now, 0, false
+	l.until = l.end(a.space, hold)
 	l.kept = &registry.Kept{
 		Because: l.because(a), Lost: count, Of: all,
 		Since: h.clock.told(now).UTC(), Until: h.clock.told(l.until).UTC(),
 	}
 	l.health = notReady
 	h.metrics.kept.Inc()
+}
+
+// heardLeast is how long Kubernetes has to be heard at least, after an outage, before
+// a hold ends by time: kubelets report, and controllers catch up, only then.
+const heardLeast = time.Minute
+
+// end is when keeping the endpoint ends. A time in which Kubernetes cannot be heard
+// does not count: it could not have said that all is well again.
+func (l *lost) end(s *space, hold time.Duration) time.Time {
+	end := l.since.Add(l.away + hold)
+	if s.sliceSource != nil && s.sliceSource.foundAt.After(l.since) {
+		if least := s.sliceSource.foundAt.Add(min(hold, heardLeast)); least.After(end) {
+			return least
+		}
+	}
+	return end
+}
+
+// retell corrects what is said of an endpoint that is kept.
+func (l *lost) retell(a *app, hold time.Duration, now time.Time) {
+	because, until := l.because(a), l.end(a.space, hold)
+	if l.kept.Because == because && l.until.Equal(until) {
+		return
+	}
+	changed := *l.kept // followers have the old one
+	changed.Because = because
+	if !l.until.Equal(until) {
+		l.until, changed.Until = until, a.space.hub.clock.told(until).UTC()
+	}
+	l.kept = &changed
+}
+
+// foundAgain takes the time in which slices could not be heard out of every hold.
+func (s *space) foundAgain(lostAt, now time.Time) {
+	for a := range s.losing {
+		for _, l := range a.lost {
+			if l.kept == nil {
+				continue
+			}
+			if from := l.since; from.After(lostAt) {
+				l.away += now.Sub(from)
+			} else {
+				l.away += now.Sub(lostAt)
+			}
+		}
+		a.touch(now)
+		s.hub.tidyUnfollowed(a, now)
+		s.releaseApp(a)
+	}
 }
 
 func (l *lost) because(a *app) registry.KeptBecause {

@@ -396,7 +396,10 @@ func TestTheHoldWaitsForTheAPIServer(t *testing.T) {
 		advance(time.Hour)
 		f.ask("an hour later", "KK")
 		f.h.link(false, s.sliceSource, s.podSource, s.serviceSource)
-		advance(time.Minute)
+		f.ask("it is heard again", "KK")
+		advance(15 * time.Second)
+		f.ask("the time without it does not count", "KK")
+		advance(5 * time.Second)
 		f.ask("it is heard, and the time is over", "..")
 	})
 }

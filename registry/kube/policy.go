@@ -81,6 +81,9 @@ func (t policyTable) touchAll(now time.Time) {
 	for _, s := range t.hub.spaces {
 		for _, a := range s.apps {
 			a.touch(now)
+			if len(a.lost) > 0 {
+				t.hub.tidyUnfollowed(a, now)
+			}
 		}
 	}
 }

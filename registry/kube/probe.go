@@ -81,7 +81,7 @@ func (h *Hub) attempt(a *app, l *lost) {
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.ctx.Err() != nil || a.lost[l.pod] != l {
+	if h.closed || h.ctx.Err() != nil || a.lost[l.pod] != l {
 		return
 	}
 	now := h.clock.now()
@@ -116,7 +116,7 @@ func (h *Hub) attempt(a *app, l *lost) {
 
 // probeAfter plans the next attempt. mu is held.
 func (h *Hub) probeAfter(a *app, l *lost, wait time.Duration) {
-	time.AfterFunc(wait-wait/8+rand.N(wait/4), func() { // a fleet must not knock in step
+	l.timer = time.AfterFunc(wait-wait/8+rand.N(wait/4), func() { // a fleet must not knock in step
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		l.probing = false

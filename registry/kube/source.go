@@ -282,10 +282,15 @@ func (s *source) foundLocked() {
 	if s.failure != nil {
 		s.hub.mended(s.failure)
 	}
-	wasLost := s.synced && !s.lostAt.IsZero()
+	wasLost, lostAt := s.synced && !s.lostAt.IsZero(), s.lostAt
 	s.synced, s.failure, s.lostAt = true, nil, time.Time{}
 	if wasLost {
 		s.foundAt = s.hub.clock.now()
+		for _, space := range s.hub.spaces {
+			if space.sliceSource == s {
+				space.foundAgain(lostAt, s.foundAt)
+			}
+		}
 		s.hub.scheduleDirty(s.foundAt)
 	}
 	s.hub.wakeLocked()
