@@ -141,7 +141,7 @@ func FuzzSettleClaims(f *testing.F) {
 				}
 			}
 		}
-		settleClaims(all)
+		settleClaims(all, func(*registry.Instance) time.Time { return time.Time{} })
 		after := map[claim]string{}
 		for n := range all {
 			if !all[n].Callable() {

@@ -38,6 +38,8 @@ type Hub struct {
 	// dial reaches an instance and lets go of it; probes bounds how often at once.
 	dial   func(ctx context.Context, address string) error
 	probes chan struct{}
+	// ended returns the UIDs of a namespace's pods that have run to their end.
+	ended func(ctx context.Context, namespace string) ([]string, error)
 
 	mu         sync.Mutex
 	closed     bool
@@ -88,6 +90,7 @@ func Open(ctx context.Context, cfg Config) (*Hub, error) {
 		log:        cfg.Logger,
 		clock:      newClock(),
 		dial:       dialTCP,
+		ended:      client.endedPods,
 		probes:     make(chan struct{}, probesAtOnce),
 		origin:     conn.origin,
 		own:        cfg.Identity.Namespace,

@@ -69,7 +69,7 @@ func join(a *app, mode registry.Mode, now time.Time) registry.Snapshot {
 			}
 		}
 	}
-	settleClaims(s.Instances)
+	settleClaims(s.Instances, a.space.created)
 	s.Service = a.joinService()
 	return s
 }

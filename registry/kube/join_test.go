@@ -31,8 +31,9 @@ func quietHub(cfg Config) *Hub {
 	cfg = cfg.withDefaults()
 	h := &Hub{
 		clock: newClock(), ctx: context.Background(), probes: make(chan struct{}, probesAtOnce),
-		dial: func(context.Context, string) error { return nil },
-		cfg:  cfg, log: cfg.Logger, own: cfg.Identity.Namespace, base: []string{""},
+		dial:  func(context.Context, string) error { return nil },
+		ended: func(context.Context, string) ([]string, error) { return nil, nil },
+		cfg:   cfg, log: cfg.Logger, own: cfg.Identity.Namespace, base: []string{""},
 		spaces: map[string]*space{}, statements: statements{},
 		interfaces: map[registry.Interface]*followedInterface{}, failures: map[string]int{}, signal: make(chan struct{}), linked: make(chan struct{}),
 	}

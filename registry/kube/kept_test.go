@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/weirmesh/weir/internal/testkube"
 	"github.com/weirmesh/weir/registry"
@@ -128,4 +130,32 @@ func TestNobodyIsReadyAtOnce(t *testing.T) {
 	w.await("scaled to zero", func(s registry.Snapshot) bool { return len(s.Instances) == 0 })
 	n.Pod(t, "inventory", "inventory-0", processes.pods["inventory-0"])
 	w.await("and back", ready(1))
+}
+
+// Pods that were evicted stay as objects, and their addresses go to others, who answer
+// at them. They are not kept.
+func TestPodsThatEndedAreNotKept(t *testing.T) {
+	t.Parallel()
+	n := testkube.Start(t).Namespace(t)
+	n.Service(t, "inventory", 20000)
+	names := []string{"inventory-0", "inventory-1", "inventory-2"}
+	processes := serve(t, names...)
+	for _, name := range names {
+		n.Pod(t, "inventory", name, processes.pods[name])
+		n.AwaitEndpoint(t, "inventory", name, true)
+	}
+	hub := openHub(t, stranger(n, n.Cluster.REST()))
+	hub.SetDial(processes.dial)
+	w := watch(t, hub, registry.App{Namespace: n.Name, Name: "inventory"})
+	w.await("three instances", ready(3))
+	for _, name := range names[:2] {
+		pods := n.Cluster.Client.CoreV1().Pods(n.Name)
+		if _, err := pods.Patch(t.Context(), name, types.MergePatchType, []byte(`{"status":{"phase":"Failed","reason":"Evicted"}}`), metav1.PatchOptions{}, "status"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := w.await("the two out", func(s registry.Snapshot) bool { return len(s.Callable()) == 1 })
+	if s.Callable()[0].Name != names[2] {
+		t.Fatalf("called is %s", s.Callable()[0].Name)
+	}
 }

@@ -3,7 +3,6 @@ package kube
 import (
 	"cmp"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"github.com/weirmesh/weir/registry"
@@ -38,6 +37,7 @@ type lost struct {
 	endpoint // as it was; not ready from when it is kept
 	at       time.Time
 	unlisted bool // no slice named the pod when it was lost
+	asked    bool // it was asked whether the pod has ended
 	told     bool // who follows or asks was told that it is not callable
 
 	kept  *registry.Kept // nil while it is not
@@ -54,9 +54,16 @@ type lost struct {
 	answers  int         // in a row
 }
 
+// deselected reports whether the endpoint is unlisted because the Service selects
+// other pods now, as where one version takes over from another. That is meant, unless
+// nothing is left.
+func (a *app) deselected(l *lost) bool {
+	return !a.reselected.IsZero() && !l.pod.refers(a) && l.at.Before(a.reselected.Add(lossWindow))
+}
+
 // proven reports whether nobody should miss the pod.
 func (p *pod) proven() bool {
-	return !p.known || p.gone || p.terminating || p.attrs.Value().state == registry.Draining
+	return !p.known || p.gone || p.ended || p.terminating || p.attrs.Value().state == registry.Draining
 }
 
 // lose notes that a slice no longer holds an endpoint that was ready, or no longer
@@ -99,7 +106,12 @@ func (a *app) settle(now time.Time) time.Time {
 		a.calm()
 		return time.Time{}
 	}
-	count := len(a.lost) // without proof, and not long ago or still kept
+	count := 0 // without proof, and not long ago or still kept
+	for _, l := range a.lost {
+		if callable == 0 || !a.deselected(l) {
+			count++
+		}
+	}
 	doubt := !rule.Disabled && (callable == 0 || count*100 > rule.Percent*(callable+count))
 	due := time.Time{}
 	again := func(at time.Time) {
@@ -107,15 +119,18 @@ func (a *app) settle(now time.Time) time.Time {
 			due = at
 		}
 	}
-	kept := 0
+	kept, ask := 0, false
 	for _, l := range a.lost {
+		if doubt && !l.asked && !l.pod.refers(a) {
+			l.asked, ask = true, true
+		}
 		l.doubted = doubt && l.kept == nil && l.told
 		if doubt && l.kept == nil && !l.told && !l.lingers(a, now) {
 			l.keep(a, rule.Hold, count, callable+count, now)
 		}
 		if l.kept != nil {
 			kept++
-			l.retell(a, rule.Hold, now)
+			l.retell(a, rule.Hold)
 		}
 		if l.kept != nil || l.doubted {
 			h.probe(a, l, now)
@@ -126,6 +141,12 @@ func (a *app) settle(now time.Time) time.Time {
 		} else {
 			again(l.until) // if that is over, Kubernetes cannot be heard: foundAgain comes
 		}
+	}
+	if ask {
+		a.askEnded()
+	}
+	if !a.reselected.IsZero() {
+		again(a.reselected.Add(h.cfg.Grace))
 	}
 	a.say(kept, count, callable+count)
 	return due
@@ -164,13 +185,15 @@ func (a *app) weed(rule Protection, now time.Time) (callable int) {
 		}
 	}
 	callable = max(v4, v6)
-	taken := a.taken()
+	taken := a.findTaken()
 	for p, l := range a.lost {
 		switch {
 		case a.service == nil:
 			drop(l, "gone")
-		case p.proven(), taken[l.addr] && !p.refers(a):
+		case p.proven(), taken[l]:
 			drop(l, "gone")
+		case callable > 0 && a.deselected(l) && !l.lingers(a, now) && !now.Before(a.reselected.Add(a.space.hub.cfg.Grace)):
+			drop(l, "selector")
 		case l.kept != nil && rule.Disabled:
 			drop(l, "policy")
 		case l.kept != nil:
@@ -188,7 +211,7 @@ func (a *app) weed(rule Protection, now time.Time) (callable int) {
 // calm forgets that anything was lost.
 func (a *app) calm() {
 	if a.lost != nil {
-		a.lost = nil
+		a.lost, a.unlisted = nil, nil
 		delete(a.space.losing, a)
 		a.say(0, 0, 0)
 	}
@@ -218,37 +241,6 @@ func (e *endpoint) callable() bool {
 
 // inTouch reports whether the slices can be heard.
 func (s *space) inTouch() bool { return s.sliceSource == nil || s.sliceSource.lostAt.IsZero() }
-
-// taken returns which of the lost addresses another pod has by now: a pod that ended
-// is listed no more, but may stay as an object for long, while its address is given
-// away.
-func (a *app) taken() map[netip.Addr]bool {
-	var owners map[netip.Addr]*pod
-	for p, l := range a.lost {
-		if !p.refers(a) {
-			if owners == nil {
-				owners = map[netip.Addr]*pod{}
-			}
-			owners[l.addr] = p
-		}
-	}
-	if owners == nil {
-		return nil
-	}
-	var taken map[netip.Addr]bool
-	for _, sl := range a.space.slices {
-		for i := range sl.endpoints {
-			e := &sl.endpoints[i]
-			if owner := owners[e.addr]; owner != nil && e.pod != nil && e.pod != owner && e.health == ready {
-				if taken == nil {
-					taken = map[netip.Addr]bool{}
-				}
-				taken[e.addr] = true
-			}
-		}
-	}
-	return taken
-}
 
 // keep makes the endpoint callable again, or still. count of all were lost.
 func (l *lost) keep(a *app, hold time.Duration, count, all int, now time.Time) {
@@ -280,7 +272,7 @@ func (l *lost) end(s *space, hold time.Duration) time.Time {
 }
 
 // retell corrects what is said of an endpoint that is kept.
-func (l *lost) retell(a *app, hold time.Duration, now time.Time) {
+func (l *lost) retell(a *app, hold time.Duration) {
 	because, until := l.because(a), l.end(a.space, hold)
 	if l.kept.Because == because && l.until.Equal(until) {
 		return

@@ -49,7 +49,7 @@ func newMetrics(h *Hub, registerer prometheus.Registerer) (*metrics, error) {
 		}),
 		released: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_registry_released_instances_total",
-			Help: "Times that an instance was kept no more, by reason: ready again, gone (its pod went, ends or drains), probe (it does not answer), time (the hold was over), policy.",
+			Help: "Times that an instance was kept no more, by reason: ready again, gone (its pod went, ends, drains or started anew), selector (its Service selects others), probe (it does not answer), time (the hold was over), policy.",
 		}, []string{"reason"}),
 		probes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_registry_probes_total", Help: "Attempts to reach an instance whose loss is doubted, by result: answered, failed.",

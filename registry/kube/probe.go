@@ -19,14 +19,15 @@ const (
 	// that did not, which doubles up to probePauseMax: an instance has many callers.
 	probeRetry    = 300 * time.Millisecond
 	probePause    = time.Second
-	probePauseMax = 15 * time.Second
-	// probesAtOnce bounds the attempts of one process at one time.
-	probesAtOnce = 32
+	probePauseMax = 5 * time.Second
+	// probesAtOnce bounds the connections that one process tries at one time: a
+	// thousand hosts that are silent are found out in about a quarter of a minute.
+	probesAtOnce = 256
 	// askedFor is how long a question about an application that nobody follows keeps
 	// its probes going.
 	askedFor = time.Minute
 	// probePorts bounds the ports of one instance that are tried.
-	probePorts = 4
+	probePorts = 16
 )
 
 // dialTCP reaches an address, and lets go of it.
@@ -56,19 +57,9 @@ func (a *app) cared(now time.Time) bool {
 
 // attempt tries an endpoint once, and plans the next attempt.
 func (h *Hub) attempt(a *app, l *lost) {
-	select {
-	case h.probes <- struct{}{}:
-	case <-h.ctx.Done():
-		return
-	}
-	defer func() { <-h.probes }()
 	h.mu.Lock()
 	wanted := a.lost[l.pod] == l && (l.kept != nil || l.doubted) && !h.closed && a.cared(h.clock.now())
-	if wanted && a.taken()[l.addr] {
-		h.relook(a, h.clock.now()) // whoever would answer is another
-		wanted = false
-	}
-	addresses, all := a.probed(l)
+	addresses := a.probed(l)
 	if !wanted || len(addresses) == 0 {
 		// Without an address only time tells; settle asks again in case one comes.
 		l.probing = false
@@ -77,7 +68,7 @@ func (h *Hub) attempt(a *app, l *lost) {
 	}
 	h.mu.Unlock()
 
-	answered := h.reach(addresses, all)
+	answered := h.reach(addresses)
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -136,52 +127,67 @@ func (h *Hub) relook(a *app, now time.Time) {
 	}
 }
 
-// reach reports whether all addresses can be reached, or any of them.
-func (h *Hub) reach(addresses []string, all bool) bool {
+// reach reports whether any of the addresses can be reached. A port may be closed to
+// this process alone, as by a NetworkPolicy; whoever answers at another lives.
+func (h *Hub) reach(addresses []string) bool {
+	ctx, cancel := context.WithCancel(h.ctx)
+	defer cancel() // the first that answers is enough
+	answers := make(chan bool, len(addresses))
 	for _, address := range addresses {
-		ctx, cancel := context.WithTimeout(h.ctx, probeTimeout)
-		err := h.dial(ctx, address)
-		cancel()
-		switch {
-		case all && err != nil:
-			return false
-		case !all && err == nil:
+		h.wg.Go(func() {
+			select {
+			case h.probes <- struct{}{}:
+			case <-ctx.Done():
+				answers <- false
+				return
+			}
+			defer func() { <-h.probes }()
+			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+			defer cancel()
+			answers <- h.dial(ctx, address) == nil
+		})
+	}
+	for range addresses {
+		if <-answers {
 			return true
 		}
 	}
-	return all
+	return false
 }
 
-// probed returns where an endpoint is tried: at all the ports that the instance says
-// it serves; without those, at any of those that its Service leads to.
-func (a *app) probed(l *lost) (addresses []string, all bool) {
-	var ports []uint16
+// probed returns where an endpoint is tried.
+func (a *app) probed(l *lost) (addresses []string) {
+	ports := a.served(l)
+	for _, port := range ports[:min(len(ports), probePorts)] {
+		addresses = append(addresses, net.JoinHostPort(addressOf(l.addr), strconv.Itoa(int(port))))
+	}
+	return addresses
+}
+
+// served returns the ports of a lost endpoint, in order: those that the instance says
+// it serves; without any, those that its Service leads to.
+func (a *app) served(l *lost) (ports []uint16) {
 	if l.pod.said != nil {
 		for _, e := range l.pod.said.endpoints {
 			ports = append(ports, e.Port)
 		}
 	}
-	all = len(ports) > 0
-	if !all {
+	if len(ports) == 0 {
 		for _, sl := range a.slices {
 			for _, p := range sl.ports {
 				ports = append(ports, p.port)
 			}
 		}
-		if len(ports) == 0 && a.service != nil {
-			for _, p := range a.service.ports {
-				if p.Target != 0 {
-					ports = append(ports, p.Target)
-				}
+	}
+	if len(ports) == 0 && a.service != nil {
+		for _, p := range a.service.ports {
+			if p.Target != 0 {
+				ports = append(ports, p.Target)
 			}
 		}
 	}
 	slices.Sort(ports)
-	ports = slices.Compact(ports)
-	for _, port := range ports[:min(len(ports), probePorts)] {
-		addresses = append(addresses, net.JoinHostPort(addressOf(l.addr), strconv.Itoa(int(port))))
-	}
-	return addresses, all
+	return slices.Compact(ports)
 }
 
 func addressOf(addr netip.Addr) string { return addr.Unmap().String() }

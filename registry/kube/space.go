@@ -56,7 +56,12 @@ type app struct {
 	service *service
 	lost    map[*pod]*lost // endpoints that were ready, and what became of them
 	keeping bool           // it was said that some are kept
-	asked   time.Time      // when somebody last asked, without following
+	// unlisted are those of them that no slice named when it was last settled.
+	unlisted   map[netip.Addr][]*lost
+	asking     bool      // which pods have ended
+	askAgain   bool      // when that is answered
+	reselected time.Time // when the Service's selector last changed
+	asked      time.Time // when somebody last asked, without following
 
 	// How far the followers are.
 	topic     *feed.Topic[registry.Snapshot] // nil while there are none
@@ -142,7 +147,9 @@ type pod struct {
 
 	known       bool // the pod itself was seen, not only a slice that names it
 	gone        bool // it was seen to go
+	ended       bool // its phase says that it ran to its end
 	terminating bool
+	created     uint32 // Unix seconds; 0 when unknown
 }
 
 // service is what a Service says of its application.
@@ -152,6 +159,7 @@ type service struct {
 	ports    []servicePort
 	mode     registry.Mode // the annotation's; empty when it says nothing
 	badMode  string        // what the annotation says instead of a mode
+	selector string        // which pods are its own
 	govern   *registry.Govern
 }
 
@@ -210,6 +218,15 @@ func (s *space) podOf(uid, name string) *pod {
 		s.pods[uid] = p
 	}
 	return p
+}
+
+// created returns when the pod of an instance was made; the zero time where that is
+// not known.
+func (s *space) created(i *registry.Instance) time.Time {
+	if p := s.pods[i.ID]; p != nil && p.created != 0 {
+		return time.Unix(int64(p.created), 0)
+	}
+	return time.Time{}
 }
 
 // release forgets a pod that neither exists nor is named by a slice.

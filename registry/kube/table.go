@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -9,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -125,6 +127,7 @@ func (t sliceTable) put(key string, kept any, now time.Time) {
 	if s.app != nil {
 		s.app.touch(now)
 	}
+	t.touchTaken(s, now)
 }
 
 func (t sliceTable) remove(key string, now time.Time) {
@@ -195,6 +198,7 @@ type podNews struct {
 	has         bool
 	attrs       unique.Handle[attrs]
 	started     int64
+	created     uint32
 	terminating bool
 }
 
@@ -208,6 +212,9 @@ func (t podTable) slim(obj runtime.Object) (string, any) {
 	values, started := parseInstance(o.Annotations[AnnotationInstance])
 	values.namespace = o.Namespace
 	n.attrs, n.started = unique.Make(values), started
+	if at := o.CreationTimestamp.Unix(); at > 0 {
+		n.created = uint32(min(at, math.MaxUint32))
+	}
 	return string(o.UID), n
 }
 
@@ -235,11 +242,32 @@ func (t podTable) put(uid string, kept any, now time.Time) {
 		}
 	}
 	p.name, p.attrs, p.started = news.name, news.attrs, news.started
-	p.known, p.gone, p.terminating = true, false, news.terminating
+	p.known, p.gone, p.terminating, p.created = true, false, news.terminating, news.created
+	if before.started != 0 && p.started != 0 && before.started != p.started {
+		t.restarted(p, now)
+	}
 	if !before.known || before.said != p.said || before.attrs != p.attrs || before.started != p.started ||
 		before.terminating != p.terminating || before.name != p.name {
 		p.touchApps(now)
 		t.touchLosing(p, now)
+	}
+}
+
+// restarted forgets that a pod was lost, since the process that was is no more: its
+// successor is ready once Kubernetes says so.
+func (t podTable) restarted(p *pod, now time.Time) {
+	for a := range t.losing {
+		l := a.lost[p]
+		if l == nil {
+			continue
+		}
+		if l.kept != nil {
+			t.hub.metrics.released.WithLabelValues("gone").Inc()
+		}
+		delete(a.lost, p)
+		a.touch(now)
+		t.hub.tidyUnfollowed(a, now)
+		t.releaseApp(a)
 	}
 }
 
@@ -289,6 +317,7 @@ func (t serviceTable) slim(obj runtime.Object) (string, any) {
 	s := &service{
 		headless: o.Spec.ClusterIP == corev1.ClusterIPNone || o.Spec.Type == corev1.ServiceTypeExternalName,
 		govern:   parseGovern(o.Name, o.Annotations),
+		selector: labels.Set(o.Spec.Selector).String(), // sorted
 	}
 	if len(o.Spec.IPFamilies) > 0 {
 		s.ipv6 = o.Spec.IPFamilies[0] == corev1.IPv6Protocol
@@ -330,6 +359,9 @@ func (t serviceTable) put(_ string, kept any, now time.Time) {
 		if old.same(news.service) {
 			return
 		}
+		if old.selector != news.service.selector {
+			a.reselected = now
+		}
 	}
 	if bad := news.service.badMode; bad != "" && (a.service == nil || a.service.badMode != bad) {
 		t.hub.log.Warn("a Service's annotation is ignored", "service", a.name.String(), "annotation", AnnotationCallMode,
@@ -342,7 +374,7 @@ func (t serviceTable) put(_ string, kept any, now time.Time) {
 func badModeText(bad string) string { return quote(bad) + `, which is neither "pod" nor "service"` }
 
 func (s *service) same(o *service) bool {
-	return s.headless == o.headless && s.ipv6 == o.ipv6 && s.mode == o.mode && s.badMode == o.badMode && sameGovern(s.govern, o.govern) && slices.Equal(s.ports, o.ports)
+	return s.headless == o.headless && s.ipv6 == o.ipv6 && s.mode == o.mode && s.badMode == o.badMode && s.selector == o.selector && sameGovern(s.govern, o.govern) && slices.Equal(s.ports, o.ports)
 }
 
 func (t serviceTable) remove(key string, now time.Time) {
