@@ -550,6 +550,23 @@ func TestNothingIsKeptThatWasNeverReady(t *testing.T) {
 	})
 }
 
+// Slices that are not kept up, as when the controller is away, list pods that are gone
+// or end. The pods themselves are believed, and nothing is doubted of them.
+func TestStaleSlices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3, Config{})
+		advance(soon)
+		f.remove(0)
+		f.want("the slice says ready, and the pod is gone", soon, ".RR")
+		ending := bigPod(1)
+		ending.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+		f.locked(func(now time.Time) { f.h.feed(ending, false, now) })
+		f.want("the slice says ready, and the pod ends", soon, "..R")
+		f.remove(1, 2)
+		f.want("the slice says ready, and all are gone", soon, "...")
+	})
+}
+
 func TestProtectionIsValidated(t *testing.T) {
 	for _, p := range []Protection{{Percent: -1}, {Percent: 101}, {Hold: -time.Second}} {
 		if err := (Config{Protection: p}).Validate(); registry.CodeOf(err) != registry.Invalid {
