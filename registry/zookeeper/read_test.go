@@ -67,6 +67,7 @@ func TestAServerThatIsAwayIsUnavailable(t *testing.T) {
 	t.Parallel()
 	server := testzk.StartOwn(t)
 	c := dial(t, Config{Servers: server.Address()})
+	c.put(t, "/dubbo", "", 0) // without which there is nothing to read
 	server.Kill(t)
 	ctx, cancel := context.WithCancel(within(t))
 	failed := make(chan error, 1)
