@@ -67,6 +67,7 @@ var heavy = []struct {
 var mayImport = []struct{ from, to, reason string }{
 	{"registry/dubbo/kubernetes", "registry/dubbo", "puts the two together, so that a user of Dubbo on Kubernetes needs one option"},
 	{"registry/dubbo/kubernetes", "registry/kube", "the same"},
+	{"registry/dubbo/kubernetes", "registry/clusters", "the same, on Kubernetes in several clusters"},
 	{"gateway/proxy/...", "sdk/...", "routes and applications break circuits with one engine"},
 	{"gateway/dubbo/...", "sdk/...", "the same"},
 	{"internal/testkube", "deploy", "installs into the tests' cluster what is installed into real ones"},

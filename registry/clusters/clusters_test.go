@@ -47,13 +47,28 @@ func TestConformance(t *testing.T) {
 	registrytest.Run(t, newBackend, registrytest.Options{NoDisturb: true})
 }
 
-func newBackend(t *testing.T) *registrytest.Backend {
+// And so is that of a single cluster, of which nothing has to be chosen.
+func TestConformanceOfOne(t *testing.T) {
+	registrytest.Run(t, func(t *testing.T) *registrytest.Backend { return newBackendOf(t, false) }, registrytest.Options{NoDisturb: true})
+}
+
+func newBackend(t *testing.T) *registrytest.Backend { return newBackendOf(t, true) }
+
+func newBackendOf(t *testing.T, two bool) *registrytest.Backend {
 	world, other := memory.New(), memory.New()
 	id := func(name string) string { return "uid-" + name }
 	join := func(t *testing.T, cfg memory.Config) (*memory.Client, *clusters.Registry) {
 		home, away := world.Join(cfg), other.Join(memory.Config{})
 		t.Cleanup(home.Close)
 		t.Cleanup(away.Close)
+		if !two {
+			r, err := clusters.New(clusters.Config{Members: []clusters.Member{{Discoverer: home, Mapping: home, Metadata: home, Registrar: home}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(r.Close)
+			return home, r
+		}
 		return home, of(t, clusters.Config{}, home, away)
 	}
 	process := func(t *testing.T, instance string) (*memory.Client, *clusters.Registry) {

@@ -96,6 +96,9 @@ func newURL(t target, i *registry.Instance, s *service) *common.URL {
 	if i.Zone != "" {
 		u.SetParam(paramZone, i.Zone)
 	}
+	if i.Cluster != "" {
+		u.SetParam(paramCluster, i.Cluster)
+	}
 	if env := i.Metadata[constant.EnvironmentKey]; env != "" {
 		u.SetParam(paramEnvironment, env)
 	} else {

@@ -27,6 +27,8 @@ const (
 	paramTag = "dubbo.tag"
 	// paramZone is where the instance runs.
 	paramZone = "zone"
+	// paramCluster is the cluster the instance runs in, where there are several.
+	paramCluster = "weir.cluster"
 	// paramEnvironment is the instance's environment, where its metadata names one.
 	paramEnvironment = "environment"
 	// paramTimestamp is when the instance's process began to serve, in seconds since 1970,

@@ -422,10 +422,11 @@ func mark(app registry.App, i *registry.Instance, doc *document) uint64 {
 		doc              *document
 		weight           int
 		tag, zone        string
+		cluster          string
 		metaTag, metaEnv string
 		started          int64
 	}{
-		app, i.ID, i.Host, few, len(i.Endpoints), doc, i.Details.Weight, i.Details.Tag, i.Zone,
+		app, i.ID, i.Host, few, len(i.Endpoints), doc, i.Details.Weight, i.Details.Tag, i.Zone, i.Cluster,
 		i.Metadata[registry.KeyTag], i.Metadata[constant.EnvironmentKey], i.Details.Started.Unix(),
 	})
 	return h.Sum64()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 
 	dubbogo "dubbo.apache.org/dubbo-go/v3"
@@ -13,6 +14,7 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/global"
 
 	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/registry/clusters"
 	"github.com/weirmesh/weir/registry/dubbo"
 	"github.com/weirmesh/weir/registry/kube"
 )
@@ -75,8 +77,11 @@ func refuse(ins *dubbogo.InstanceOptions, cfg config, err error) {
 
 // joined is a registry in use by this process.
 type joined struct {
-	target  target
-	binding *dubbo.Binding
+	target   target
+	others   []Cluster
+	binding  *dubbo.Binding
+	clusters *clusters.Registry
+	hubs     []target // that it holds
 }
 
 // hub is a hub shared by all registries of its target.
@@ -97,7 +102,7 @@ func join(cfg config, app string) (*dubbo.Binding, error) {
 	mu.Lock()
 	defer mu.Unlock()
 	if j := inUse[cfg.id]; j != nil {
-		if j.target != cfg.target {
+		if j.target != cfg.target || !slices.Equal(j.others, cfg.others) {
 			return nil, &registry.Error{
 				Code:    registry.Conflict,
 				Message: fmt.Sprintf("this process uses a registry %q with another cluster or namespace already", cfg.id),
@@ -106,34 +111,19 @@ func join(cfg config, app string) (*dubbo.Binding, error) {
 		}
 		return j.binding, nil
 	}
-	h, err := open(cfg, app)
-	if err != nil {
+	j := &joined{target: cfg.target, others: cfg.others}
+	if err := j.begin(cfg, app); err != nil {
+		j.end()
 		return nil, err
 	}
-	binding, err := dubbo.Use(cfg.id, dubbo.Backend{Discoverer: h, Registrar: h, Mapping: h, Metadata: h}, dubbo.Config{
-		Namespace:   namespaceOf(cfg, h.Hub),
-		Logger:      cfg.logger,
-		Metrics:     cfg.metrics,
-		SyncTimeout: cfg.syncTimeout,
-
-		RegisterTimeout: cfg.registerWait,
-	})
-	if err != nil {
-		release(cfg.target)
-		return nil, err
-	}
-	inUse[cfg.id] = &joined{target: cfg.target, binding: binding}
+	inUse[cfg.id] = j
 	// Runs after the binding's own, which withdraws the instance.
 	extension.AddCustomShutdownCallback(func() { leave(cfg.id) })
-	return binding, nil
+	return j.binding, nil
 }
 
-// open returns the hub of the target. mu is held.
-func open(cfg config, app string) (*hub, error) {
-	if h := opened[cfg.target]; h != nil {
-		h.refs++
-		return h, nil
-	}
+// begin opens what the registry is made of. What it opened, end closes. mu is held.
+func (j *joined) begin(cfg config, app string) error {
 	kc := kube.Config{
 		Kubeconfig: cfg.kubeconfig,
 		Context:    cfg.context,
@@ -147,13 +137,75 @@ func open(cfg config, app string) (*hub, error) {
 	if cfg.namespace != "" {
 		kc.Namespaces = []string{cfg.namespace}
 	}
+	home, err := j.open(cfg.target, kc)
+	if err != nil {
+		return err
+	}
+	namespace := namespaceOf(cfg, home)
+	own := home.Identity()
+	several := clusters.Config{
+		ZonePercent: cfg.zonePercent, Self: registry.App{Namespace: own.Namespace, Name: app}, Instance: own.UID,
+		Logger:  cfg.logger.With(slog.String("registry", cfg.id)),
+		Members: []clusters.Member{{Name: cfg.home, Discoverer: home, Mapping: home, Metadata: home, Registrar: home}},
+	}
+	if len(cfg.others) == 0 {
+		several.ProbeEvery = -1 // the hub has its own ways to doubt
+	}
+	for n, o := range cfg.others {
+		kc.Kubeconfig, kc.Context, kc.Namespaces = o.Kubeconfig, o.Context, []string{namespace}
+		kc.Identity = kube.Identity{Namespace: namespace}
+		kc.Metrics = nil    // they would be told apart by nothing
+		kc.SnapshotDir = "" // the file is that of the first
+		h, err := j.open(target{o.Kubeconfig, o.Context, namespace}, kc)
+		if err != nil {
+			return fmt.Errorf("cluster %s: %w", o.Name, err)
+		}
+		several.Members = append(several.Members, clusters.Member{
+			Name: o.Name, Discoverer: h, Mapping: h, Metadata: h, Priority: n + 1, ServiceDomain: o.ServiceDomain,
+		})
+	}
+	if j.clusters, err = clusters.New(several); err != nil {
+		return err
+	}
+	r := j.clusters
+	j.binding, err = dubbo.Use(cfg.id, dubbo.Backend{Discoverer: r, Registrar: r, Mapping: r, Metadata: r}, dubbo.Config{
+		Namespace:   namespace,
+		Logger:      cfg.logger,
+		Metrics:     cfg.metrics,
+		SyncTimeout: cfg.syncTimeout,
+
+		RegisterTimeout: cfg.registerWait,
+	})
+	return err
+}
+
+// end closes what the registry is made of, as far as it came. mu is held.
+func (j *joined) end() {
+	if j.binding != nil {
+		j.binding.Close()
+	}
+	if j.clusters != nil {
+		j.clusters.Close()
+	}
+	for _, t := range j.hubs {
+		release(t)
+	}
+}
+
+// open returns the hub of a target. mu is held.
+func (j *joined) open(t target, kc kube.Config) (*kube.Hub, error) {
+	if h := opened[t]; h != nil {
+		h.refs++
+		j.hubs = append(j.hubs, t)
+		return h.Hub, nil
+	}
 	opening, err := kube.Open(context.Background(), kc)
 	if err != nil {
 		return nil, err
 	}
-	h := &hub{Hub: opening, refs: 1}
-	opened[cfg.target] = h
-	return h, nil
+	opened[t] = &hub{Hub: opening, refs: 1}
+	j.hubs = append(j.hubs, t)
+	return opening, nil
 }
 
 // namespaceOf returns where this application lives.
@@ -170,8 +222,8 @@ func namespaceOf(cfg config, h *kube.Hub) string {
 	return ""
 }
 
-// leave closes the registry with this id, and its hub with the last of its
-// target.
+// leave closes the registry with this id, and its hubs with the last of their
+// targets.
 func leave(id string) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -180,8 +232,7 @@ func leave(id string) {
 		return
 	}
 	delete(inUse, id)
-	j.binding.Close()
-	release(j.target)
+	j.end()
 }
 
 // release gives a hub back. mu is held.

@@ -29,6 +29,9 @@ type config struct {
 	registerWait   time.Duration
 	withoutSignals bool
 	registry       []goregistry.Option
+	home           string
+	others         []Cluster
+	zonePercent    int
 }
 
 // target says which cluster is meant, and which part of it. Instances with the
@@ -59,6 +62,30 @@ func WithContext(name string) Option { return func(c *config) { c.context = name
 // named, and in which this one lives. Without it, it is the pod's own; outside a
 // pod, that of the kubeconfig.
 func WithNamespace(namespace string) Option { return func(c *config) { c.namespace = namespace } }
+
+// Cluster is another cluster than the one that a process belongs to.
+type Cluster struct {
+	// Name is what it is called: in DiscoveryPolicies, logs, and on instances.
+	Name string
+	// Kubeconfig is a file that names it, Context one of its contexts, or its current
+	// one if empty. Its account needs the rights of weir-consumer there.
+	Kubeconfig, Context string
+	// ServiceDomain is under which name its Services are reached from here, such as
+	// "svc.west.example.com", for Service mode; its pods are called without.
+	ServiceDomain string
+}
+
+// WithClusters has applications called in other clusters, in their order, where the
+// process's own, whose name is home, has too few instances of them. Their pods have to
+// be reachable from here. The process registers at home alone.
+func WithClusters(home string, others ...Cluster) Option {
+	return func(c *config) { c.home, c.others = home, others }
+}
+
+// WithSameZone has instances of the process's own zone called alone while that has at
+// least a percentage of what an even spread over the zones would give it; 50 is a good
+// one. A DiscoveryPolicy may say otherwise.
+func WithSameZone(percent int) Option { return func(c *config) { c.zonePercent = percent } }
 
 // WithID gives the registry another id than DefaultID, for processes that use
 // several clusters or namespaces.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
 	"github.com/weirmesh/weir/cmd/weir/internal/view"
 	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/registry/clusters"
 	"github.com/weirmesh/weir/registry/kube"
 )
 
@@ -39,12 +42,18 @@ func (m *Main) withRegistry(c *cobra.Command, cfg *registryConfig, fs *pflag.Fla
 	if err != nil {
 		return coded(ExitLacking, err)
 	}
-	hub, err := kube.Open(c.Context(), hubConfig(target, namespaces))
+	base := hubConfig(target, namespaces)
+	hub, err := kube.Open(c.Context(), base)
 	if err != nil {
 		return coded(ExitLacking, err)
 	}
 	defer hub.Close()
-	return ask(c.Context(), &opened{Discoverer: hub, documents: hub, stored: hub.StoredRevisions, target: target.String(), timeout: cfg.Timeout})
+	r, closing, err := cfg.Several.Open(c.Context(), hub, base, strings.Join(target.Kubeconfig, string(filepath.ListSeparator)), clusters.Config{ProbeEvery: -1})
+	if err != nil {
+		return coded(ExitLacking, err)
+	}
+	defer closing()
+	return ask(c.Context(), &opened{Discoverer: r, documents: r, stored: hub.StoredRevisions, target: target.String(), timeout: cfg.Timeout})
 }
 
 // hubConfig is that of a hub that only reads, on behalf of a person.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
 	"github.com/weirmesh/weir/cmd/weir/internal/role"
 	"github.com/weirmesh/weir/cmd/weir/internal/up"
 	"github.com/weirmesh/weir/cmd/weir/internal/view"
@@ -22,6 +23,7 @@ type registryConfig struct {
 	Context    string
 	DataDir    string
 	Timeout    time.Duration
+	Several    cluster.Several
 }
 
 func registryDefaults() *registryConfig {
@@ -32,6 +34,7 @@ func (c *registryConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Kubeconfig, "kubeconfig", c.Kubeconfig, "kubeconfig of the cluster to ask (default: $KUBECONFIG, then the cluster of a weir up here, then the pod's own, then ~/.kube/config)")
 	fs.StringVar(&c.Context, "context", c.Context, "context of the kubeconfig (default: its current one)")
 	fs.StringVar(&c.DataDir, "data-dir", c.DataDir, "data directory of the weir up whose cluster to ask")
+	c.Several.Flags(fs)
 	fs.DurationVar(&c.Timeout, "timeout", c.Timeout, "how long to wait for the API server's first answer")
 }
 
@@ -106,7 +109,8 @@ func (m *Main) registryGet() *cobra.Command {
 Service, and for each instance its address, what it speaks, its health, whether
 it is called and if not why, and the metadata it registered.`,
 		Example: `  weir registry get shop/inventory
-  weir registry get inventory -n shop -o yaml`,
+  weir registry get inventory -n shop -o yaml
+  weir registry get shop/inventory --context east --cluster-name east --clusters west`,
 		Args: cobra.ExactArgs(1),
 	}
 	addSettings(c, fs)

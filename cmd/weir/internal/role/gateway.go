@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/pflag"
 
+	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
 	"github.com/weirmesh/weir/gateway/dubbo"
 	gatewaypg "github.com/weirmesh/weir/gateway/postgres"
 	"github.com/weirmesh/weir/gateway/proxy"
@@ -18,6 +19,8 @@ import (
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/internal/pg"
 	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/registry/clusters"
+	"github.com/weirmesh/weir/registry/kube"
 	"github.com/weirmesh/weir/sdk"
 )
 
@@ -52,6 +55,12 @@ type GatewayConfig struct {
 	// TokenFile holds the token by which the control plane knows this gateway;
 	// empty for the pod's.
 	TokenFile string
+	// Several are other clusters, that stand in for the first. SameZone is the share
+	// that the gateway's own zone has to have to be called alone, in percent; 0 where
+	// zones do not matter. Zone names it; that of the gateway's pod when empty.
+	Several  cluster.Several
+	SameZone int
+	Zone     string
 }
 
 // GatewayDefaults returns the settings that hold when nothing is said.
@@ -73,12 +82,19 @@ func (c *GatewayConfig) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.TokenFile, "token-file", c.TokenFile, "file with the token for the control plane (default: the pod's)")
 	c.Database.flags(fs)
 	c.Cluster.flags(fs)
+	c.Several.Flags(fs)
+	fs.IntVar(&c.SameZone, "same-zone", c.SameZone, "call instances of the gateway's own zone alone while it has this percentage of an even share over the zones (0: zones do not matter; 50 is a good one)")
+	fs.StringVar(&c.Zone, "zone", c.Zone, "the gateway's own zone (default: that of its pod)")
 	c.Base.flags(fs)
 }
 
 // Validate reports everything that is wrong with the settings by themselves.
 func (c *GatewayConfig) Validate() error {
 	var errs []error
+	if c.SameZone < 0 || c.SameZone > 100 {
+		errs = append(errs, fmt.Errorf("--same-zone %d is no percentage: give a number from 0 to 100", c.SameZone))
+	}
+	errs = append(errs, c.Several.Validate(c.Kubeconfig))
 	if c.DataDir == "" {
 		errs = append(errs, errors.New("--data-dir is empty: name a directory"))
 	}
@@ -117,7 +133,15 @@ func (c *GatewayConfig) Host(lookup func(string) (string, bool)) *Host {
 			env.Log.InfoContext(ctx, "no cluster is named: routes to applications cannot be served, those to URLs can")
 			return NewGateway(deps), nil
 		}
-		deps.Registry, deps.closing = hub, hub.Close
+		several, closing, err := c.Several.Open(ctx, hub, kube.Config{Namespaces: c.Namespaces, Logger: env.Log.With("part", "registry")}, c.Kubeconfig, clusters.Config{
+			ZonePercent: c.SameZone, Zone: c.Zone, Self: registry.App{Namespace: SystemNamespace, Name: GatewayName}, Instance: hub.Identity().UID,
+			Logger: env.Log.With("part", "registry"),
+		})
+		if err != nil {
+			hub.Close()
+			return nil, err
+		}
+		deps.Registry, deps.closing = several, func() { closing(); hub.Close() }
 		return NewGateway(deps), nil
 	}}
 }

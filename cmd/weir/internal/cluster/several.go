@@ -1,0 +1,104 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/weirmesh/weir/registry/clusters"
+	"github.com/weirmesh/weir/registry/kube"
+)
+
+// Several are the settings that name clusters besides the first.
+type Several struct {
+	Name   string   // of the first
+	Others []string // NAME, NAME=CONTEXT, NAME=KUBECONFIG:CONTEXT
+}
+
+// DefaultName is what the first cluster is called where nothing else is said.
+const DefaultName = "home"
+
+// Flags binds the settings to flags.
+func (s *Several) Flags(fs *pflag.FlagSet) {
+	if s.Name == "" {
+		s.Name = DefaultName
+	}
+	fs.StringVar(&s.Name, "cluster-name", s.Name, "what the cluster is called beside those of --clusters")
+	fs.StringSliceVar(&s.Others, "clusters", s.Others, "clusters that are looked at too, in the order in which they stand in for the first, as NAME=CONTEXT, or NAME=KUBECONFIG:CONTEXT for another file")
+}
+
+// Validate reports what Open would refuse without having looked at files.
+func (s *Several) Validate(kubeconfig string) error {
+	if len(s.Others) > 0 && s.Name == "" {
+		return errors.New("--cluster-name is empty: name the first of several clusters")
+	}
+	_, err := s.others(kubeconfig)
+	return err
+}
+
+type other struct{ name, kubeconfig, context string }
+
+func (s *Several) others(kubeconfig string) ([]other, error) {
+	var out []other
+	for _, text := range s.Others {
+		name, at, named := strings.Cut(text, "=")
+		o := other{name: name, kubeconfig: kubeconfig, context: at}
+		if !named {
+			o.context = name
+		} else if file, context, ok := strings.Cut(at, ":"); ok {
+			o.kubeconfig, o.context = file, context
+		}
+		if o.name == "" || o.context == "" {
+			return nil, fmt.Errorf("--clusters %q names no cluster: write it like west=CONTEXT, or west=KUBECONFIG:CONTEXT", text)
+		}
+		if o.kubeconfig == "" {
+			return nil, fmt.Errorf("--clusters %q names a context and no file: give --kubeconfig, or write it like %s=KUBECONFIG:%s", text, o.name, o.context)
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// Open opens the registry of a cluster that is open already, and the others. base is
+// what their hubs have in common. close ends all but the first.
+func (s *Several) Open(ctx context.Context, home *kube.Hub, base kube.Config, kubeconfig string, cfg clusters.Config) (r *clusters.Registry, stop func(), err error) {
+	others, err := s.others(kubeconfig)
+	if err != nil {
+		return nil, nil, err
+	}
+	var hubs []*kube.Hub
+	stop = func() {
+		if r != nil {
+			r.Close()
+		}
+		for _, h := range hubs {
+			h.Close()
+		}
+	}
+	name := s.Name
+	if len(others) == 0 {
+		name, cfg.ProbeEvery = "", -1 // there is nothing to tell apart, and nowhere to go
+	}
+	cfg.Members = []clusters.Member{{Name: name, Discoverer: home, Mapping: home, Metadata: home}}
+	for n, o := range others {
+		hc := kube.Config{
+			Kubeconfig: o.kubeconfig, Context: o.context, Namespaces: base.Namespaces, Identity: kube.Identity{Namespace: home.Identity().Namespace},
+			App: base.App, Logger: base.Logger, UserAgent: base.UserAgent,
+		}
+		hub, err := kube.Open(ctx, hc)
+		if err != nil {
+			stop()
+			return nil, nil, fmt.Errorf("cluster %s: %w", o.name, err)
+		}
+		hubs = append(hubs, hub)
+		cfg.Members = append(cfg.Members, clusters.Member{Name: o.name, Discoverer: hub, Mapping: hub, Metadata: hub, Priority: n + 1})
+	}
+	if r, err = clusters.New(cfg); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return r, stop, nil
+}
