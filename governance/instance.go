@@ -3,6 +3,7 @@ package governance
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -29,7 +30,13 @@ type Instance struct {
 	// said it lacks is left as it is, and where that one names another SDK, what it says
 	// of policies holds. It is not kept.
 	Beside bool `json:"-"`
+	// Outside is set by who looks at the instance from outside: nothing of that is taken
+	// while the instance tells of itself, by Weir's SDK. It is not kept.
+	Outside bool `json:"-"`
 }
+
+// Tells reports whether the instance tells of itself, by Weir's SDK.
+func (i Instance) Tells() bool { return strings.HasPrefix(i.SDK, "go/") }
 
 // Enforces reports whether the instance is one of those that have to enforce a
 // policy.
@@ -96,6 +103,10 @@ type Store interface {
 // says that it had gone, or was not known. It returns the events that this makes
 // and whether what it calls or applies has changed. Stores share it.
 func Renew(old Instance, left bool, heard Instance) (now Instance, events []Event, moved bool) {
+	if heard.Outside && !left && old.Tells() {
+		return old, nil, false
+	}
+	heard.Outside = false
 	if heard.Beside && !left {
 		heard.Lacks = old.Lacks
 		if old.SDK != "" && old.SDK != heard.SDK {

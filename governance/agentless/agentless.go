@@ -67,7 +67,9 @@ type Policies interface {
 
 // Store keeps what was heard, and who collects.
 type Store interface {
+	// PutInstances and Instances are those of governance.Fleet.
 	PutInstances(ctx context.Context, in ...governance.Instance) error
+	Instances(ctx context.Context, app governance.App) ([]governance.Instance, error)
 	Append(ctx context.Context, r governance.Report) error
 	// Circuits is that of governance.History.
 	Circuits(ctx context.Context, app governance.App) ([]governance.Circuit, bool, error)
@@ -306,7 +308,7 @@ func (s *Service) shareOut() {
 			}
 			if len(s.sessions) >= s.cfg.MaxPods {
 				s.turned[in.ID] = governance.Instance{
-					App: governance.App{Namespace: app.Namespace, Name: app.Name}, ID: in.ID, Name: in.Name, SDK: "",
+					App: governance.App{Namespace: app.Namespace, Name: app.Name}, ID: in.ID, Name: in.Name, Outside: true,
 					Lacks: []string{"this control plane holds as many pods as it may: raise --agentless-pods, or add a control plane"},
 				}
 				continue

@@ -27,6 +27,10 @@ type tally struct {
 	// not known.
 	most     float64
 	inFlight float64
+	// parts are the counters of Dubbo's that the above are made of, and old those among
+	// them that the answer lacks: since how many answers (dubbotally.go).
+	parts map[string]float64
+	old   map[string]int
 }
 
 // tallies is what one answer says, by series.

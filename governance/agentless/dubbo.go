@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type dubbo struct {
 	last   *dubboTallies // nil for none since the port was reached
 	silent int           // answers since then that told of no call ever
 	mutes  int           // how often in a row it told nothing
+	frozen string        // a command of which counters are missing; empty for none
 }
 
 func newDubbo(n *session) *dubbo { return &dubbo{session: n, counting: newCounting()} }
@@ -50,6 +52,8 @@ func (d *dubbo) lacking(m *management) []string {
 		return say("%s counts calls by interface, not by method: take dubbo.metrics.rpc-level=SERVICE out; until then calls are not counted")
 	case d.silent > silentAnswers && !strings.HasPrefix(d.last.version, "3.2."):
 		return say("%s has counted no call since the process began: if there were any, set dubbo.metrics.enable-rpc=true, without which Dubbo 3.3 counts none")
+	case d.frozen != "":
+		return []string{fmt.Sprintf("%s does not tell any more of all that it has counted, as of %s: until it does, calls of that kind are not counted", path(m.metrics), d.frozen)}
 	case !d.last.measured():
 		return say("%s has no histogram of calls: take dubbo.metrics.histogram.enabled=false out, and with Dubbo 3.2 add com.tdunning:t-digest to the dependencies; until then it is not known how long calls last")
 	}
@@ -109,33 +113,45 @@ func (d *dubbo) scrape(ctx context.Context, m *management) error {
 // count turns what was counted since the last answer, which is so long ago, into
 // samples; the mutex is held. gap is a time that is given up.
 func (d *dubbo) count(now *dubboTallies, at time.Time, between time.Duration) (samples []governance.Sample, gap time.Duration) {
-	now.after(d.tallies, between)
+	now.after(d.tallies, between, d.names)
+	known := maps.Clone(d.names)
 	d.last, d.mutes = now, 0
 	if d.silent++; now.called() {
 		d.silent = 0
 	}
 	before, over, gap := d.advance(&now.tallies, at, between)
-	if before == nil {
-		return nil, gap
-	}
 	beyond := 0
+	d.frozen = ""
 	for _, series := range now.series() {
 		if !d.room(series) {
 			beyond++
 			continue
 		}
-		t, b := now.all[series], before.all[series]
-		if b == nil {
+		t := now.all[series]
+		for _, answers := range t.old {
+			if answers > 1 && d.frozen == "" {
+				d.frozen = series.Command
+			}
+		}
+		if before == nil {
+			continue
+		}
+		b := before.all[series]
+		switch {
+		case b == nil && known[series]:
+			continue // it was away for so long that nobody knows what it had counted
+		case b == nil:
 			b = &tally{} // its first call came after the last answer
 		}
-		counts, above, whole := t.since(b)
+		from, whole := t.base(b)
+		counts, above, _ := t.since(from)
 		like := governance.Sample{Series: series, InFlight: int(t.inFlight), State: governance.StateClosed, Lossy: !whole}
 		samples = append(samples, over.lay(like, counts, above)...)
 	}
 	if beyond != d.beyond {
 		d.beyond, d.changed = beyond, true
 	}
-	return samples, 0
+	return samples, gap
 }
 
 // asOf is when the process began: it has never obeyed anything here, and what a

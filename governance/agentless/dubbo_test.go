@@ -206,6 +206,69 @@ func TestDubboCountersThatBeginAnewOrAreForgotten(t *testing.T) {
 	}
 }
 
+// A counter that is missing for an answer stays where it was, whatever else is there.
+func TestASingleDubboCounterThatIsMissingStays(t *testing.T) {
+	t.Parallel()
+	text := func(succeed, failed string) (out string) {
+		for name, n := range map[string]string{"requests_succeed_total": succeed, "requests_business_failed_total": failed} {
+			if n != "" {
+				out += fmt.Sprintf("# TYPE dubbo_provider_%[1]s counter\ndubbo_provider_%[1]s{interface=\"a.Shop\",method=\"buy\",} %[2]s\n", name, n)
+			}
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		answers []string
+		want    governance.Counts
+		frozen  bool
+	}{
+		"missing":                {[]string{text("100", "5"), text("", "6"), text("103", "6")}, governance.Counts{Success: 3, Failure: 1}, false},
+		"missing for longer":     {[]string{text("100", "5"), text("", "6"), text("", "7")}, governance.Counts{Failure: 2}, true},
+		"no number":              {[]string{text("100", "5"), text("NaN", "6"), text("103", "6")}, governance.Counts{Success: 3, Failure: 1}, false},
+		"anew, with one missing": {[]string{text("100", "5"), text("7", "")}, governance.Counts{Success: 7}, false},
+		"one anew":               {[]string{text("100", "5"), text("7", "6"), text("9", "6")}, governance.Counts{Success: 2, Failure: 1}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := counter()
+			var got governance.Counts
+			for i, answer := range c.answers {
+				samples, _ := d.count(parsed(t, answer), someTime.Add(time.Duration(i)*5*time.Second), 5*time.Second)
+				for _, s := range samples {
+					got = got.Add(s.Counts)
+				}
+			}
+			lacks := strings.Join(d.lacking(&management{metrics: "http://x:22222/metrics"}), "\n")
+			if got != c.want || strings.Contains(lacks, "does not tell any more") != c.frozen {
+				t.Errorf("it counted %+v, and lacks %q", got, lacks)
+			}
+		})
+	}
+}
+
+// An answer with ever new methods is not kept for ever.
+func TestEverNewMethodsOfDubboAreForgotten(t *testing.T) {
+	t.Parallel()
+	d := counter()
+	for n := range maxOld + 20 {
+		var text strings.Builder
+		text.WriteString("# TYPE dubbo_provider_requests_succeed_total counter\n")
+		for i := range 100 {
+			fmt.Fprintf(&text, "dubbo_provider_requests_succeed_total{interface=\"a.Shop\",method=\"m%dx%d\",} 1\n", n, i)
+		}
+		d.count(parsed(t, text.String()), someTime.Add(time.Duration(n)*5*time.Second), 5*time.Second)
+		if len(d.tallies.all) > maxCommands {
+			t.Fatalf("after %d answers there are %d", n, len(d.tallies.all))
+		}
+	}
+	for n := range maxOld + 2 {
+		d.count(parsed(t, ""), someTime.Add(time.Duration(maxOld+20+n)*5*time.Second), 5*time.Second)
+	}
+	if len(d.tallies.all) != 0 {
+		t.Errorf("%d are kept for ever", len(d.tallies.all))
+	}
+}
+
 // FuzzDubbo holds that whatever a pod answers, what comes of it may be stored.
 func FuzzDubbo(f *testing.F) {
 	all := qosAnswers(f)

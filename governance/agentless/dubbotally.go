@@ -29,6 +29,9 @@ const (
 // dubboFailures are those that are told apart from each other, but not from here on.
 var dubboFailures = []string{"requests_business_failed", "requests_unknown_failed", "requests_failed_network", "requests_failed_codec"}
 
+// dubboCounters are all that are read.
+var dubboCounters = append([]string{dubboSucceeded, dubboLimited, dubboTimedOut, dubboUnavailable}, dubboFailures...)
+
 // dubboSides are the sides on which Dubbo counts, by the names of its metrics.
 var dubboSides = map[string]governance.At{"dubbo_provider_": governance.Provider, "dubbo_consumer_": governance.Caller}
 
@@ -75,12 +78,8 @@ func parseDubbo(r io.Reader) (*dubboTallies, error) {
 				}
 			}
 		}
-		each(dubboSucceeded, func(t *tally, m *dto.Metric) { t.success += number64(m) })
-		each(dubboLimited, func(t *tally, m *dto.Metric) { t.limited += number64(m) })
-		each(dubboTimedOut, func(t *tally, m *dto.Metric) { t.failed, t.timeouts = t.failed+number64(m), t.timeouts+number64(m) })
-		each(dubboUnavailable, func(t *tally, m *dto.Metric) { t.ignored += number64(m) })
-		for _, failure := range dubboFailures {
-			each(failure, func(t *tally, m *dto.Metric) { t.failed += number64(m) })
+		for _, name := range dubboCounters {
+			each(name, func(t *tally, m *dto.Metric) { t.part(name, number64(m)) })
 		}
 		each(dubboProcessing, func(t *tally, m *dto.Metric) { t.inFlight += value(m) })
 		// It counts whole milliseconds, rounded off, and tells every method the longest call
@@ -94,7 +93,27 @@ func parseDubbo(r io.Reader) (*dubboTallies, error) {
 			}
 		}
 	}
+	for _, t := range out.all {
+		t.add()
+	}
 	return out, nil
+}
+
+// part takes a counter in.
+func (t *tally) part(name string, v float64) {
+	if t.parts == nil {
+		t.parts = map[string]float64{}
+	}
+	t.parts[name] += v
+}
+
+// add makes up from the counters what there is.
+func (t *tally) add() {
+	t.success, t.limited, t.timeouts, t.ignored = t.parts[dubboSucceeded], t.parts[dubboLimited], t.parts[dubboTimedOut], t.parts[dubboUnavailable]
+	t.failed = t.timeouts
+	for _, name := range dubboFailures {
+		t.failed += t.parts[name]
+	}
 }
 
 // number64 is a counter's; not a number where Dubbo says that it is none, which it
@@ -131,8 +150,10 @@ func label(m *dto.Metric, name string) string {
 }
 
 // after keeps of the answer before what this one does not say: what Dubbo has
-// forgotten for now would come back as if all of it had happened since.
-func (t *dubboTallies) after(before *tallies, between time.Duration) {
+// forgotten for now would come back as if all of it had happened since. That is done of
+// series that are collected, of each for so long, and while there is room: an answer may
+// have ever new ones.
+func (t *dubboTallies) after(before *tallies, between time.Duration, collected map[governance.Series]bool) {
 	for s, one := range t.all {
 		if between < recently && t.recent[s] > 0 && (one.most == 0 || t.recent[s] < one.most) {
 			one.most = t.recent[s]
@@ -142,11 +163,75 @@ func (t *dubboTallies) after(before *tallies, between time.Duration) {
 		return // what is not a number now begins with the next answer that is one
 	}
 	for s, was := range before.all {
-		if now := t.all[s]; now == nil || now.broken() {
-			t.all[s] = was
+		now := t.all[s]
+		if now == nil {
+			if len(t.all) >= maxCommands || !collected[s] {
+				continue
+			}
+			now = &tally{buckets: was.buckets}
+		}
+		if now.keep(was); len(now.old) < len(now.parts) || now.recent() {
+			t.all[s] = now
 		}
 	}
 	maps.DeleteFunc(t.all, func(_ governance.Series, one *tally) bool { return one.broken() })
+}
+
+// maxOld is for how many answers in a row a series is kept that is in none.
+const maxOld = 120
+
+// keep takes the counters over that are in the answer before alone.
+func (t *tally) keep(was *tally) {
+	for name, v := range was.parts {
+		if now, ok := t.parts[name]; ok && !math.IsNaN(now) {
+			continue
+		}
+		delete(t.parts, name)
+		t.part(name, v)
+		if t.old == nil {
+			t.old = map[string]int{}
+		}
+		t.old[name] = was.old[name] + 1
+	}
+	t.add()
+}
+
+// recent reports whether any of the counters that are kept was told of late.
+func (t *tally) recent() bool {
+	for _, answers := range t.old {
+		if answers <= maxOld {
+			return true
+		}
+	}
+	return false
+}
+
+// base is what to count from after an answer: nothing, and false, if all counters of
+// this one are behind it, as after a begin. A single one that is begins where it is.
+func (t *tally) base(before *tally) (*tally, bool) {
+	from := *before
+	from.parts = maps.Clone(before.parts)
+	behind, ahead := 0, 0
+	for name, v := range t.parts {
+		switch was, ok := before.parts[name]; {
+		case t.old[name] > 0 || !ok || was == 0:
+		case v < was:
+			behind++
+			from.parts[name] = v
+		default:
+			ahead++
+		}
+	}
+	if behind > 0 && ahead == 0 {
+		for name := range t.old {
+			delete(t.parts, name) // it was the process's before
+		}
+		t.old = nil
+		t.add()
+		return &tally{}, false
+	}
+	from.add()
+	return &from, behind == 0
 }
 
 // broken reports whether a counter is none.

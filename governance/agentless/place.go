@@ -237,7 +237,7 @@ func (s *Service) find(ctx context.Context, service registry.Service, pod regist
 	}
 	for _, spot := range qos {
 		m := open(spot)
-		err := m.lookQoS(ctx)
+		err := m.lookQoS(ctx, spot)
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)

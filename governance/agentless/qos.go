@@ -1,6 +1,7 @@
 package agentless
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -55,9 +56,20 @@ func qosSpots(g registry.Govern, service registry.Service, pod registry.Pod) []s
 
 // lookQoS finds out whether a port is that of Dubbo's QoS, and what of its metrics it
 // lets be read. It fails if it is not.
-func (m *management) lookQoS(ctx context.Context) error {
+func (m *management) lookQoS(ctx context.Context, at spot) error {
 	m.metrics = m.base + qosMetrics
 	err := m.exposition(ctx, m.metrics, func(text io.Reader) error {
+		if at.why == prometheusPort && at.port != qosPort {
+			// Whatever tells metrics is named so.
+			all, err := io.ReadAll(text)
+			if err != nil {
+				return err
+			}
+			if !bytes.Contains(all, []byte("\ndubbo_")) && !m.probed(ctx, true) {
+				return &refusalError{http.StatusOK, fmt.Sprintf("GET %s tells nothing of Dubbo's", path(m.metrics))}
+			}
+			text = bytes.NewReader(all)
+		}
 		head := make([]byte, 512)
 		n, err := io.ReadFull(text, head)
 		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
@@ -70,16 +82,19 @@ func (m *management) lookQoS(ctx context.Context) error {
 	})
 	switch status(err) {
 	case http.StatusForbidden:
+		if at.why == prometheusPort && !m.probed(ctx, true) {
+			return err
+		}
 		m.mute = fmt.Sprintf("%s is not for others than the pod itself: set dubbo.application.qos-anonymous-allow-commands=metrics, which opens this alone of QoS; until then calls are not counted", path(m.metrics))
 		return nil
 	case http.StatusNotFound:
 		// Everything else has none either: whether it is QoS is known by a probe of its.
-		if m.answers(ctx, m.base+qosStartup) {
+		if m.probed(ctx, at.why == prometheusPort) {
 			m.mute = fmt.Sprintf("%s is not there: %s", path(m.metrics), dubboNeeds)
 			return nil
 		}
 	case 0:
-		if err != nil && foreign(err) {
+		if err != nil && foreign(err) && (at.why != prometheusPort || at.port == qosPort) {
 			m.mute = fmt.Sprintf("%s lets nobody in but the pod itself: take dubbo.application.qos-anonymous-access-permission-level=NONE out, and set dubbo.application.qos-anonymous-allow-commands=metrics, which opens this alone of QoS; until then calls are not counted", path(m.base))
 			return nil
 		}
@@ -87,10 +102,12 @@ func (m *management) lookQoS(ctx context.Context) error {
 	return err
 }
 
-// answers reports whether something is there.
-func (m *management) answers(ctx context.Context, address string) bool {
-	_, err := m.do(ctx, http.MethodGet, address, nil, nil)
-	return err == nil || status(err) == http.StatusServiceUnavailable
+// probed reports whether QoS answers a probe, which it does to anybody; surely, if it is
+// not known to be QoS's port: others too say that they are not there yet.
+func (m *management) probed(ctx context.Context, surely bool) bool {
+	var up bool
+	_, err := m.do(ctx, http.MethodGet, m.base+qosStartup, nil, &up)
+	return err == nil || !surely && status(err) == http.StatusServiceUnavailable
 }
 
 func firstLine(s string) string {

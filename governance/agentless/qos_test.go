@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/weirmesh/weir/governance"
 	"github.com/weirmesh/weir/internal/memhttp"
 	"github.com/weirmesh/weir/registry"
@@ -222,6 +224,60 @@ func TestQoSTakesNoPodFromAnActuator(t *testing.T) {
 				w.after(30 * time.Second)
 				if got := j.written()["hystrix.command."+quote+".circuitBreaker.forceOpen"]; !w.current("1") || got == "true" {
 					w.Errorf("released: %+v, %v", w.instance("1"), j.written())
+				}
+			})
+		})
+	}
+}
+
+// Whatever is scraped by Prometheus is not Dubbo Java for that, and who tells of itself
+// is not counted twice.
+func TestWhatPrometheusScrapesNeedNotBeDubbo(t *testing.T) {
+	t.Parallel()
+	const foreign = "# TYPE go_goroutines gauge\ngo_goroutines 3\n"
+	const dubbos = "# TYPE dubbo_provider_requests_succeed_total counter\ndubbo_provider_requests_succeed_total{interface=\"a.B\",method=\"c\"} 3\n"
+	for name, c := range map[string]struct {
+		says, probe string
+		status      int
+		tells, want bool
+	}{
+		"another's":            {says: foreign, probe: "<html>"},
+		"another's, forbidden": {status: http.StatusForbidden, probe: "<html>"},
+		"QoS":                  {says: foreign, probe: "true", want: true},
+		"Dubbo's":              {says: foreign + dubbos, probe: "<html>", want: true},
+		"dubbo-go with Weir's": {says: foreign + dubbos, probe: "<html>", tells: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(w *world) {
+				j := newJVM(w.T)
+				j.instead = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+					switch {
+					case r.URL.Path == qosStartup:
+						fmt.Fprint(rw, c.probe)
+					case r.URL.Path != qosMetrics:
+						rw.WriteHeader(http.StatusNotFound)
+					case c.status != 0:
+						rw.WriteHeader(c.status)
+					default:
+						fmt.Fprint(rw, c.says)
+					}
+				})
+				j.ports, j.prometheus = []registry.ServicePort{{Name: "metrics", Target: 8081}}, "8081"
+				w.cluster.pods["1"] = j
+				if c.tells {
+					err := w.store.PutInstances(w.Context(), governance.Instance{App: delivery, ID: "1", SDK: "go/1.0.0", Seen: time.Now()})
+					if err != nil {
+						w.Fatal(err)
+					}
+				}
+				s, end := w.control()
+				defer end()
+				w.after(12 * time.Second)
+				if got := w.instance("1").SDK == dubboName; got != c.want {
+					w.Errorf("it is %+v", w.instance("1"))
+				}
+				if got := testutil.ToFloat64(s.metrics.scrapes) > 0; got != c.want {
+					w.Errorf("it was counted: %v", got)
 				}
 			})
 		})

@@ -222,12 +222,23 @@ func (n *session) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if m.metrics != "" && n.tells(ctx) {
+		return errLacking // what it counts, it tells itself
+	}
 	e := n.met(m, process(pod))
 	var applying sync.WaitGroup
 	applying.Go(func() { n.pursue(ctx, e, m) })
 	defer applying.Wait()
 	defer cancel()
 	return e.collect(ctx, m)
+}
+
+// tells reports whether Weir's SDK tells of the pod.
+func (n *session) tells(ctx context.Context) bool {
+	look, done := context.WithTimeout(ctx, storePatience)
+	defer done()
+	all, err := n.svc.cfg.Store.Instances(look, n.app)
+	return err == nil && slices.ContainsFunc(all, func(i governance.Instance) bool { return i.ID == n.id && i.Tells() })
 }
 
 // errLacking ends what cannot go on, for a reason that is among what the pod lacks.
@@ -445,7 +456,7 @@ func (n *session) instance(every bool, now time.Time) (governance.Instance, bool
 		lacks = append(lacks, fmt.Sprintf("it has more than %d commands, and those beyond are not collected", maxCommands))
 	}
 	return governance.Instance{
-		App: n.app, ID: n.id, Name: n.name, SDK: sdk, Seen: now, Applied: n.applied, AppliedAt: n.since, Lacks: lacks,
+		App: n.app, ID: n.id, Name: n.name, SDK: sdk, Seen: now, Applied: n.applied, AppliedAt: n.since, Lacks: lacks, Outside: true,
 	}, true
 }
 

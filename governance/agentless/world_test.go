@@ -57,6 +57,8 @@ type jvm struct {
 	ports    []registry.ServicePort // of its container; nil for those of Spring's
 	config   func() map[string]string
 	started  time.Time
+
+	prometheus string // the annotation prometheus.io/port
 }
 
 func newJVM(t *testing.T) *jvm {
@@ -347,7 +349,7 @@ func (c *cluster) Pod(_ context.Context, _, name string) (registry.Pod, error) {
 	if ports == nil {
 		ports = []registry.ServicePort{{Name: "http", Target: 8080}, {Name: "management", Target: 8081}}
 	}
-	return registry.Pod{ID: id, Containers: []registry.Container{{
+	return registry.Pod{ID: id, PrometheusPort: j.prometheus, Containers: []registry.Container{{
 		Name: "delivery", Image: "delivery@sha256:1", Process: "containerd://" + j.process, Started: j.started, Ports: ports,
 	}}}, nil
 }

@@ -138,6 +138,25 @@ var fleetTests = map[string]func(*world){
 			w.Errorf("it calls %v", got.Calls)
 		}
 	},
+	"WhoTellsOfItselfIsNotTalkedOver": func(w *world) {
+		i := w.heard(inventory, "a")
+		i.Applied, i.AppliedAt = &governance.Applied{Version: 3}, w.Now()
+		w.must(w.Store.PutInstances(w.Context(), i))
+		o := w.heard(inventory, "a")
+		o.SDK, o.Outside, o.Lacks, o.Applied, o.AppliedAt = "dubbo-java", true, []string{"something"}, &governance.Applied{Version: 4}, w.Now().Add(time.Second)
+		w.must(w.Store.PutInstances(w.Context(), o))
+		if got := w.instances(inventory); len(got) != 1 || got[0].SDK != i.SDK || got[0].Applied.Version != 3 || len(got[0].Lacks) != 0 || got[0].Outside {
+			w.Errorf("talked over: %+v", got)
+		}
+		// Once it is gone, who looks from outside is heard.
+		w.Advance(2 * governance.InstanceGone)
+		w.must(w.Store.SweepInstances(w.Context()))
+		o.Seen = w.Now()
+		w.must(w.Store.PutInstances(w.Context(), o))
+		if got := w.instances(inventory); len(got) != 1 || got[0].SDK != o.SDK {
+			w.Errorf("afterwards: %+v", got)
+		}
+	},
 	"RefusalsAreEventsOnce": func(w *world) {
 		i := w.heard(inventory, "a")
 		refusal := &governance.Refusal{Version: 4, Hash: "sha256:4", Policy: "shop/x", Reason: "no such mode"}

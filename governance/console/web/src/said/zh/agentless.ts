@@ -90,6 +90,8 @@ export const agentless: Sentences = {
     '{1} 没有 actuator 应答：请在那里暴露它，或用 Service 的注解 boot.spring.io/actuator 说明其位置；只要那里可能有一个缓慢或出错的 actuator，就不会询问 Dubbo 的 QoS：请从 Service 和 Pod 中去掉从不应答的端口',
   "no actuator answers at %s: expose it there, or say where it is with the Service's annotation boot.spring.io/actuator; for Dubbo: %s":
     '{1} 没有 actuator 应答：请在那里暴露它，或用 Service 的注解 boot.spring.io/actuator 说明其位置；对于 Dubbo：{2}',
+  '%s does not tell any more of all that it has counted, as of %s: until it does, calls of that kind are not counted':
+    '{1} 不再给出其已计数的全部内容，例如 {2}：在其恢复之前，这类调用不会被计数',
   'no answer': '没有应答',
   'no answer in time': '未及时应答',
   'nobody listens': '无人监听',
