@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/weirmesh/weir/internal/pg"
 	"github.com/weirmesh/weir/internal/testkube"
@@ -120,6 +126,52 @@ func write(t *testing.T, name, text string) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// judged makes a policy, and waits until a control plane says what becomes of it.
+func judged(t *testing.T, kube *testkube.Cluster, namespace string) {
+	t.Helper()
+	client, err := dynamic.NewForConfig(kube.REST())
+	if err != nil {
+		t.Fatal(err)
+	}
+	policies := client.Resource(schema.GroupVersionResource{Group: "registry.weirmesh.io", Version: "v1alpha1", Resource: "discoverypolicies"}).Namespace(namespace)
+	_, err = policies.Create(testkube.Context(t), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "registry.weirmesh.io/v1alpha1", "kind": "DiscoveryPolicy", "metadata": map[string]any{"name": "judged"},
+		"spec": map[string]any{"provider": map[string]any{"name": "nobody"}, "mode": "pod"},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkube.Eventually(t, "the status of the policy", func() error {
+		p, err := policies.Get(testkube.Context(t), "judged", metav1.GetOptions{})
+		if err == nil && !strings.Contains(fmt.Sprint(p.Object["status"]), "no Service bears the name nobody") {
+			err = fmt.Errorf("it is %v", p.Object["status"])
+		}
+		return err
+	})
+}
+
+// A control plane keeps Weir's objects in order, and its role is enough for it.
+func TestControlKeepsObjectsInOrder(t *testing.T) {
+	kube := testkube.Start(t)
+	ns := kube.Namespace(t)
+	ns.ServiceAccount(t, "control", "weir-control")
+	as := ns.As(t, "control", nil)
+	config := write(t, "kubeconfig", fmt.Sprintf(`{"apiVersion": "v1", "kind": "Config", "current-context": "c",
+"clusters": [{"name": "c", "cluster": {"server": %q, "certificate-authority": %q, "certificate-authority-data": %q}}],
+"users": [{"name": "u", "user": {"token": %q}}], "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}`,
+		as.Host, as.CAFile, base64.StdEncoding.EncodeToString(as.CAData), as.BearerToken))
+	db := database(t)
+	args := []string{"control", "--database-url", db.URL(), "--control-listen", "127.0.0.1:0", "--admin-listen", "", "--kubeconfig", config, "--namespaces", ns.Name}
+	w := start(t, nil, args...)
+	w.serving(t)
+	judged(t, kube, ns.Name)
+	w.cancel()
+	w.wait(t)
+	if strings.Contains(w.errs.String(), "part=upkeep") {
+		t.Errorf("with its role it lacks nothing, but:\n%s", w.errs)
+	}
 }
 
 func TestControlAlone(t *testing.T) {

@@ -302,6 +302,9 @@ func TestUpWithTheUsersOwn(t *testing.T) {
 	plain := process(t, nobody, args...)
 	plain.says(t, "Try:  ")
 
+	// Its control plane, whose cluster became known after it, keeps Weir's objects in order.
+	judged(t, kube, "default")
+
 	// The API server goes away and comes back; weir says so and stays.
 	kube.Kill(t)
 	plain.says(t, "registry    stale")

@@ -48,6 +48,7 @@ func TestWrongUsageIsOneSentenceAndExitCode2(t *testing.T) {
 		"weir.yaml:1: unknown setting \"data-dri\"; did you mean \"data-dir\"":  {"up", "--config", file},
 		"configuration file: open /nonexistent":                                 {"registry", "list", "--config", "/nonexistent"},
 		"nothing is to change: give --role,":                                    {"account", "set", "mei", "--reason", "x"},
+		"--revision-grace 1m0s is too short for a rollout":                      {"control", "--database-url", "postgres://x/y", "--revision-grace", "1m"},
 		"invalid argument \"gatway\" for \"weir config\"":                       {"config", "gatway"},
 	} {
 		code, out, errs := do(t, nil, args...)
