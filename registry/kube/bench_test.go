@@ -112,3 +112,24 @@ func BenchmarkTakePod(b *testing.B) {
 		i++
 	}
 }
+
+// What a Caretaker does under the hub's lock each time it looks, where nothing is
+// wrong.
+func BenchmarkCaretakerLook(b *testing.B) {
+	h := quietHub(Config{})
+	fill(h, 5000)
+	c, err := NewCaretaker(CaretakerConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	c.hub = h
+	b.ReportAllocs()
+	for b.Loop() {
+		if n := len(c.notices()); n != 0 {
+			b.Fatalf("%d notices", n)
+		}
+		if u := h.usage(h.base); len(u.instances) != 1 {
+			b.Fatalf("%d revisions", len(u.instances))
+		}
+	}
+}

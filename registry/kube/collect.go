@@ -55,19 +55,23 @@ type usage struct {
 	unread map[registry.App]string
 }
 
-func (u *usage) add(namespace string, said *statement, podName string, apps []registry.App) {
-	switch {
-	case said == nil:
-	case said.problem == "":
-		if said.revision != "" {
-			u.instances[revisionKey{namespace, said.revision}]++
+func (u *usage) add(p *pod) {
+	if p.said == nil {
+		return
+	}
+	values := p.attrs.Value()
+	if p.said.problem == "" {
+		if p.said.revision != "" {
+			u.instances[revisionKey{values.namespace, p.said.revision}]++
 		}
-	case len(apps) == 0:
-		u.unread[registry.App{Namespace: namespace}] = podName
-	default:
-		for _, app := range apps {
-			u.unread[app] = podName
-		}
+		return
+	}
+	apps := p.apps(values)
+	if len(apps) == 0 {
+		apps = []registry.App{{Namespace: values.namespace}}
+	}
+	for _, app := range apps {
+		u.unread[app] = p.name
 	}
 }
 
@@ -88,11 +92,9 @@ func (h *Hub) usage(namespaces []string) *usage {
 	u := &usage{instances: map[revisionKey]int32{}, unread: map[registry.App]string{}}
 	for _, namespace := range namespaces {
 		for _, p := range h.spaceOf(namespace).pods {
-			if !p.known || p.gone {
-				continue
+			if p.known && !p.gone {
+				u.add(p)
 			}
-			values := p.attrs.Value()
-			u.add(values.namespace, p.said, p.name, p.apps(values))
 		}
 	}
 	return u

@@ -76,9 +76,9 @@ func (c *Caretaker) notices() []notice {
 				all = append(all, of)
 			}
 		}
-		now := c.cfg.Now()
+		now, claims := c.cfg.Now(), map[netip.Addr]*pod{}
 		for _, a := range s.apps {
-			all = append(all, a.notices(now)...)
+			all = append(all, a.notices(now, claims)...)
 		}
 	}
 	slices.SortFunc(all, func(a, b notice) int {
@@ -87,10 +87,11 @@ func (c *Caretaker) notices() []notice {
 	return all
 }
 
-// notices gathers what is wrong with an application as a whole. hub.mu is held.
-func (a *app) notices(now time.Time) []notice {
+// notices gathers what is wrong with an application as a whole. claims is room to work
+// in. hub.mu is held.
+func (a *app) notices(now time.Time, claims map[netip.Addr]*pod) []notice {
 	var all []notice
-	if a.crowded() {
+	if a.crowded(claims) {
 		for _, i := range join(a, registry.ModePod, now).Instances {
 			if !i.Displaced() {
 				continue
@@ -118,15 +119,8 @@ func (a *app) notices(now time.Time) []notice {
 }
 
 // crowded reports whether two pods of the application claim one address.
-func (a *app) crowded() bool {
-	count := 0
-	for _, sl := range a.slices {
-		count += len(sl.endpoints)
-	}
-	if count < 2 {
-		return false
-	}
-	claims := make(map[netip.Addr]*pod, count)
+func (a *app) crowded(claims map[netip.Addr]*pod) bool {
+	clear(claims)
 	for _, sl := range a.slices {
 		for i := range sl.endpoints {
 			e := &sl.endpoints[i]
