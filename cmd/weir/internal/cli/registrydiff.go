@@ -149,7 +149,7 @@ func (r *opened) diff(ctx context.Context, w, errs io.Writer, cfg *diffConfig, n
 		}
 		waiting := 0
 		for _, d := range differences {
-			if !d.Verdict.Good() && !(cfg.Addresses && d.Verdict == zookeeper.Unproven) {
+			if enough := cfg.Addresses && d.Verdict == zookeeper.Unproven; !d.Verdict.Good() && !enough {
 				waiting++
 			}
 		}
