@@ -19,7 +19,7 @@ var (
 // which they took their turn, beside those of others. go test has to allow as many
 // parallel tests as there are turns (-parallel): those that wait count.
 type turns struct {
-	mu    sync.Mutex
+	mu   sync.Mutex
 	last <-chan struct{} // closed when the test before has ended
 }
 
