@@ -71,6 +71,7 @@ func policyStatusOf(p *discoveryPolicy, siblings []*discoveryPolicy, l *landscap
 		s.Apps = int32(l.services[p.Namespace])
 		judge.add(conditionResolved, metav1.ConditionTrue, "AnyProvider", "it names no provider, and is for all")
 	case !l.covered(provider.Namespace):
+		s.Apps = p.Status.Apps // as another control plane counts, which looks after it
 		judge.add(conditionResolved, metav1.ConditionUnknown, "NotLookedAfter", fmt.Sprintf(
 			"the control plane does not look after namespace %s, and cannot say whether %s is there", provider.Namespace, provider))
 	case l.served(provider):
@@ -113,17 +114,20 @@ func (o *discoveryPolicy) provider() registry.App {
 	return registry.App{Namespace: namespace, Name: o.Spec.Provider.Name}
 }
 
-// precedes returns the policy that always goes before p in all that p says; nil for
-// none.
-func precedes(p *discoveryPolicy, siblings []*discoveryPolicy) *discoveryPolicy {
+// precedes returns the policy that always goes before p in all that p says, the
+// first of several, in whatever order they come; nil for none.
+func precedes(p *discoveryPolicy, siblings []*discoveryPolicy) (first *discoveryPolicy) {
 	for _, o := range siblings {
+		if first != nil && first.Name < o.Name {
+			continue
+		}
 		if o.Name < p.Name && o.Spec.Consumer == p.Spec.Consumer && o.provider() == p.provider() &&
 			(p.Spec.Mode == "" || o.Spec.Mode != "") && (p.Spec.Protection == nil || o.Spec.Protection != nil) &&
 			(p.Spec.Prefer == nil || o.Spec.Prefer != nil) {
-			return o
+			first = o
 		}
 	}
-	return nil
+	return first
 }
 
 // mappingStatusOf judges an InterfaceMapping.

@@ -290,6 +290,8 @@ func TestUpWithTheUsersOwn(t *testing.T) {
 	if out := allowed.out.String(); strings.Contains(out, "shop") || strings.Contains(out, database) || !strings.Contains(out, "xxxxx@"+server.Address()) {
 		t.Errorf("got\n%s", out)
 	}
+	// Its control plane, whose cluster became known after it, keeps Weir's objects in order.
+	judged(t, kube, "default")
 	if err := allowed.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -301,9 +303,6 @@ func TestUpWithTheUsersOwn(t *testing.T) {
 	// With the definitions there, nothing has to be allowed.
 	plain := process(t, nobody, args...)
 	plain.says(t, "Try:  ")
-
-	// Its control plane, whose cluster became known after it, keeps Weir's objects in order.
-	judged(t, kube, "default")
 
 	// The API server goes away and comes back; weir says so and stays.
 	kube.Kill(t)

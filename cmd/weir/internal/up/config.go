@@ -104,7 +104,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Kubeconfig, "kubeconfig", c.Kubeconfig, "your cluster (default: a Kubernetes node of its own on this machine; $KUBECONFIG is not used)")
 	fs.StringVar(&c.Context, "context", c.Context, "context of --kubeconfig (default: its current one)")
 	fs.StringSliceVar(&c.Namespaces, "namespaces", c.Namespaces, "namespaces of your cluster to look after, or *")
-	fs.BoolVar(&c.Install, "install", c.Install, "write Weir's definitions, roles and admission policies into your cluster")
+	fs.BoolVar(&c.Install, "install", c.Install, "write Weir's definitions, roles and admission policies into your cluster, and keep Weir's objects there in order")
 	fs.StringVar(&c.Devcluster, "devcluster", c.Devcluster, "the program that runs a Kubernetes of its own (default: devcluster beside weir)")
 	fs.StringVar(&c.DevclusterSlot, "devcluster-slot", c.DevclusterSlot, "number from 1 to 254 that the addresses of its own node derive from, or auto")
 	fs.BoolVar(&c.Node, "node", c.Node, "run pods in its own Kubernetes, which needs root; --node=false runs the API server alone")

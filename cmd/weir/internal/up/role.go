@@ -112,7 +112,8 @@ func (u *Up) hostConsole(db *database, late *role.Late) *hosted {
 			return role.NewControl(role.ControlDeps{
 				Env: env, DatabaseURL: db.url, Node: nodeName, Grace: access.DefaultGrace, Registry: late, Reviewer: late,
 				AgentlessPods: role.ControlDefaults().AgentlessPods, DubboConfigClients: role.ControlDefaults().DubboConfigClients,
-				Upkeep: true, RevisionGrace: role.DefaultRevisionGrace,
+				// In somebody else's cluster nothing is written, and nothing deleted, without a word.
+				Upkeep: u.own() || u.Config.Install, RevisionGrace: role.DefaultRevisionGrace,
 				Password: func(p string) { password = p },
 			})
 		},
