@@ -53,6 +53,9 @@ func TestSwitchReachesAService(t *testing.T) {
 		t.Fatalf("with the switch pulled: %v", err)
 	}
 	stop()
+	for len(changed) > 0 {
+		<-changed // the stream's first word may have come after the listener did
+	}
 	mesh.Delete(pull)
 	mesh.WaitApplied(t, kit)
 	if err := call(t, reserve, nil); err != nil {
