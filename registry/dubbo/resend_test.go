@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	goregistry "dubbo.apache.org/dubbo-go/v3/registry"
+
 	"github.com/weirmesh/weir/registry"
 )
 
@@ -37,5 +39,20 @@ func TestResendWaitsForDocuments(t *testing.T) {
 	ref.deliver(false)
 	if !ref.resend.Equal(due) {
 		t.Errorf("the list is due at %v, want %v", ref.resend, due)
+	}
+}
+
+// gone is a listener whose directory was destroyed.
+type gone struct{ goregistry.NotifyListener }
+
+func (gone) IsDestroyed() bool { return true }
+
+// What is due to a listener that is gone is not due any more.
+func TestNothingIsDueToAListenerThatIsGone(t *testing.T) {
+	t.Parallel()
+	s := &subscription{listener: gone{}, resend: time.Now().Add(-time.Second)}
+	s.deliver(true)
+	if !s.resend.IsZero() {
+		t.Errorf("the list is due at %v", s.resend)
 	}
 }

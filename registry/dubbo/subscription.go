@@ -446,6 +446,7 @@ const resendPause = time.Second
 // deliver hands the list on if it differs from the last, or if again is set.
 func (s *subscription) deliver(again bool) {
 	if destroyed(s.listener) {
+		s.resend = time.Time{} // nobody is left; a time that has passed would be due for ever
 		return
 	}
 	l := s.look()
