@@ -212,7 +212,7 @@ func (p *providers) replace(old, successor int, starts time.Duration) (asked int
 	if err := r.Discovery.Unregister(was); err != nil {
 		return asked, err
 	}
-	time.Sleep(starts)
+	time.Sleep(starts) //nolint:forbidigo // as long as a successor takes to start
 	if err := r.Discovery.Register(&is); err != nil {
 		return asked, err
 	}
