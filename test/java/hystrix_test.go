@@ -247,6 +247,47 @@ func historyAt(t *testing.T, m *mesh.Mesh, app, command string, since time.Time,
 	return weirAt[series](t, m, append([]string{"history", "shop/" + app, command, "--from", since.UTC().Format(time.RFC3339)}, more...)...)
 }
 
+// allCounted has calls made to each pod, and waits until the history has them.
+func allCounted(t *testing.T, all []pod, ids map[string]string, began time.Time) error {
+	t.Helper()
+	var asking []*buyers
+	for n, p := range all {
+		asking = append(asking, startBuyers(t, p, time.Duration(n+1)*100*time.Millisecond))
+	}
+	counted := func(n int, p pod, least int64, percent int64) func() error {
+		return func() error {
+			got, _ := history(t, "delivery", quote, began, "--instance", ids[p.Metadata.Name]).calls()
+			if asked := asking[n].asked.Load(); got < least || got < asked*(100-percent)/100 || got > asked*(100+percent)/100 {
+				return fmt.Errorf("%d of %d calls", got, asked)
+			}
+			return nil
+		}
+	}
+	// A tenth is lost or counted twice where a word lands on the edge of a second.
+	var first error
+	for n, p := range all {
+		if err := mesh.WaitFor(time.Minute, "the history has the calls of "+p.Metadata.Name, counted(n, p, 100, 30)); err != nil {
+			first = err
+			break
+		}
+	}
+	for n, b := range asking {
+		b.done()
+		if b.failed.Load() != 0 {
+			t.Errorf("%d of %d requests to %s failed, first %v", b.failed.Load(), b.asked.Load(), all[n].Metadata.Name, b.first.Load())
+		}
+	}
+	if first != nil {
+		return first
+	}
+	for n, p := range all {
+		if err := mesh.WaitFor(time.Minute, "the history has all calls of "+p.Metadata.Name, counted(n, p, 0, 15)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Each pod of a Spring Cloud application with Hystrix, which holds no code of
 // Weir's, is heard on its own, and what it counts stands beside what Go services do.
 func TestSmokeHystrixPodsAreInHistoryBesideGo(t *testing.T) {
@@ -258,36 +299,19 @@ func TestSmokeHystrixPodsAreInHistoryBesideGo(t *testing.T) {
 	}
 	carriers(t, all)
 	ids := governed(t, "delivery", all)
+	// Under load Hystrix ends its stream now and then (docs/java/spring-hystrix.md), and
+	// what ran until it is read again is missing: such a time is counted anew.
 	began := time.Now()
-	var asking []*buyers
-	for n, p := range all {
-		asking = append(asking, startBuyers(t, p, time.Duration(n+1)*100*time.Millisecond))
-	}
-	enough := func(n int, p pod) error {
-		got, _ := history(t, "delivery", quote, began, "--instance", ids[p.Metadata.Name]).calls()
-		// A tenth is lost or counted twice where a word lands on the edge of a second.
-		if asked := asking[n].asked.Load(); got < 100 || got < asked*7/10 || got > asked*13/10 {
-			return fmt.Errorf("%d of %d calls", got, asked)
+	for attempt := 1; ; attempt++ {
+		err := allCounted(t, all, ids, began)
+		if err == nil {
+			break
 		}
-		return nil
-	}
-	for n, p := range all {
-		mesh.Eventually(t, "the history has the calls of "+p.Metadata.Name, func() error { return enough(n, p) })
-	}
-	for n, b := range asking {
-		b.done()
-		if b.failed.Load() != 0 {
-			t.Errorf("%d of %d requests to %s failed, first %v", b.failed.Load(), b.asked.Load(), all[n].Metadata.Name, b.first.Load())
+		if attempt == 3 {
+			t.Fatal(err)
 		}
-	}
-	for n, p := range all {
-		mesh.Eventually(t, "the history has all calls of "+p.Metadata.Name, func() error {
-			got, _ := history(t, "delivery", quote, began, "--instance", ids[p.Metadata.Name]).calls()
-			if asked := asking[n].asked.Load(); got < asked*85/100 || got > asked*115/100 {
-				return fmt.Errorf("%d of %d calls", got, asked)
-			}
-			return nil
-		})
+		t.Logf("%v; from now on again", err)
+		began = time.Now()
 	}
 	merged := history(t, "delivery", quote, began)
 	if !slices.ContainsFunc(merged.Points, func(p point) bool {
