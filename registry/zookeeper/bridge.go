@@ -94,6 +94,7 @@ type Bridge struct {
 
 	mu        sync.Mutex
 	followed  map[registry.App]*followed
+	written   map[registry.App]bool // applications that ZooKeeper has nodes of
 	documents map[documentKey]*offers
 	status    BridgeStatus
 }
@@ -142,7 +143,7 @@ func NewBridge(from registry.Discoverer, store registry.MetadataStore, cfg Bridg
 	cfg.ZooKeeper = zk
 	b := &Bridge{
 		cfg: cfg, from: from, store: store, log: cfg.Logger.With(slog.String("bridge", cfg.Name)), dirty: make(chan struct{}, 1),
-		followed: map[registry.App]*followed{}, documents: map[documentKey]*offers{}, status: BridgeStatus{Servers: zk.Servers},
+		followed: map[registry.App]*followed{}, written: map[registry.App]bool{}, documents: map[documentKey]*offers{}, status: BridgeStatus{Servers: zk.Servers},
 	}
 	b.metrics, err = newBridgeMetrics(cfg.Metrics)
 	return b, err
@@ -243,8 +244,19 @@ func (b *Bridge) follow(ctx context.Context) {
 	}
 }
 
-// wanted returns the applications to follow. Those that are named are, there or not:
-// that one is not there has to be known before its nodes go.
+// wrote notes that ZooKeeper has nodes of an application.
+func (b *Bridge) wrote(app registry.App) {
+	if app.Validate() != nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.written[app] = true
+}
+
+// wanted returns the applications to follow. Those that are named are, there or not,
+// and those that ZooKeeper has nodes of: that one is not there has to be known before
+// its nodes go, and one that was deleted is in no list.
 func (b *Bridge) wanted(ctx context.Context) []registry.App {
 	var out []registry.App
 	for _, pattern := range b.cfg.Apps {
@@ -261,6 +273,13 @@ func (b *Bridge) wanted(ctx context.Context) []registry.App {
 			continue
 		}
 		out = append(out, apps...)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for app := range b.written {
+		if b.cfg.selects(app) {
+			out = append(out, app)
+		}
 	}
 	return out
 }

@@ -380,6 +380,20 @@ func TestNothingIsRemovedWithoutProof(t *testing.T) {
 	other.end()
 }
 
+// An application that went while no bridge ran is in no list of applications any
+// more. What was written of it goes all the same, once that is known.
+func TestWhatWasDeletedMeanwhileIsRemoved(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	b.instance(1)
+	r := b.run()
+	b.finds("10.0.0.1")
+	r.end()
+	b.reg.RemoveApp(inventory)
+	b.run()
+	b.finds()
+}
+
 func TestABridgeOutlivesZooKeeper(t *testing.T) {
 	t.Parallel()
 	server := testzk.StartOwn(t)

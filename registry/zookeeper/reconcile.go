@@ -176,6 +176,9 @@ func (t *term) note(iface, node, instance string) {
 		t.nodes[iface] = map[string]string{}
 	}
 	t.nodes[iface][node] = instance
+	if app, ok := appOf(instance); ok {
+		t.b.wrote(app)
+	}
 }
 
 // reconcile makes ZooKeeper hold what Kubernetes knows.
@@ -245,16 +248,22 @@ func (b *Bridge) desired(ctx context.Context) (map[string]map[string]provider, f
 		if doubtful[instance] {
 			return true
 		}
-		name, _, ok := cutLast(instance, '/')
+		app, ok := appOf(instance)
 		if !ok {
 			return false // none that this bridge writes now
 		}
-		namespace, bare, _ := strings.Cut(name, "/")
-		if app := (registry.App{Namespace: namespace, Name: bare}); !b.cfg.selects(app) {
+		if !b.cfg.selects(app) {
 			return false // nobody asks for the application any more
 		}
-		return !fresh[name] // not known yet, or out of touch
+		return !fresh[app.String()] // not known yet, or out of touch
 	}
+}
+
+// appOf returns the application of an instance that a node names.
+func appOf(instance string) (registry.App, bool) {
+	name, _, ok := cutLast(instance, '/')
+	namespace, bare, _ := strings.Cut(name, "/")
+	return registry.App{Namespace: namespace, Name: bare}, ok
 }
 
 func cutLast(s string, sep byte) (before, after string, ok bool) {
