@@ -64,7 +64,7 @@ func Client(kit *sdk.Kit, opts ...ClientOption) http.RoundTripper {
 		o(c)
 	}
 	if f := c.finder; f != nil {
-		f.self, f.id, f.next, f.fixed = kit.App(), kit.Instance(), c.next, c.peer.Name != ""
+		f.self, f.id, f.next, f.fixed, f.calls = kit.App(), kit.Instance(), c.next, c.peer.Name != "", kit.Calls
 	}
 	return c
 }
@@ -86,7 +86,9 @@ func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
 	if peer.Name == "" {
 		peer = appOfHost(r.URL.Hostname(), c.kit.App().Namespace)
 	}
-	c.kit.Calls(peer)
+	if c.finder == nil {
+		c.kit.Calls(peer)
+	}
 	command := c.commandOf(r, peer)
 	span, ctx := c.kit.Tracer().StartClient(r.Context(), command, peer)
 	span.Tag("http.method", methodOf(r))
@@ -97,7 +99,11 @@ func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		defer span.Finish()
 		closeBody(r)
-		return c.refused(r, span, circuit, asRefused(err))
+		refused := asRefused(err)
+		if refused.Policy != "" {
+			c.kit.Calls(peer) // so that it hears when the policy is lifted
+		}
+		return c.refused(r, span, circuit, refused)
 	}
 	out := r.Clone(call.Context())
 	if out.Header == nil {

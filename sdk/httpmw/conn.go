@@ -7,9 +7,12 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/weirmesh/weir/internal/balance"
 )
 
 // idlePerAddress is how many connections to one address are kept for the calls to
@@ -25,7 +28,36 @@ type conn struct {
 
 	plain *http.Transport // nil where the user's transport is of another kind
 	mu    sync.Mutex
-	tls   map[string]*http.Transport // by the name that the certificate has to be for
+	tls   map[string]*named // by the name that the certificate has to be for
+}
+
+// named is the connections for one name: a member of its own, since it may have to
+// make room while its address goes on.
+type named struct {
+	balance.Member[*link]
+	used time.Time
+}
+
+// maxNames bounds for how many names one address has connections. The URLs of one
+// application may spell its host in any number of ways.
+const maxNames = 8
+
+// link is a transport that nobody else uses.
+type link struct{ *http.Transport }
+
+// CloseIdle implements balance.Conn: it is called when nobody calls by it any more.
+func (l *link) CloseIdle() { hangUp(l.Transport, hangUpPauses) }
+
+// hangUpPauses are those after which something may still be open: a call over HTTP/2
+// is over a moment after its body was read, and its connection is idle no sooner.
+var hangUpPauses = []time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second}
+
+// hangUp closes the connections that carry no call, now and after each of the pauses.
+func hangUp(t *http.Transport, pauses []time.Duration) {
+	t.CloseIdleConnections()
+	if len(pauses) > 0 {
+		time.AfterFunc(pauses[0], func() { hangUp(t, pauses[1:]) })
+	}
 }
 
 // connectError means that no connection was had, so nothing was sent.
@@ -41,7 +73,7 @@ func newConn(f *finder, address string, secured bool, refused func()) *conn {
 	switch {
 	case !ok:
 	case secured:
-		c.tls = make(map[string]*http.Transport)
+		c.tls = make(map[string]*named)
 	default:
 		c.plain = c.transport(base, "")
 	}
@@ -117,34 +149,59 @@ func (c *conn) dialer(dial dialFunc) dialFunc {
 	}
 }
 
-// roundTripper returns what makes a call whose URL names a host.
-func (c *conn) roundTripper(host string) http.RoundTripper {
+// through returns what makes a call by m, whose connections these are, and whose URL
+// names a host. release ends the use of both.
+func (c *conn) through(host string, m *member) (t http.RoundTripper, release func()) {
 	if c.plain != nil {
-		return c.plain
+		return c.plain, m.Release
 	}
 	base, ok := c.f.next.(*http.Transport)
 	if !ok {
-		return c.f.next
+		return c.f.next, m.Release
+	}
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	if base.DialTLSContext != nil || base.TLSClientConfig != nil && base.TLSClientConfig.ServerName != "" {
+		name = "" // it makes no difference
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t := c.tls[host]
-	if t == nil {
-		t = c.transport(base, host)
-		c.tls[host] = t
+	n := c.tls[name]
+	if n == nil {
+		if len(c.tls) >= maxNames {
+			oldest := ""
+			var last *named
+			for name, n := range c.tls {
+				if last == nil || n.used.Before(last.used) {
+					oldest, last = name, n
+				}
+			}
+			last.Retire()
+			delete(c.tls, oldest)
+		}
+		n = new(named)
+		n.Conn = &link{c.transport(base, name)}
+		c.tls[name] = n
 	}
-	return t
+	n.used = time.Now()
+	n.Begin()
+	return n.Conn, func() { n.Release(); m.Release() }
 }
 
-// CloseIdle implements balance.Conn.
-func (c *conn) CloseIdle() {
+// closeIdle closes the connections that carry no call.
+func (c *conn) closeIdle() { c.each((*http.Transport).CloseIdleConnections) }
+
+// CloseIdle implements balance.Conn: it is called when nobody calls the address any
+// more.
+func (c *conn) CloseIdle() { c.each(func(t *http.Transport) { hangUp(t, hangUpPauses) }) }
+
+func (c *conn) each(do func(*http.Transport)) {
 	if c.plain != nil {
-		c.plain.CloseIdleConnections()
+		do(c.plain)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, t := range c.tls {
-		t.CloseIdleConnections()
+	for _, n := range c.tls {
+		do(n.Conn.Transport)
 	}
 }
 
@@ -168,10 +225,13 @@ type whole struct {
 	stale     atomic.Bool  // pods came or went
 	downUntil atomic.Int64 // Unix nanoseconds
 
+	used int64 // when it was last called, in Unix nanoseconds; the found's mu guards it
+
 	mu      sync.Mutex
 	lanes   []*member
 	renewed time.Time
 	turn    int
+	retired bool // whoever still picks is the last
 }
 
 func newWhole(f *finder, address string, secured bool) *whole {
@@ -184,9 +244,7 @@ func (w *whole) pick() *member {
 	defer w.mu.Unlock()
 	if now := time.Now(); w.lanes == nil || w.stale.Load() && now.Sub(w.renewed) >= renewAfter {
 		w.stale.Store(false)
-		for _, m := range w.lanes {
-			m.Retire()
-		}
+		w.leave()
 		n := 1
 		if t, ok := w.f.next.(*http.Transport); ok && speaksHTTP2(t, w.secured) {
 			n = wholeLanes
@@ -199,7 +257,26 @@ func (w *whole) pick() *member {
 	w.turn = (w.turn + 1) % len(w.lanes)
 	m := w.lanes[w.turn]
 	m.Begin()
+	if w.retired {
+		w.leave()
+	}
 	return m
+}
+
+// retire keeps new calls away. Connections are closed when they carry none.
+func (w *whole) retire() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.retired = true
+	w.leave()
+}
+
+// leave lets go of the lanes. w.mu is held.
+func (w *whole) leave() {
+	for _, m := range w.lanes {
+		m.Retire()
+	}
+	w.lanes = nil
 }
 
 // speaksHTTP2 reports whether many calls may share one connection.
@@ -221,6 +298,6 @@ func (w *whole) closeIdle() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, m := range w.lanes {
-		m.Conn.CloseIdle()
+		m.Conn.closeIdle()
 	}
 }

@@ -25,10 +25,14 @@ import (
 //
 // Hosts that name no application of the registry are called as they are, and so is
 // one of which the registry says nothing: calls wait two seconds for its first word
-// of an application, and no more. See Strict.
+// of an application, and no more. See Strict. Made-up hosts take no room from those of
+// applications: of names that the registry does not know it follows 500 at most, and
+// one that is called after that in the place of the one called longest ago. Of
+// namespaces that only hosts name, and of which no application is known, it is asked
+// for 50; see Namespaces.
 func Discover(reg registry.Discoverer, opts ...DiscoverOption) ClientOption {
 	return func(c *client) {
-		f := &finder{reg: reg, apps: make(map[registry.App]*found), connectTimeout: defaultConnectTimeout}
+		f := newFinder(reg)
 		for _, o := range opts {
 			o(f)
 		}
@@ -48,7 +52,7 @@ func CallMode(mode registry.Mode) DiscoverOption { return func(f *finder) { f.mo
 func Strict() DiscoverOption { return func(f *finder) { f.strict = true } }
 
 // Namespaces are those whose applications are asked for besides the service's own, by
-// hosts that do not end in svc. Without any, "example.com" is asked for as the
+// hosts that do not end in svc, and however many namespaces hosts made up. Without any, "example.com" is asked for as the
 // application example of the namespace com.
 func Namespaces(names ...string) DiscoverOption { return func(f *finder) { f.namespaces = names } }
 
@@ -89,16 +93,13 @@ const (
 	// firstWord is how long calls wait until the registry first tells of an
 	// application that nobody has called before.
 	firstWord = 2 * time.Second
-	// maxWatched bounds how many applications are watched. Others are called by
-	// their hosts, which may be names that somebody else makes up.
-	maxWatched = 500
-	// maxPorts bounds how many ports of one application are called.
+	// maxPorts bounds how many ports of one application are kept.
 	maxPorts              = 32
 	defaultConnectTimeout = 2 * time.Second
 )
 
-// finder keeps what the registry says of the applications that are called. They
-// are few, and watched for as long as the process runs.
+// finder keeps what the registry says of the applications that are called: see
+// follow.go.
 type finder struct {
 	reg            registry.Discoverer
 	mode           registry.Mode // empty where the registry chooses
@@ -113,11 +114,15 @@ type finder struct {
 	id    string
 	fixed bool // the peer is named, and no host has to be read
 	next  http.RoundTripper
+	calls func(governance.App)   // tells the control plane who is called
 	here  atomic.Pointer[string] // the zone that the registry says this process runs in
 	seek  sync.Once
 
-	mu   sync.RWMutex
-	apps map[registry.App]*found
+	mu        sync.RWMutex // of what follows; nobody holds a found's own when taking it
+	apps      map[registry.App]*found
+	strangers map[registry.App]*found // those of apps of which nothing is known
+	spaces    map[string]bool         // namespaces that hosts name; true once an application of it is known
+	sweeping  bool                    // a look at who is called no more is on its way
 }
 
 // asks reports whether a host may name an application of the registry.
@@ -135,7 +140,7 @@ func (f *finder) asks(peer governance.App, host string) bool {
 // find returns what is known of an application; nil for nothing, now, and why.
 func (f *finder) find(ctx context.Context, app registry.App) (*found, error) {
 	f.seek.Do(f.seekZone)
-	e, err := f.follow(app)
+	e, err := f.follow(app, f.fixed)
 	if err != nil {
 		return nil, err
 	}
@@ -155,31 +160,6 @@ func (f *finder) find(ctx context.Context, app registry.App) (*found, error) {
 	return e, nil
 }
 
-// follow returns an application's entry.
-func (f *finder) follow(app registry.App) (*found, error) {
-	f.mu.RLock()
-	e := f.apps[app]
-	f.mu.RUnlock()
-	if e != nil {
-		return e, nil
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if e := f.apps[app]; e != nil {
-		return e, nil
-	}
-	if len(f.apps) >= maxWatched {
-		return nil, fmt.Errorf("this process calls more than %d applications", maxWatched)
-	}
-	e = newFound(f, app)
-	// The subscription is never ended: who was called is called again.
-	if _, err := f.reg.Subscribe(app, e.take); err != nil {
-		return nil, err
-	}
-	f.apps[app] = e
-	return e, nil
-}
-
 // ownZone returns the zone of this process; empty while it is not known.
 func (f *finder) ownZone() string {
 	if here := f.here.Load(); f.zone == "" && here != nil {
@@ -192,7 +172,7 @@ func (f *finder) ownZone() string {
 func (f *finder) seekZone() {
 	if f.nearPercent > 0 && f.zone == "" {
 		// Should the registry refuse, zones do not matter, and calls say what is wrong.
-		_, _ = f.follow(registry.App{Namespace: f.self.Namespace, Name: f.self.Name})
+		_, _ = f.follow(registry.App{Namespace: f.self.Namespace, Name: f.self.Name}, true)
 	}
 }
 

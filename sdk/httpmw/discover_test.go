@@ -24,7 +24,7 @@ type away struct {
 
 func (a *away) Subscribe(registry.App, func(registry.Snapshot)) (stop func(), err error) {
 	a.subscribed.Add(1)
-	return func() {}, nil
+	return func() { a.subscribed.Add(-1) }, nil
 }
 
 func (*away) Snapshot(ctx context.Context, _ registry.App) (registry.Snapshot, error) {

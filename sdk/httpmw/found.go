@@ -23,14 +23,28 @@ type (
 type found struct {
 	f        *finder
 	app      registry.App
+	kept     bool // the program itself has chosen it; written once
 	snapshot atomic.Pointer[registry.Snapshot]
-	until    time.Time // calls wait so long for the first one
+	until    time.Time    // calls wait so long for the first one
+	used     atomic.Int64 // when it was last called, in Unix nanoseconds
 
-	pools atomic.Pointer[map[place]*pool]
+	once sync.Once // subscribes, or ends what never was
+	stop func()    // ends the subscription; written by once, like err
+	err  error
+
+	pools atomic.Pointer[map[place]*ported]
 
 	mu     sync.Mutex // of what follows, and of changes of the above
 	wholes map[place]*whole
-	ids    []string // who is called, as the Service leads there
+	ids    []string      // who is called, as the Service leads there
+	mode   registry.Mode // how they are, as of the last snapshot
+	ended  bool
+}
+
+// ported is the instances at one port.
+type ported struct {
+	*pool
+	used atomic.Int64 // Unix nanoseconds
 }
 
 // place is where an application is asked to be called: the port as the URL writes
@@ -44,17 +58,53 @@ func placeOf(r *http.Request) place { return place{r.URL.Port(), r.URL.Scheme ==
 
 func newFound(f *finder, app registry.App) *found {
 	e := &found{f: f, app: app, until: time.Now().Add(firstWord), wholes: map[place]*whole{}}
-	e.pools.Store(&map[place]*pool{})
+	e.pools.Store(&map[place]*ported{})
 	return e
+}
+
+// subscribe has the registry tell of the application from now on.
+func (e *found) subscribe() error {
+	e.once.Do(func() { e.stop, e.err = e.f.reg.Subscribe(e.app, e.take) })
+	return e.err
+}
+
+// end ends what the entry holds. Calls under way end as they would have. No lock is
+// held.
+func (e *found) end() {
+	e.once.Do(func() { e.err = errEnded })
+	if e.stop != nil {
+		e.stop()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended = true
+	e.leavePools()
+	e.leaveWholes()
+}
+
+// leavePools lets go of the instances' connections. e.mu is held.
+func (e *found) leavePools() {
+	for _, p := range *e.pools.Swap(&map[place]*ported{}) {
+		p.Close()
+	}
+}
+
+// leaveWholes lets go of the connections to the Service. e.mu is held.
+func (e *found) leaveWholes() {
+	for _, w := range e.wholes {
+		w.retire()
+	}
+	clear(e.wholes)
 }
 
 // first takes a snapshot that was asked for, unless one was told already.
 func (e *found) first(s *registry.Snapshot) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if e.snapshot.Load() == nil {
 		e.apply(s)
 	}
+	e.mu.Unlock()
+	e.f.place(e)
 }
 
 // take takes what the registry tells.
@@ -69,6 +119,7 @@ func (e *found) take(s registry.Snapshot) {
 		}
 	}
 	e.mu.Unlock()
+	e.f.place(e)
 	if moved {
 		e.f.ownZoneChanged()
 	}
@@ -100,22 +151,30 @@ func (e *found) apply(s *registry.Snapshot) {
 			w.stale.Store(true)
 		}
 	}
+	if mode := e.f.modeOf(s); mode != e.mode {
+		// What leads there in the way that was left carries what is under way, and no
+		// more.
+		if e.mode = mode; mode == registry.ModeService {
+			e.leavePools()
+		} else {
+			e.leaveWholes()
+		}
+	}
 	e.snapshot.Store(s)
 }
 
 // pool returns the instances' addresses for a place.
-func (e *found) pool(at place) (*pool, error) {
+func (e *found) pool(at place) *pool {
+	now := time.Now().UnixNano()
 	if p := (*e.pools.Load())[at]; p != nil {
-		return p, nil
+		p.used.Store(now)
+		return p.pool
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	pools := maps.Clone(*e.pools.Load())
 	if p := pools[at]; p != nil {
-		return p, nil
-	}
-	if len(pools) >= maxPorts {
-		return nil, fmt.Errorf("httpmw: this process calls more than %d ports of %s", maxPorts, e.app)
+		return p.pool
 	}
 	cfg := balance.Config[*conn]{
 		App: e.app, Port: at.instancePort, NearPercent: e.f.nearPercent, WarmUp: e.f.warmUp,
@@ -129,9 +188,57 @@ func (e *found) pool(at place) (*pool, error) {
 	}
 	p = balance.NewPool(cfg)
 	p.Update(*e.snapshot.Load())
-	pools[at] = p
+	if e.ended { // serves the call that is under way
+		p.Close()
+		return p
+	}
+	if oldest, full := longestUnused(pools, func(p *ported) int64 { return p.used.Load() }); full {
+		pools[oldest].Close()
+		delete(pools, oldest)
+	}
+	kept := &ported{pool: p}
+	kept.used.Store(now)
+	pools[at] = kept
 	e.pools.Store(&pools)
-	return p, nil
+	return p
+}
+
+// whole returns the Service's connections for a place.
+func (e *found) whole(at place, address string, secured bool) *whole {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w := e.wholes[at]
+	if w == nil || w.address != address || w.secured != secured {
+		if w != nil {
+			w.retire()
+			delete(e.wholes, at)
+		}
+		w = newWhole(e.f, address, secured)
+		if e.ended || e.mode != registry.ModeService { // serves the call that is under way
+			w.retire()
+			return w
+		}
+		if oldest, full := longestUnused(e.wholes, func(w *whole) int64 { return w.used }); full {
+			e.wholes[oldest].retire()
+			delete(e.wholes, oldest)
+		}
+		e.wholes[at] = w
+	}
+	w.used = time.Now().UnixNano()
+	return w
+}
+
+// longestUnused returns which of an application's ports was last called before all
+// others, and whether there are so many that it has to make room: ports are part of
+// URLs, which somebody else may make up.
+func longestUnused[T any](all map[place]T, used func(T) int64) (oldest place, full bool) {
+	first := true
+	for at, x := range all {
+		if first || used(x) < used(all[oldest]) {
+			oldest, first = at, false
+		}
+	}
+	return oldest, len(all) >= maxPorts
 }
 
 // instancePort turns the port of a URL, which is the Service's, into the instances'.
@@ -176,7 +283,7 @@ func (e *found) closeIdle() {
 	defer e.mu.Unlock()
 	for _, p := range *e.pools.Load() {
 		for _, m := range p.Members() {
-			m.Conn.CloseIdle()
+			m.Conn.closeIdle()
 		}
 	}
 	for _, w := range e.wholes {

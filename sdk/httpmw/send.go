@@ -29,6 +29,9 @@ func (f *finder) send(r *http.Request, peer governance.App, span zipkin.Span) (*
 		return f.stranger(r, nil)
 	}
 	e, err := f.find(r.Context(), registry.App{Namespace: peer.Namespace, Name: peer.Name})
+	if f.counts(peer, e) {
+		f.calls(peer)
+	}
 	if err != nil {
 		return f.stranger(r, err) // a registry that is away says nothing against the host
 	}
@@ -43,6 +46,16 @@ func (f *finder) send(r *http.Request, peer governance.App, span zipkin.Span) (*
 		}
 	}
 	return x.pods()
+}
+
+// counts reports whether an application is declared as called. There is room for a few
+// hundred, so it must be one that the registry knows, or may know where the program
+// itself has applications.
+func (f *finder) counts(peer governance.App, e *found) bool {
+	if e == nil {
+		return f.fixed || f.named(peer.Namespace)
+	}
+	return e.kept || e.snapshot.Load().Known()
 }
 
 // modeOf is how an application is called, by what speaks first.
@@ -84,17 +97,7 @@ func (x *exchange) whole(s *registry.Snapshot) (resp *http.Response, done bool, 
 		closeBody(x.r)
 		return nil, true, x.because(err)
 	}
-	x.e.mu.Lock()
-	address := net.JoinHostPort(s.Service.Host, strconv.Itoa(int(port.Port)))
-	w := x.e.wholes[x.at]
-	if w == nil || w.address != address || w.secured != port.Secured {
-		if w != nil {
-			w.closeIdle()
-		}
-		w = newWhole(x.f, address, port.Secured)
-		x.e.wholes[x.at] = w
-	}
-	x.e.mu.Unlock()
+	w := x.e.whole(x.at, net.JoinHostPort(s.Service.Host, strconv.Itoa(int(port.Port))), port.Secured)
 	// Right after a change of the mode the Service may not be reached from here yet.
 	mayCallPods := x.f.mode == "" && len(s.Callable()) > 0
 	if mayCallPods && w.down() {
@@ -112,11 +115,8 @@ func (x *exchange) whole(s *registry.Snapshot) (resp *http.Response, done bool, 
 
 // pods makes the call to one instance, and to another as long as nothing was sent.
 func (x *exchange) pods() (*http.Response, error) {
-	p, err := x.e.pool(x.at)
-	if err != nil {
-		x.giveUp()
-		return nil, err
-	}
+	p := x.e.pool(x.at)
+	var err error
 	tag, _ := x.r.Context().Value(tagKey{}).(string)
 	wish := balance.Wish[*conn]{Tag: tag}
 	for {
@@ -148,19 +148,20 @@ func (x *exchange) attempt(m *member) (*http.Response, error) {
 		trace.Retried(x.span, x.attempts-1)
 	}
 	x.name(m.Address)
-	resp, err := m.Conn.roundTripper(x.r.URL.Hostname()).RoundTrip(x.request(m))
+	through, release := m.Conn.through(x.r.URL.Hostname(), m)
+	resp, err := through.RoundTrip(x.request(m))
 	if err != nil {
-		m.Release()
+		release()
 		return nil, err
 	}
 	if x.body != nil {
 		x.body.settle(false)
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols { // the body is the connection itself
-		m.Release()
+		release()
 		return resp, nil
 	}
-	resp.Body = &body{ReadCloser: resp.Body, end: func(error) { m.Release() }}
+	resp.Body = &body{ReadCloser: resp.Body, end: func(error) { release() }}
 	return resp, nil
 }
 

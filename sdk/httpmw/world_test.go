@@ -43,6 +43,7 @@ type server struct {
 	host  netip.Addr
 	hits  atomic.Int64
 	conns atomic.Int64
+	open  atomic.Int64 // of these
 }
 
 // newWorld starts count servers, which answer with the Host header unless handler is
@@ -87,8 +88,12 @@ func (w *world) add(n int, secured bool, handler http.HandlerFunc) {
 	_ = s.Listener.Close()
 	s.Listener = l
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
+		switch state {
+		case http.StateNew:
 			s.conns.Add(1)
+			s.open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			s.open.Add(-1)
 		}
 	}
 	if secured {
@@ -190,6 +195,14 @@ func (w *world) more(calls *atomic.Int64, n int64) {
 	w.t.Helper()
 	from := calls.Load()
 	w.until(fmt.Sprintf("%d calls more", n), func() bool { return calls.Load() >= from+n || w.t.Failed() })
+}
+
+// open is how many connections there are.
+func (w *world) open() (n int64) {
+	for _, s := range w.servers {
+		n += s.open.Load()
+	}
+	return n
 }
 
 func (w *world) hits() (all []int64) {
