@@ -23,8 +23,8 @@ type app struct {
 	stops    []func()
 	parts    []part
 	standing standing
-	late     bool // FirstWait has passed since the first part became known
-	waiting  bool // for that
+	waiting  bool // for clusters that have not spoken yet
+	late     bool // they were waited for
 	told     bool
 	last     registry.Snapshot
 	timer    *time.Timer
@@ -43,31 +43,76 @@ func (r *Registry) Snapshot(ctx context.Context, name registry.App) (registry.Sn
 	if r.isClosed() {
 		return registry.Snapshot{}, errClosed()
 	}
-	r.seek.Do(r.seekZone)
+	r.mu.Lock()
+	a := r.apps[name]
+	r.mu.Unlock()
+	told := a != nil && a.wasTold()
 	all := ask(ctx, r, func(ctx context.Context, m *Member) (registry.Snapshot, error) {
 		return m.Discoverer.Snapshot(ctx, name)
-	}, func(all []answer[registry.Snapshot], late bool) bool { return late && speaks(partsOf(all)) })
+	}, func(all []answer[registry.Snapshot], late bool) bool { return late && (told || speaks(partsOf(all))) })
 	parts := partsOf(all)
-	if !speaks(parts) {
-		return registry.Snapshot{}, worst(all)
-	}
-	r.mu.Lock()
-	a, zone := r.apps[name], r.zone
-	r.mu.Unlock()
 	if a == nil {
-		return r.number(r.one(name, parts, standing{}, zone).snapshot), nil
+		if !speaks(parts) {
+			return registry.Snapshot{}, worst(all)
+		}
+		return r.number(r.one(name, parts, standing{}, r.ownZone(&parts[0])).snapshot), nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for i := range parts {
-		parts[i].dead = a.parts[i].dead
+		parts[i].join(&a.parts[i])
 	}
-	s := r.one(name, parts, a.standing, zone).snapshot
+	var s registry.Snapshot
+	switch {
+	case speaks(parts):
+		s = r.one(name, parts, a.standing, r.ownZone(&parts[0])).snapshot
+	case a.told:
+		s = gone(a.last, parts)
+	default:
+		return registry.Snapshot{}, worst(all)
+	}
 	if a.told && a.last.Equal(s) {
 		s.Generation, s.Observed = a.last.Generation, a.last.Observed
 		return s, nil
 	}
 	return r.number(s), nil
+}
+
+// join takes over what followers know better: what was told them while the cluster was
+// asked, and of one that did not answer.
+func (p *part) join(told *part) {
+	if told.known && (!p.known || told.s.Generation > p.s.Generation) {
+		since := p.s.StaleSince
+		if !p.known {
+			since = told.s.StaleSince
+		}
+		p.known, p.s = true, told.s
+		p.s.StaleSince = since
+	}
+	p.dead = told.dead
+}
+
+// wasTold reports whether followers were told anything.
+func (a *app) wasTold() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.told
+}
+
+// gone is an application of which the clusters that have spoken have no instance any
+// more, while another has not spoken yet. What was called is not called any more, as
+// others may have its addresses; but that the application has no instances is not
+// known.
+func gone(last registry.Snapshot, parts []part) registry.Snapshot {
+	last.Instances = slices.Clone(last.Instances)
+	for n := range last.Instances {
+		i := &last.Instances[n]
+		i.Health, i.Kept, i.Standby = registry.Terminating, nil, ""
+	}
+	for i := range parts {
+		last.Observed = later(last.Observed, parts[i].s.Observed)
+	}
+	return last
 }
 
 // one is choose, but for a single cluster of which nothing has to be chosen.
@@ -144,9 +189,8 @@ func (r *Registry) Subscribe(name registry.App, notify func(registry.Snapshot)) 
 		if err != nil {
 			return nil, err
 		}
-		return m.Discoverer.Subscribe(registry.App{Namespace: name.Namespace, Name: name.Name}, func(s registry.Snapshot) { notify(sign(s, name)) })
+		return r.subscribeTo(m, name, notify)
 	}
-	r.seek.Do(r.seekZone)
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
@@ -190,6 +234,34 @@ func (r *Registry) Subscribe(name registry.App, notify func(registry.Snapshot)) 
 	return leave, nil
 }
 
+// subscribeTo follows an application in one cluster alone.
+func (r *Registry) subscribeTo(m *Member, name registry.App, notify func(registry.Snapshot)) (func(), error) {
+	if r.isClosed() {
+		return nil, errClosed()
+	}
+	stop, err := m.Discoverer.Subscribe(registry.App{Namespace: name.Namespace, Name: name.Name}, func(s registry.Snapshot) { notify(sign(s, name)) })
+	if err != nil {
+		return nil, r.at(m, err)
+	}
+	s := &alone{stop}
+	r.mu.Lock()
+	closed := r.closed
+	if !closed {
+		r.alone[s] = struct{}{}
+	}
+	r.mu.Unlock()
+	if closed {
+		stop()
+		return nil, errClosed()
+	}
+	return func() {
+		stop()
+		r.mu.Lock()
+		delete(r.alone, s)
+		r.mu.Unlock()
+	}, nil
+}
+
 // follow follows the application in all clusters. No lock is held.
 func (a *app) follow() error {
 	for i := range a.r.members {
@@ -230,6 +302,7 @@ func (a *app) take(at int, s registry.Snapshot) {
 	defer a.mu.Unlock()
 	p := &a.parts[at]
 	p.known, p.s = true, s
+	a.r.missed[at].Store(false)
 	a.publish()
 }
 
@@ -242,27 +315,28 @@ func (a *app) again() {
 
 // publish tells the followers what follows from the parts. a.mu is held.
 func (a *app) publish() {
-	known, some := true, false
+	some, wait := false, false
 	for i := range a.parts {
-		known, some = known && a.parts[i].known, some || a.parts[i].known
+		some = some || a.parts[i].known
+		wait = wait || !a.late && !a.parts[i].known && !a.r.missed[i].Load()
 	}
 	switch {
 	case a.closed || !some:
 		return
-	case !known && !a.late:
+	case wait && !a.told:
 		if !a.waiting {
 			a.waiting = true
-			a.wakeAt(time.Now().Add(a.r.cfg.FirstWait), func() { a.late = true })
+			a.wakeAt(time.Now().Add(a.r.cfg.FirstWait), a.waited)
 		}
 		return
 	case !speaks(a.parts):
+		if a.told {
+			a.set(gone(a.last, a.parts))
+		}
 		return
 	}
-	a.r.mu.Lock()
-	zone := a.r.zone
-	a.r.mu.Unlock()
 	before := a.standing
-	c := a.r.one(a.name, a.parts, before, zone)
+	c := a.r.one(a.name, a.parts, before, a.r.ownZone(&a.parts[0]))
 	a.standing = c.standing
 	if a.told && before.order == c.standing.order && before.depth != c.standing.depth {
 		a.tell(before.depth, c.standing.depth)
@@ -270,11 +344,26 @@ func (a *app) publish() {
 	if !c.again.IsZero() {
 		a.wakeAt(c.again, func() {})
 	}
-	if a.told && a.last.Equal(c.snapshot) {
+	a.set(c.snapshot)
+}
+
+// set tells the followers, if it is news. a.mu is held.
+func (a *app) set(s registry.Snapshot) {
+	if a.told && a.last.Equal(s) {
 		return
 	}
-	a.last, a.told = a.r.number(c.snapshot), true
+	a.last, a.told = a.r.number(s), true
 	a.topic.Set(a.last)
+}
+
+// waited notes which clusters were waited for in vain. a.mu is held.
+func (a *app) waited() {
+	a.late = true
+	for i := range a.parts {
+		if !a.parts[i].known {
+			a.r.missed[i].Store(true)
+		}
+	}
 }
 
 // wakeAt has the application looked at again. a.mu is held.
@@ -315,13 +404,32 @@ func (r *Registry) Apps(ctx context.Context, namespace string) ([]registry.App, 
 		return m.Discoverer.Apps(ctx, namespace)
 	}, func(all []answer[[]registry.App], late bool) bool { return late && len(union(all)) > 0 })
 	apps := union(all)
-	if err := worst(all); err != nil {
-		if len(apps) == 0 {
-			return nil, err
-		}
-		r.log.Warn("the applications of a cluster are left out", slog.Any("error", err))
+	err := worst(all)
+	if err != nil && len(apps) == 0 {
+		return nil, err
 	}
+	r.saidLeftOut(err)
 	return apps, nil
+}
+
+// saidLeftOut logs that the applications of a cluster are left out of a list, once for
+// each reason.
+func (r *Registry) saidLeftOut(err error) {
+	why := ""
+	if err != nil {
+		why = err.Error()
+	}
+	r.mu.Lock()
+	before := r.leftOut
+	r.leftOut = why
+	r.mu.Unlock()
+	switch {
+	case why == before:
+	case why != "":
+		r.log.Warn("the applications of a cluster are left out", slog.String("reason", why))
+	default:
+		r.log.Info("the applications of all clusters are listed again")
+	}
 }
 
 // union is all applications that were named, each once, sorted; never nil.
@@ -334,6 +442,21 @@ func union(all []answer[[]registry.App]) []registry.App {
 	}
 	slices.SortFunc(apps, registry.App.Compare)
 	return slices.Compact(apps)
+}
+
+// ownZone is where this process runs, where the preference of the first cluster asks
+// for it; empty while that is not known.
+func (r *Registry) ownZone(home *part) string {
+	if *r.preferred(home).ZonePercent == 0 {
+		return ""
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.sought && !r.closed {
+		r.sought = true
+		r.work.Go(r.seekZone)
+	}
+	return r.zone
 }
 
 // seekZone has the first member tell where this process runs.

@@ -91,15 +91,19 @@ func (r *Registry) choose(name registry.App, parts []part, before standing, zone
 	c := choice{standing: before}
 	c.settle(levels, parts, &pref, now)
 
-	s := registry.Snapshot{App: name, Mode: parts[first].s.Mode, ModeFrom: parts[first].s.ModeFrom, Prefer: parts[first].s.Prefer}
+	asks := &parts[asking(parts, first)].s
+	s := registry.Snapshot{App: name, Mode: asks.Mode, ModeFrom: asks.ModeFrom}
+	if parts[0].known {
+		s.Prefer = parts[0].s.Prefer
+	}
+	ids := r.identify(parts)
 	count := 0
 	for i := range parts {
 		count += len(parts[i].s.Instances)
 	}
 	s.Instances = make([]registry.Instance, 0, count)
-	seen := make(map[string]bool, count)
-	doubts := make([]string, 0, count) // why an instance may not answer, by its place in the list
-	var called []int                   // instances that are called so far, by their place in the list
+	dead := make([]string, 0, count) // why an instance does not answer, by its place in the list
+	var called []int                 // instances that are called so far, by their place in the list
 	var names []string
 	whose := -1 // the first that is called
 	for depth, level := range levels {
@@ -113,12 +117,13 @@ func (r *Registry) choose(name registry.App, parts []part, before standing, zone
 			for n := range p.s.Instances {
 				i := p.s.Instances[n]
 				i.Cluster = m.Name
-				if seen[i.ID] { // addresses without a pod are known by the address alone
-					i.ID = m.Name + "/" + i.ID
+				if p.dead[i.ID] {
+					dead = append(dead, "it takes no connection, and the API server of cluster "+m.Name+" does not answer")
+				} else {
+					dead = append(dead, "")
 				}
-				seen[i.ID] = true
+				i.ID = ids(at, i.ID)
 				s.Instances = append(s.Instances, i)
-				doubts = append(doubts, p.doubt(n, m.Name, depth < c.standing.depth))
 				if i.Callable() && depth <= c.standing.depth {
 					active = true
 					called = append(called, len(s.Instances)-1)
@@ -148,7 +153,16 @@ func (r *Registry) choose(name registry.App, parts []part, before standing, zone
 			}
 		}
 	}
-	called = hold(&s, called, func(n int) string { return doubts[n] })
+	called = hold(&s, called, func(n int) string { return dead[n] })
+	if c.standing.depth > 0 {
+		// Whoever needs help is not to be called on suspicion, unless all are.
+		called = hold(&s, called, func(n int) string {
+			if s.Instances[n].Kept != nil {
+				return "it is not ready, and other instances are"
+			}
+			return ""
+		})
+	}
 	if zones := zonesOf(&s, called); zone != "" && *pref.ZonePercent > 0 && balance.EnoughNear(zones, zone, *pref.ZonePercent) {
 		hold(&s, called, func(n int) string {
 			if s.Instances[n].Zone != zone {
@@ -162,16 +176,49 @@ func (r *Registry) choose(name registry.App, parts []part, before standing, zone
 	return c
 }
 
-// doubt says why an instance that counts as callable may not answer. That it is kept
-// though it is not ready counts only where other clusters help out.
-func (p *part) doubt(n int, cluster string, helped bool) string {
-	switch i := &p.s.Instances[n]; {
-	case p.dead[i.ID]:
-		return "it takes no connection, and the API server of cluster " + cluster + " does not answer"
-	case helped && i.Kept != nil:
-		return "it is not ready, and other clusters have instances that are"
+// asking returns the part that says how the application asks to be called: the first
+// cluster's, unless that says nothing of it and knows nothing of the application, which
+// lives elsewhere then.
+func asking(parts []part, first int) int {
+	for at := range parts {
+		if p := &parts[at]; p.known && (p.s.Known() || at == 0 && p.s.ModeFrom != "") {
+			return at
+		}
 	}
-	return ""
+	return first
+}
+
+// addressID begins the ID of an instance that is known by its address alone, which
+// another cluster may have as well.
+const addressID = "address:"
+
+// identify returns what gives each instance an ID of its own, which does not depend on
+// who else is there at the moment, nor on the order of the clusters.
+func (r *Registry) identify(parts []part) func(at int, id string) string {
+	var twice map[string]int // the first member that has an ID that several have
+	if len(parts) > 1 {
+		seen := map[string]int{}
+		for at := range parts {
+			for n := range parts[at].s.Instances {
+				id := parts[at].s.Instances[n].ID
+				if first, ok := seen[id]; !ok {
+					seen[id] = at
+				} else if first != at {
+					if twice == nil {
+						twice = map[string]int{}
+					}
+					twice[id] = first
+				}
+			}
+		}
+	}
+	return func(at int, id string) string {
+		first, also := twice[id]
+		if at > 0 && (strings.HasPrefix(id, addressID) || also && first != at) {
+			return r.members[at].Name + "/" + id
+		}
+		return id
+	}
 }
 
 // hold has instances stand by for a reason, unless there is one for all of them. It
@@ -192,10 +239,19 @@ func hold(s *registry.Snapshot, called []int, why func(n int) string) []int {
 	return left
 }
 
+// zonesOf returns where those are that are called and not doubted; where all are
+// doubted, where all are: a zone that fails is not to be preferred.
 func zonesOf(s *registry.Snapshot, called []int) []string {
-	zones := make([]string, len(called))
-	for n, at := range called {
-		zones[n] = s.Instances[at].Zone
+	zones, sure := make([]string, 0, len(called)), make([]string, 0, len(called))
+	for _, at := range called {
+		i := &s.Instances[at]
+		zones = append(zones, i.Zone)
+		if i.Kept == nil {
+			sure = append(sure, i.Zone)
+		}
+	}
+	if len(sure) > 0 {
+		return sure
 	}
 	return zones
 }

@@ -103,6 +103,14 @@ func TestChoice(t *testing.T) {
 		"the kept are better than nothing":         {parts: "east: a?! b?! | west: c!", want: "a b"},
 		"the kept do not count":                    {parts: "east: a b?! c?! | west: d", cfg: Config{ClusterPercent: 50}, want: "a d"},
 		"the dead are better than nothing":         {parts: "east: a# b# | west: c!", want: "a b"},
+		"the kept of all, where all are kept":      {parts: "east: a?! b?! | west: c?!", want: "a b c"},
+		"the kept before the dead":                 {parts: "east: a# b# | west: c?!", want: "c"},
+		"no kept of the last where others are well": {
+			parts: "east: a b?! c?! | west: d e?! f?!", cfg: Config{ClusterPercent: 50}, want: "a d",
+		},
+		"not the own zone where it is kept alone": {parts: "east: a/1?! b/1?! c/1?! d/2 e/2", cfg: Config{ZonePercent: 50}, zone: "1", want: "a b c d e"},
+		"the own zone where all are kept":         {parts: "east: a/1?! b/2?!", cfg: Config{ZonePercent: 50}, zone: "1", want: "a"},
+		"the kept of the own zone with the well":  {parts: "east: a/1 b/1?! c/2", cfg: Config{ZonePercent: 50}, zone: "1", want: "a b"},
 	} {
 		names, ps := parts(c.parts)
 		ps[0].s.Prefer = c.prefer
@@ -193,6 +201,43 @@ func TestInstancesStayApart(t *testing.T) {
 	}
 	if !slices.Equal(ids, []string{"address:10.0.0.1", "west/address:10.0.0.1"}) {
 		t.Errorf("%q", ids)
+	}
+}
+
+// What an instance is called depends neither on who else is there, nor on the order
+// of the clusters: it would seem to be another one.
+func TestAnInstanceKeepsItsID(t *testing.T) {
+	for _, text := range []string{"east: address:10.0.0.1 same | west: address:10.0.0.1 same", "east: | west: address:10.0.0.1"} {
+		for _, first := range []string{"east", "west"} {
+			names, ps := parts(text)
+			ps[0].s.Prefer = &registry.Preference{Clusters: []string{first}}
+			got := newRegistry(names, Config{}).choose(inventory, ps, standing{}, "", time.Unix(1000, 0)).snapshot
+			for _, i := range got.Instances {
+				if named := strings.HasPrefix(i.ID, "west/"); named != (i.Cluster == "west") {
+					t.Errorf("%s, %s first: the ID of one of %s is %s", text, first, i.Cluster, i.ID)
+				}
+			}
+		}
+	}
+}
+
+// An application that lives in another cluster alone is called as it asks for there;
+// one that lives at home as well, as it asks for at home.
+func TestModeOfWhereItLives(t *testing.T) {
+	for text, want := range map[string]registry.Mode{
+		"east: | west: a": registry.ModeService, "east: b | west: a": registry.ModePod, "east: ? | west: a": registry.ModeService,
+	} {
+		names, ps := parts(text)
+		ps[1].s.Mode, ps[1].s.ModeFrom = registry.ModeService, "the Service's annotation"
+		r := newRegistry(names, Config{})
+		if got := r.choose(inventory, ps, standing{}, "", time.Unix(1000, 0)).snapshot; got.Mode != want {
+			t.Errorf("%s: mode %s (%s), want %s", text, got.Mode, got.ModeFrom, want)
+		}
+	}
+	names, ps := parts("east: | west: a")
+	ps[0].s.Mode, ps[0].s.ModeFrom = registry.ModeService, "DiscoveryPolicy shop/all"
+	if got := newRegistry(names, Config{}).choose(inventory, ps, standing{}, "", time.Unix(1000, 0)).snapshot; got.Mode != registry.ModeService {
+		t.Errorf("a policy at home does not hold: %s", got.Mode)
 	}
 }
 

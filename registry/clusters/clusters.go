@@ -27,6 +27,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirmesh/weir/registry"
@@ -93,17 +94,25 @@ type Registry struct {
 	ctx    context.Context //nolint:containedctx // the registry's own lifetime, which Close ends
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	seek   sync.Once // looks for the zone of this process
+	// missed are members that were waited for in vain, and have not answered since: they
+	// are not waited for again.
+	missed []atomic.Bool
 
 	mu         sync.Mutex
 	closed     bool
 	apps       map[registry.App]*app
+	alone      map[*alone]struct{}
 	interfaces map[*followedInterface]struct{}
 	generation uint64
 	zone       string
+	sought     bool // the zone of this process is looked for
 	stopSelf   func()
 	probing    bool
+	leftOut    string // why the applications of a cluster are left out, as it was said last
 }
+
+// alone is a subscription to an application in one cluster alone.
+type alone struct{ stop func() }
 
 var (
 	_ registry.Discoverer    = (*Registry)(nil)
@@ -125,8 +134,8 @@ func New(cfg Config) (*Registry, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Registry{
-		cfg: cfg, members: slices.Clone(cfg.Members), log: cfg.Logger, zone: cfg.Zone,
-		apps: map[registry.App]*app{}, interfaces: map[*followedInterface]struct{}{}, stopSelf: func() {},
+		cfg: cfg, members: slices.Clone(cfg.Members), log: cfg.Logger, zone: cfg.Zone, missed: make([]atomic.Bool, len(cfg.Members)),
+		apps: map[registry.App]*app{}, alone: map[*alone]struct{}{}, interfaces: map[*followedInterface]struct{}{}, stopSelf: func() {},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r, nil
@@ -167,6 +176,10 @@ func (r *Registry) Close() {
 	for name, a := range r.apps {
 		stops = append(stops, a.end)
 		delete(r.apps, name)
+	}
+	for s := range r.alone {
+		stops = append(stops, s.stop)
+		delete(r.alone, s)
 	}
 	for f := range r.interfaces {
 		stops = append(stops, f.end)
@@ -216,41 +229,51 @@ func (r *Registry) at(m *Member, err error) error {
 // answer is what one member says to a question that all are asked.
 type answer[T any] struct {
 	at    int
+	came  bool
 	value T
 	err   error
 }
 
 // ask asks all members at once, and returns when all have answered; or when enough
 // says so, which is asked after each answer, and again once FirstWait has passed since
-// the first good one. Members without an answer have an error.
+// the first good one: late is set when no other is worth a wait any more. Members
+// without an answer have an error.
 func ask[T any](ctx context.Context, r *Registry, question func(context.Context, *Member) (T, error), enough func(all []answer[T], late bool) bool) []answer[T] {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	all := make([]answer[T], len(r.members))
 	for i := range all {
-		all[i] = answer[T]{at: i, err: &registry.Error{Code: registry.Unavailable, Message: "it has not answered yet"}}
+		all[i] = answer[T]{at: i, err: r.at(&r.members[i], &registry.Error{Code: registry.Unavailable, Message: "it has not answered yet"})}
 	}
 	answers := make(chan answer[T], len(r.members))
 	for i := range r.members {
 		go func() {
 			v, err := question(ctx, &r.members[i])
-			answers <- answer[T]{i, v, r.at(&r.members[i], err)}
+			answers <- answer[T]{i, true, v, r.at(&r.members[i], err)}
 		}()
 	}
 	var timer <-chan time.Time
-	late := false
 	for left := len(r.members); left > 0; {
 		select {
 		case a := <-answers:
 			left--
 			all[a.at] = a
+			if a.err == nil {
+				r.missed[a.at].Store(false)
+			}
 			if a.err == nil && timer == nil {
 				t := time.NewTimer(r.cfg.FirstWait)
 				defer t.Stop()
 				timer = t.C
 			}
 		case <-timer:
-			late = true
+			for i := range all {
+				r.missed[i].Store(r.missed[i].Load() || !all[i].came)
+			}
+		}
+		late := true
+		for i := range all {
+			late = late && (all[i].came || r.missed[i].Load())
 		}
 		if left > 0 && enough(all, late) {
 			cancel()

@@ -261,6 +261,137 @@ func TestUnknownIsNotEmpty(t *testing.T) {
 	})
 }
 
+// What a cluster says to be gone is not called any more, though another has never
+// spoken; that there is none is not said either.
+func TestGoneIsNotCalledWhileAnotherIsUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		east, west := memory.New(), memory.New()
+		put(east, "east", 1)
+		put(west, "west", 1)
+		home, away := east.Join(memory.Config{}), west.Join(memory.Config{Offline: true})
+		defer home.Close()
+		defer away.Close()
+		r := of(t, clusters.Config{ProbeEvery: -1}, home, away)
+		f := follow(t, r)
+		time.Sleep(2 * time.Second) //nolint:forbidigo // it is the time of the bubble
+		f.want(t, r, "at first", "east-0")
+		east.RemoveInstance(inventory, "east-0")
+		f.want(t, r, "with east's gone", "")
+		if len(f.last.Instances) != 1 || f.last.Instances[0].Health != registry.Terminating {
+			t.Errorf("it is said that there is none: %+v", f.last)
+		}
+		away.Restore()
+		f.want(t, r, "when west speaks", "west-0")
+	})
+}
+
+// A cluster that never answers is waited for once, and not with each question.
+func TestASilentClusterIsWaitedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		east, west := memory.New(), memory.New()
+		put(east, "east", 1)
+		put(west, "west", 1)
+		home, away := east.Join(memory.Config{}), west.Join(memory.Config{Offline: true})
+		defer home.Close()
+		defer away.Close()
+		r := of(t, clusters.Config{ProbeEvery: -1}, home, away)
+		began := time.Now()
+		for range 100 {
+			if apps, err := r.Apps(t.Context(), ""); err != nil || len(apps) != 1 {
+				t.Fatalf("%v, %v", apps, err)
+			}
+			if s, err := r.Snapshot(t.Context(), inventory); err != nil || names(&s) != "east-0" {
+				t.Fatalf("%q, %v", names(&s), err)
+			}
+		}
+		f := follow(t, r)
+		f.want(t, r, "for a new follower", "east-0")
+		if took := time.Since(began); took != 2*time.Second { // of the bubble
+			t.Errorf("it took %s", took)
+		}
+		// It is waited for again once it has spoken.
+		away.Restore()
+		if s, err := r.Snapshot(t.Context(), inventory); err != nil || len(s.Instances) != 2 {
+			t.Errorf("%+v, %v", s, err)
+		}
+	})
+}
+
+// Close ends what follows one cluster alone, too.
+func TestCloseEndsAll(t *testing.T) {
+	east := memory.New()
+	put(east, "east", 1)
+	home := east.Join(memory.Config{})
+	defer home.Close()
+	r := of(t, clusters.Config{}, home)
+	app := inventory
+	app.Cluster = "east"
+	told := make(chan registry.Snapshot, 10)
+	stop, err := r.Subscribe(app, func(s registry.Snapshot) { told <- s })
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-told
+	r.Close()
+	put(east, "more", 1)
+	// Who follows the cluster itself hears of it; then the other would have, too.
+	heard := make(chan struct{})
+	end, err := home.Subscribe(inventory, func(s registry.Snapshot) {
+		if len(s.Instances) == 2 {
+			close(heard)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-heard
+	end()
+	stop()
+	if len(told) != 0 {
+		t.Errorf("it was told %+v after its end", <-told)
+	}
+	if _, err := r.Subscribe(app, func(registry.Snapshot) {}); registry.CodeOf(err) != registry.Unavailable {
+		t.Errorf("it can be followed after the end: %v", err)
+	}
+}
+
+// watched notes which applications somebody follows.
+type watched struct {
+	*memory.Client
+	mu   sync.Mutex
+	apps []registry.App
+}
+
+func (w *watched) Subscribe(app registry.App, notify func(registry.Snapshot)) (func(), error) {
+	w.mu.Lock()
+	w.apps = append(w.apps, app)
+	w.mu.Unlock()
+	return w.Client.Subscribe(app, notify)
+}
+
+// Where zones do not matter, the process does not look for its own: it may have no
+// right to look there.
+func TestNobodyLooksForAZoneThatDoesNotMatter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		east := memory.New()
+		put(east, "east", 1)
+		home := &watched{Client: east.Join(memory.Config{})}
+		defer home.Close()
+		r, err := clusters.New(clusters.Config{
+			Members: []clusters.Member{{Discoverer: home}}, Self: registry.App{Namespace: "weir-system", Name: "gateway"}, Instance: "me",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		f := follow(t, r)
+		f.want(t, r, "at first", "east-0")
+		if !slices.Equal(home.apps, []registry.App{inventory}) {
+			t.Errorf("it follows %v", home.apps)
+		}
+	})
+}
+
 // The zone is that of this very process, as its cluster knows it.
 func TestOwnZone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -322,6 +453,49 @@ func TestInstancesOfASilentClusterAreTried(t *testing.T) {
 	}
 	home.Restore() // it says that they are ready, and is believed
 	until("alive dead")
+}
+
+// However many instances a silent cluster has, all are tried, each at all its ports.
+func TestAllInstancesOfASilentClusterAreTried(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	open, closed := netip.MustParseAddrPort(l.Addr().String()).Port(), uint16(1)
+	east, west := memory.New(), memory.New()
+	east.PutService(inventory, registry.Service{Ports: []registry.ServicePort{{Port: 80, Target: closed}}})
+	for n := range 300 {
+		east.PutInstance(inventory, registry.Instance{ID: fmt.Sprint("dead-", n), Host: netip.AddrFrom4([4]byte{127, 1, byte(n / 250), byte(n%250 + 1)})})
+	}
+	east.PutInstance(inventory, registry.Instance{ID: "with-two-ports", Host: netip.MustParseAddr("127.0.0.1"), Metadata: map[string]string{
+		registry.KeyEndpoints: fmt.Sprintf(`[{"port":%d,"protocol":"dubbo"},{"port":%d,"protocol":"tri"}]`, closed, open),
+	}})
+	put(west, "west", 1)
+	home, away := east.Join(memory.Config{}), west.Join(memory.Config{})
+	defer home.Close()
+	defer away.Close()
+	r := of(t, clusters.Config{ProbeEvery: 5 * time.Millisecond, ReturnAfter: -1}, home, away)
+	f := follow(t, r)
+	until := func(want string) {
+		t.Helper()
+		testkube.Eventually(t, want+" is called", func() error {
+			if got := f.now(); got != want {
+				return fmt.Errorf("%d are: %.100s", len(strings.Fields(got)), got)
+			}
+			return nil
+		})
+	}
+	testkube.Eventually(t, "all are called", func() error {
+		if got := len(strings.Fields(f.now())); got != 301 {
+			return fmt.Errorf("%d are", got)
+		}
+		return nil
+	})
+	home.Cut()
+	until("with-two-ports")
+	_ = l.Close()
+	until("west-0")
 }
 
 func TestMappingsAndDocumentsOfAllClusters(t *testing.T) {

@@ -15,10 +15,11 @@ import (
 const (
 	// probeTimeout bounds one attempt to connect to an instance.
 	probeTimeout = time.Second
-	// probesAtOnce bounds how many run, and probesEach how many are made of one
-	// application in one cluster each time.
-	probesAtOnce = 16
-	probesEach   = 128
+	// probesAtOnce bounds how many instances are tried at one time: the thousand of a
+	// cluster that is gone are found out in about a quarter of a minute.
+	probesAtOnce = 128
+	// probePorts bounds the ports of one instance that are tried.
+	probePorts = 8
 	// deadAfter is how many attempts in a row an instance has to fail.
 	deadAfter = 2
 )
@@ -30,6 +31,7 @@ func (r *Registry) probe() {
 	tick := time.NewTicker(r.cfg.ProbeEvery)
 	defer tick.Stop()
 	failures := map[*app][]map[string]int{}
+	slots := make(chan struct{}, probesAtOnce)
 	for {
 		select {
 		case <-tick.C:
@@ -40,19 +42,22 @@ func (r *Registry) probe() {
 		apps := slices.Collect(maps.Values(r.apps))
 		r.mu.Unlock()
 		maps.DeleteFunc(failures, func(a *app, _ []map[string]int) bool { return !slices.Contains(apps, a) })
+		var work sync.WaitGroup
 		for _, a := range apps {
 			if failures[a] == nil {
 				failures[a] = make([]map[string]int, len(r.members))
 			}
-			r.probeApp(a, failures[a])
+			failed := failures[a]
+			work.Go(func() { r.probeApp(a, failed, slots) }) // none waits for those before it
 		}
+		work.Wait()
 	}
 }
 
 // probeApp tries an application's instances in the clusters that do not answer, and
 // tells the application which are dead. failed counts attempts by member and
 // instance.
-func (r *Registry) probeApp(a *app, failed []map[string]int) {
+func (r *Registry) probeApp(a *app, failed []map[string]int, slots chan struct{}) {
 	changed := false
 	for at := range r.members {
 		ctx, cancel := context.WithTimeout(r.ctx, probeTimeout)
@@ -63,7 +68,7 @@ func (r *Registry) probeApp(a *app, failed []map[string]int) {
 		case s.StaleSince.IsZero():
 			failed[at] = nil
 		default:
-			failed[at] = r.try(&s, failed[at])
+			failed[at] = r.try(&s, failed[at], slots)
 		}
 		var dead map[string]bool
 		for id, n := range failed[at] {
@@ -86,34 +91,22 @@ func (r *Registry) probeApp(a *app, failed []map[string]int) {
 }
 
 // try tries instances that are called, and returns how often each has failed in a row.
-func (r *Registry) try(s *registry.Snapshot, before map[string]int) map[string]int {
+func (r *Registry) try(s *registry.Snapshot, before map[string]int, slots chan struct{}) map[string]int {
 	after := map[string]int{}
 	var mu sync.Mutex
 	var work sync.WaitGroup
-	slots := make(chan struct{}, probesAtOnce)
-	tried := 0
 	for n := range s.Instances {
 		i := &s.Instances[n]
-		port := probePort(i, &s.Service)
-		if !i.Callable() || port == 0 {
+		addresses := probed(i, &s.Service)
+		if !i.Callable() || len(addresses) == 0 {
 			continue
-		}
-		if tried++; tried > probesEach {
-			break
 		}
 		slots <- struct{}{}
 		work.Go(func() {
 			defer func() { <-slots }()
-			ctx, cancel := context.WithTimeout(r.ctx, probeTimeout)
-			defer cancel()
-			c, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(i.Host.String(), strconv.Itoa(int(port))))
-			mu.Lock()
-			defer mu.Unlock()
-			if err == nil {
-				_ = c.Close() // nothing was sent
-				return
-			}
-			if r.ctx.Err() == nil {
+			if answers := r.reach(addresses); !answers && r.ctx.Err() == nil {
+				mu.Lock()
+				defer mu.Unlock()
 				after[i.ID] = before[i.ID] + 1
 			}
 		})
@@ -122,15 +115,52 @@ func (r *Registry) try(s *registry.Snapshot, before map[string]int) map[string]i
 	return after
 }
 
-// probePort is where an instance should take a connection; 0 where that is not known.
-func probePort(i *registry.Instance, s *registry.Service) uint16 {
-	if len(i.Endpoints) > 0 {
-		return i.Endpoints[0].Port
+// reach reports whether a connection is taken at one of the addresses: a single port
+// may be closed to this process alone.
+func (r *Registry) reach(addresses []string) bool {
+	ctx, cancel := context.WithTimeout(r.ctx, probeTimeout)
+	defer cancel()
+	answers := make(chan bool, len(addresses))
+	for _, address := range addresses {
+		go func() {
+			c, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+			if err == nil {
+				_ = c.Close() // nothing was sent
+				cancel()
+			}
+			answers <- err == nil
+		}()
 	}
-	for _, p := range s.Ports {
-		if p.Target != 0 {
-			return p.Target
+	one := false
+	for range addresses {
+		one = <-answers || one
+	}
+	return one
+}
+
+// probed are the addresses where an instance should take a connection; none where
+// they are not known.
+func probed(i *registry.Instance, s *registry.Service) []string {
+	if !i.Host.IsValid() {
+		return nil
+	}
+	var ports []uint16
+	add := func(port uint16) {
+		if port != 0 && len(ports) < probePorts && !slices.Contains(ports, port) {
+			ports = append(ports, port)
 		}
 	}
-	return 0
+	for _, e := range i.Endpoints {
+		add(e.Port)
+	}
+	for _, p := range s.Ports {
+		if len(i.Endpoints) == 0 {
+			add(p.Target)
+		}
+	}
+	out := make([]string, len(ports))
+	for n, port := range ports {
+		out[n] = net.JoinHostPort(i.Host.String(), strconv.Itoa(int(port)))
+	}
+	return out
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -15,7 +17,7 @@ import (
 // Several are the settings that name clusters besides the first.
 type Several struct {
 	Name   string   // of the first
-	Others []string // NAME, NAME=CONTEXT, NAME=KUBECONFIG:CONTEXT
+	Others []string // NAME, NAME=CONTEXT, NAME=KUBECONFIG, NAME=KUBECONFIG:CONTEXT
 }
 
 // DefaultName is what the first cluster is called where nothing else is said.
@@ -27,7 +29,7 @@ func (s *Several) Flags(fs *pflag.FlagSet) {
 		s.Name = DefaultName
 	}
 	fs.StringVar(&s.Name, "cluster-name", s.Name, "what the cluster is called beside those of --clusters")
-	fs.StringSliceVar(&s.Others, "clusters", s.Others, "clusters that are looked at too, in the order in which they stand in for the first, as NAME=CONTEXT, or NAME=KUBECONFIG:CONTEXT for another file")
+	fs.StringSliceVar(&s.Others, "clusters", s.Others, "clusters that are looked at too, in the order in which they stand in for the first, as NAME=CONTEXT, or NAME=KUBECONFIG:CONTEXT for another file (a path that begins with / or ./; without :CONTEXT its current one)")
 }
 
 // Validate reports what Open would refuse without having looked at files.
@@ -48,10 +50,13 @@ func (s *Several) others(kubeconfig string) ([]other, error) {
 		o := other{name: name, kubeconfig: kubeconfig, context: at}
 		if !named {
 			o.context = name
-		} else if file, context, ok := strings.Cut(at, ":"); ok {
+		} else if file, context, ok := fileOf(at); ok {
 			o.kubeconfig, o.context = file, context
+			if file == "" {
+				o.name = ""
+			}
 		}
-		if o.name == "" || o.context == "" {
+		if o.name == "" || o.context == "" && (o.kubeconfig == kubeconfig || strings.HasSuffix(at, ":")) {
 			return nil, fmt.Errorf("--clusters %q names no cluster: write it like west=CONTEXT, or west=KUBECONFIG:CONTEXT", text)
 		}
 		if o.kubeconfig == "" {
@@ -60,6 +65,35 @@ func (s *Several) others(kubeconfig string) ([]other, error) {
 		out = append(out, o)
 	}
 	return out, nil
+}
+
+// fileOf takes the name of a file off that of a context. Contexts may have colons and
+// slashes themselves, as those of EKS ("arn:aws:eks:…:cluster/prod") and of OpenShift
+// have: what is neither a path from the root or from here, nor a file that is there,
+// is a part of the context's name.
+func fileOf(text string) (file, context string, ok bool) {
+	file, context, _ = strings.Cut(text, ":")
+	if filepath.IsAbs(file) || strings.HasPrefix(file, "./") || strings.HasPrefix(file, "../") {
+		return file, context, true
+	}
+	if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
+		return file, context, true
+	}
+	return "", "", false
+}
+
+// config is what a hub of the cluster is opened by.
+func (o other) config() (kube.Config, error) {
+	files := filepath.SplitList(o.kubeconfig)
+	if len(files) == 1 {
+		// A file by name lets the hub name it when it cannot be used.
+		return kube.Config{Kubeconfig: o.kubeconfig, Context: o.context}, nil
+	}
+	target, err := load(files, o.context, o.kubeconfig)
+	if err != nil {
+		return kube.Config{}, err
+	}
+	return kube.Config{REST: target.REST}, nil
 }
 
 // Open opens the registry of a cluster that is open already, and the others. base is
@@ -84,11 +118,13 @@ func (s *Several) Open(ctx context.Context, home *kube.Hub, base kube.Config, ku
 	}
 	cfg.Members = []clusters.Member{{Name: name, Discoverer: home, Mapping: home, Metadata: home}}
 	for n, o := range others {
-		hc := kube.Config{
-			Kubeconfig: o.kubeconfig, Context: o.context, Namespaces: base.Namespaces, Identity: kube.Identity{Namespace: home.Identity().Namespace},
-			App: base.App, Logger: base.Logger, UserAgent: base.UserAgent,
+		hc, err := o.config()
+		var hub *kube.Hub
+		if err == nil {
+			hc.Namespaces, hc.Identity = base.Namespaces, kube.Identity{Namespace: home.Identity().Namespace}
+			hc.App, hc.Logger, hc.UserAgent = base.App, base.Logger, base.UserAgent
+			hub, err = kube.Open(ctx, hc)
 		}
-		hub, err := kube.Open(ctx, hc)
 		if err != nil {
 			stop()
 			return nil, nil, fmt.Errorf("cluster %s: %w", o.name, err)

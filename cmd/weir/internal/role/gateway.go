@@ -1,6 +1,7 @@
 package role
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,7 +135,7 @@ func (c *GatewayConfig) Host(lookup func(string) (string, bool)) *Host {
 			return NewGateway(deps), nil
 		}
 		several, closing, err := c.Several.Open(ctx, hub, kube.Config{Namespaces: c.Namespaces, Logger: env.Log.With("part", "registry")}, c.Kubeconfig, clusters.Config{
-			ZonePercent: c.SameZone, Zone: c.Zone, Self: registry.App{Namespace: SystemNamespace, Name: GatewayName}, Instance: hub.Identity().UID,
+			ZonePercent: c.SameZone, Zone: c.Zone, Self: registry.App{Namespace: cmp.Or(hub.Identity().Namespace, SystemNamespace), Name: GatewayName}, Instance: hub.Identity().UID,
 			Logger: env.Log.With("part", "registry"),
 		})
 		if err != nil {

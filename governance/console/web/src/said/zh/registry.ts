@@ -55,7 +55,7 @@ export const registry: Sentences = {
   'cluster %q has no Discoverer': '集群 {1} 没有 Discoverer',
   'cluster %s: %s': '集群 {1}：{2}',
   'cluster %s: %w': '集群 {1}：{2}',
-  'it is not ready, and other clusters have instances that are': '它未就绪，而其他集群有就绪的实例',
+  'it is not ready, and other instances are': '它未就绪，而其他实例已就绪',
   'it has not answered yet': '尚未应答',
   'it takes no connection, and the API server of cluster %s does not answer': '它不接受连接，且集群 {1} 的 API server 没有应答',
   'it was given without a MetadataStore': '未提供 MetadataStore',
