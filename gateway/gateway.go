@@ -170,6 +170,19 @@ type Upstream struct {
 	// Protocol to an App or URL: "http1", "h2c", "https". Empty for http1, or https
 	// where the application's Service says that it is spoken.
 	Protocol string `json:"protocol,omitempty"`
+	// TLS says who has to be there where https is spoken.
+	TLS *UpstreamTLS `json:"tls,omitempty"`
+}
+
+// UpstreamTLS says whose certificate an App or URL has to show.
+type UpstreamTLS struct {
+	// ServerName is the name that the certificate has to be for, and that the
+	// upstream is told (SNI). Empty for an application's "name.namespace.svc", and for
+	// a URL's host.
+	ServerName string `json:"serverName,omitempty"`
+	// CA holds certificates in PEM. Only what they, or authorities of theirs, signed is
+	// believed; empty for whom the gateway believes.
+	CA string `json:"ca,omitempty"`
 }
 
 // Dubbo calls a method of a Dubbo interface. Hessian methods have Args, one for

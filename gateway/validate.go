@@ -245,6 +245,9 @@ func (u Upstream) validate(v *validation, vars []string) {
 	default:
 		v.bad("upstream.protocol", "%q is none of http1, h2c and https", u.Protocol)
 	}
+	if u.TLS != nil {
+		u.validateTLS(v)
+	}
 	if u.Dubbo != nil {
 		u.Dubbo.validate(v, vars)
 	}

@@ -127,6 +127,11 @@ var words = map[string]map[string]string{
 		"dubbo":    "A method of a Dubbo interface.",
 		"balance":  "leastRequests (the default), roundRobin or random.",
 		"protocol": "To an app or url: http1, h2c or https. When not given http1, or https where the Service of an app says that it is spoken.",
+		"tls":      "Who has to be there where https is spoken.",
+	},
+	"UpstreamTLS": {
+		"serverName": "The name that the certificate has to be for, and that the upstream is told (SNI); when not given an app's name.namespace.svc, and a url's host.",
+		"ca":         "Certificates in PEM, at most 64 KiB. Only what they, or authorities of theirs, signed is believed; when not given, whom the gateway believes.",
 	},
 	"Dubbo": {
 		"app":                 "The application that provides the interface, namespace/name.",

@@ -182,6 +182,7 @@ func (a *action) to(r gateway.Route, dubbo Dubbo, registered bool) error {
 		if to.Scheme == "https" {
 			a.pool.protocol = protocolTLS
 		}
+		a.pool.tls = tlsOf(u)
 		a.prefix = strings.TrimSuffix(to.EscapedPath(), "/")
 		return nil
 	default:
@@ -192,9 +193,16 @@ func (a *action) to(r gateway.Route, dubbo Dubbo, registered bool) error {
 		if !registered {
 			return invalid("upstream.app", nil, "this gateway was started without a registry, so it knows no applications: use upstream.url")
 		}
-		a.pool = poolKey{app: app, port: u.Port, protocol: u.Protocol}
+		a.pool = poolKey{app: app, port: u.Port, protocol: u.Protocol, tls: tlsOf(u)}
 		return nil
 	}
+}
+
+func tlsOf(u gateway.Upstream) gateway.UpstreamTLS {
+	if u.TLS == nil {
+		return gateway.UpstreamTLS{}
+	}
+	return *u.TLS
 }
 
 // pathStep changes an escaped path.

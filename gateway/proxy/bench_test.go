@@ -139,7 +139,7 @@ func BenchmarkProxy(b *testing.B) {
 	}
 	defer p.Shutdown(b.Context())
 	tuned := httputil.NewSingleHostReverseProxy(target)
-	tuned.Transport = newEndpoint(p.dial, target.Host, "http1").transport
+	tuned.Transport = newEndpoint(p.dial, target.Host, "http1", identity{}).transport
 	tuned.BufferPool = pooled{}
 	for name, h := range map[string]http.Handler{
 		"weir": p, "ReverseProxy": httputil.NewSingleHostReverseProxy(target), "ReverseProxy-tuned": tuned,

@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -33,6 +35,7 @@ type endpoint struct {
 	address   string // host:port
 	scheme    string
 	protocol  string
+	identity  identity
 	transport *http.Transport
 	dial      *dialer
 
@@ -43,7 +46,16 @@ type endpoint struct {
 // dialer connects, and tells that this failed from all else that can fail.
 type dialer struct {
 	net.Dialer
-	tls *tls.Config // of https; ServerName is filled in
+	tls *tls.Config // of https
+}
+
+// identity is who has to be at an address where TLS is spoken.
+type identity struct {
+	// named is what the route says, and usual what it is else: a certificate is for the
+	// name of a Service, and hardly ever for the address of a pod. Empty for the
+	// address's own host.
+	named, usual string
+	roots        *x509.CertPool // nil for those of the gateway
 }
 
 // connectError means that no connection was had, so nothing was sent.
@@ -60,7 +72,7 @@ func (d *dialer) connect(ctx context.Context, network, address string) (net.Conn
 	return c, nil
 }
 
-func (d *dialer) connectTLS(protocols ...string) func(ctx context.Context, network, address string) (net.Conn, error) {
+func (d *dialer) connectTLS(id identity, protocols ...string) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := d.connect(ctx, network, address)
 		if err != nil {
@@ -68,8 +80,10 @@ func (d *dialer) connectTLS(protocols ...string) func(ctx context.Context, netwo
 		}
 		config := d.tls.Clone()
 		config.NextProtos = protocols
-		if config.ServerName == "" {
-			config.ServerName, _, _ = net.SplitHostPort(address)
+		host, _, _ := net.SplitHostPort(address)
+		config.ServerName = cmp.Or(id.named, config.ServerName, id.usual, host)
+		if id.roots != nil {
+			config.RootCAs = id.roots
 		}
 		ctx, cancel := context.WithTimeout(ctx, tlsHandshakeTimeout)
 		defer cancel()
@@ -88,8 +102,8 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-func newEndpoint(d *dialer, address, protocol string) *endpoint {
-	e := &endpoint{address: address, scheme: "http", protocol: protocol, dial: d}
+func newEndpoint(d *dialer, address, protocol string, id identity) *endpoint {
+	e := &endpoint{address: address, scheme: "http", protocol: protocol, identity: id, dial: d}
 	if protocol == protocolTLS {
 		e.scheme = "https"
 	}
@@ -118,10 +132,10 @@ func (e *endpoint) newTransport(http1 bool) *http.Transport {
 	case e.protocol == protocolTLS && !http1:
 		t.Protocols.SetHTTP1(true)
 		t.Protocols.SetHTTP2(true)
-		t.DialTLSContext = e.dial.connectTLS("h2", "http/1.1")
+		t.DialTLSContext = e.dial.connectTLS(e.identity, "h2", "http/1.1")
 	case e.protocol == protocolTLS:
 		t.Protocols.SetHTTP1(true)
-		t.DialTLSContext = e.dial.connectTLS("http/1.1")
+		t.DialTLSContext = e.dial.connectTLS(e.identity, "http/1.1")
 	default:
 		t.Protocols.SetHTTP1(true)
 	}

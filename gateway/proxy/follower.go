@@ -64,11 +64,12 @@ func newFollower(p *Proxy) *follower {
 		served: map[gateway.Key]*served{}, quarantined: map[gateway.Key]gateway.Quarantine{}, states: map[gateway.Key]*state{},
 	}
 	f.pools = &pools{registry: p.config.Registry, all: map[poolKey]*pool{}, make: func(key poolKey) *pool {
+		id := key.identity()
 		return &pool{key: key, Pool: balance.NewPool(balance.Config[*endpoint]{
 			App: key.app, Port: key.portOf, Now: p.now,
 			Ejected: func() { p.metrics.ejected() },
 			Connect: func(m *member, secured bool) *endpoint {
-				return newEndpoint(p.dial, m.Address, key.protocolOf(secured))
+				return newEndpoint(p.dial, m.Address, key.protocolOf(secured), id)
 			},
 		})}
 	}}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -398,6 +399,9 @@ func (f *forward) broken(err, cause error) *problem {
 	case f.body != nil && f.body.failure() != nil:
 		return f.bodyFailed(f.body.failure())
 	case errors.As(err, &connect):
+		if untrusted := (*tls.CertificateVerificationError)(nil); errors.As(err, &untrusted) {
+			return &problem{status: http.StatusBadGateway, code: codeConnect, detail: "The upstream's certificate is not for whom the route calls, or of nobody that the gateway believes.", err: err, upstream: true}
+		}
 		return &problem{status: http.StatusBadGateway, code: codeConnect, detail: "The upstream takes no connection.", err: err, upstream: true}
 	default:
 		return &problem{status: http.StatusBadGateway, code: codeReset, detail: "The connection to the upstream broke, or what came back was no HTTP.", err: err, upstream: true}

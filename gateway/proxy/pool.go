@@ -19,6 +19,7 @@ type poolKey struct {
 	// protocol is http1, h2c or https; empty where the Service says whether it is
 	// https.
 	protocol string
+	tls      gateway.UpstreamTLS // what the route says of it
 }
 
 // String says where the pool leads, in the words of a route.
@@ -50,6 +51,16 @@ func (k poolKey) protocolOf(secured bool) string {
 		return protocolTLS
 	}
 	return protocolHTTP1
+}
+
+// identity is who has to be there where TLS is spoken.
+func (k poolKey) identity() identity {
+	roots, _ := k.tls.Roots() // was validated
+	id := identity{named: k.tls.ServerName, roots: roots}
+	if k.address == "" {
+		id.usual = k.app.Name + "." + k.app.Namespace + ".svc"
+	}
+	return id
 }
 
 // portOf returns where the instances of the application are called.

@@ -79,7 +79,8 @@ type Config struct {
 	// DrainTimeout is how long event streams and upgraded connections may go on
 	// once the gateway is stopping; DefaultDrainTimeout.
 	DrainTimeout time.Duration
-	// TLS is used with https upstreams; nil for the system's roots.
+	// TLS is used with https upstreams; nil for the system's roots. Its ServerName, if
+	// any, is that of all routes that have none of their own.
 	TLS *tls.Config
 	// Coalesce is the least time between two changes of the table, so that many
 	// changes in a row become few; the first is applied at once. Heartbeat is how

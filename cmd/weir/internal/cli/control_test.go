@@ -293,6 +293,10 @@ func TestRolesSayWhatTheyLack(t *testing.T) {
 	}
 	defer l.Close()
 	taken := l.Addr().String()
+	notPEM := filepath.Join(t.TempDir(), "routes.json")
+	if err := os.WriteFile(notPEM, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	db := database(t)
 	for want, c := range map[string]struct {
 		code int
@@ -304,6 +308,7 @@ func TestRolesSayWhatTheyLack(t *testing.T) {
 		"choose another address with --admin-listen":      {3, []string{"control", "--database-url", db.URL(), "--control-listen", "127.0.0.1:0", "--admin-listen", taken}},
 		"choose another address with --gateway-listen":    {3, []string{"gateway", "--database-url", db.URL(), "--gateway-listen", taken, "--admin-listen", "", "--data-dir", t.TempDir()}},
 		"--trusted-peers \"10.0.0.1\" is no network":      {2, []string{"gateway", "--database-url", db.URL(), "--trusted-peers", "10.0.0.1"}},
+		"routes.json holds no certificate in PEM":         {3, []string{"gateway", "--database-url", db.URL(), "--upstream-ca-file", notPEM, "--admin-listen", "", "--gateway-listen", "127.0.0.1:0", "--data-dir", t.TempDir()}},
 		"names a file that does not exist":                {3, []string{"gateway", "--database-url", db.URL(), "--kubeconfig", filepath.Join(t.TempDir(), "none"), "--admin-listen", ""}},
 		"cannot understand the database URL":              {3, []string{"gateway", "--database-url", "postgres://a b", "--admin-listen", "", "--gateway-listen", "127.0.0.1:0", "--data-dir", t.TempDir()}},
 		"--drain-delay 1m0s does not fit into --stop-tim": {2, []string{"control", "--database-url", db.URL(), "--drain-delay", "1m"}},

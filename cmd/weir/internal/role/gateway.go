@@ -3,10 +3,13 @@ package role
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -47,6 +50,9 @@ type GatewayConfig struct {
 	Node string
 	// TrustedPeers are networks whose X-Forwarded-* headers are believed.
 	TrustedPeers []string
+	// UpstreamCAFile holds certificates, in PEM, of authorities that are believed of
+	// https upstreams besides the system's.
+	UpstreamCAFile string
 	// AccessLog logs each request.
 	AccessLog bool
 	// ControlURL and TracingURL are where policies come from and spans go to;
@@ -77,6 +83,7 @@ func (c *GatewayConfig) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory for the last routes that were read, to start with when the database is away")
 	fs.StringVar(&c.Node, "node-name", c.Node, "name of this gateway among its like (default: the host's)")
 	fs.StringSliceVar(&c.TrustedPeers, "trusted-peers", c.TrustedPeers, "networks whose X-Forwarded-* headers are believed, such as that of a load balancer")
+	fs.StringVar(&c.UpstreamCAFile, "upstream-ca-file", c.UpstreamCAFile, "file with certificates, in PEM, of authorities that are believed of https upstreams besides the system's")
 	fs.BoolVar(&c.AccessLog, "access-log", c.AccessLog, "log each request")
 	fs.StringVar(&c.ControlURL, "control-url", c.ControlURL, "control plane that policies come from, or off (default: the cluster's Service)")
 	fs.StringVar(&c.TracingURL, "tracing-url", c.TracingURL, "collector that spans go to, or off (default: the cluster's Service)")
@@ -115,6 +122,25 @@ func (c *GatewayConfig) peers() ([]netip.Prefix, error) {
 	return out, nil
 }
 
+// upstreamTLS is how https upstreams are spoken to; nil where nothing was said.
+func (c *GatewayConfig) upstreamTLS() (*tls.Config, error) {
+	if c.UpstreamCAFile == "" {
+		return nil, nil //nolint:nilnil // there is nothing to say
+	}
+	data, err := os.ReadFile(c.UpstreamCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("--upstream-ca-file: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool() // a system that has none
+	}
+	if !roots.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("--upstream-ca-file %s holds no certificate in PEM", c.UpstreamCAFile)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, nil
+}
+
 // Host returns what runs the role alone.
 func (c *GatewayConfig) Host(lookup func(string) (string, bool)) *Host {
 	return &Host{Name: GatewayName, Base: c.Base, Listen: c.Listen, Flag: GatewayListen, H2C: true, Make: func(ctx context.Context, env Env) (Service, error) {
@@ -122,8 +148,12 @@ func (c *GatewayConfig) Host(lookup func(string) (string, bool)) *Host {
 		if err != nil {
 			return nil, err
 		}
+		secure, err := c.upstreamTLS()
+		if err != nil {
+			return nil, err
+		}
 		deps := GatewayDeps{
-			Env: env, DatabaseURL: c.DatabaseURL, Dir: filepath.Join(c.DataDir, "gateway"), Node: c.Node, TrustedPeers: peers, AccessLog: c.AccessLog,
+			Env: env, UpstreamTLS: secure, DatabaseURL: c.DatabaseURL, Dir: filepath.Join(c.DataDir, "gateway"), Node: c.Node, TrustedPeers: peers, AccessLog: c.AccessLog,
 			Kit: sdk.Config{ControlURL: c.ControlURL, TracingURL: c.TracingURL, TokenFile: c.TokenFile},
 		}
 		hub, _, err := c.Cluster.open(ctx, lookup, env)
@@ -158,6 +188,8 @@ type GatewayDeps struct {
 	Node         string
 	TrustedPeers []netip.Prefix
 	AccessLog    bool
+	// UpstreamTLS is how https upstreams are spoken to; nil for the system's roots.
+	UpstreamTLS *tls.Config
 	// Kit is the gateway's link to the control plane and the collector. App,
 	// StateDir and Logger are filled in.
 	Kit sdk.Config
@@ -213,7 +245,7 @@ func (g *Gateway) assemble(ctx context.Context) error {
 	}
 	cfg := proxy.Config{
 		Node: d.Node, Version: d.Version, Breakers: g.kit.Breakers(), Tracer: g.kit.Tracer(),
-		Metrics: d.Metrics, Log: d.Log, TrustedPeers: d.TrustedPeers,
+		Metrics: d.Metrics, Log: d.Log, TrustedPeers: d.TrustedPeers, TLS: d.UpstreamTLS,
 	}
 	if d.AccessLog {
 		cfg.AccessLog = d.Log.With("log", "access")
