@@ -35,6 +35,9 @@ type Offer struct {
 	Interface
 	// Protocol is empty where the document leaves it out.
 	Protocol string
+	// Weight is the share of calls that the service names itself; nil where it names
+	// none. See Instance.WeightOf.
+	Weight *int
 	// Methods are those of the document's method schema, overloads apart; none
 	// where it has no schema.
 	Methods []Method
@@ -81,6 +84,9 @@ func DecodeDocument(document []byte) ([]Offer, error) {
 			continue
 		}
 		o := Offer{Interface: Interface{Name: s.Name, Group: s.Group, Version: s.Version}, Protocol: s.Protocol, Methods: s.Methods}
+		if weight, named := DubboWeight(s.Params); named {
+			o.Weight = &weight
+		}
 		if listed := s.Params["methods"]; listed != "" && listed != "*" {
 			o.Names = strings.Split(listed, ",")
 			slices.Sort(o.Names)

@@ -3,8 +3,10 @@ package registry
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -17,6 +19,9 @@ const (
 	KeyRevision = "dubbo.metadata.revision"
 	// KeyTag holds the traffic tag.
 	KeyTag = "dubbo.tag"
+	// KeyMetadataService holds a JSON map of where the instance tells what it offers:
+	// {"port":"20000","protocol":"dubbo"}.
+	KeyMetadataService = "dubbo.metadata-service.url-params"
 )
 
 // DubboEndpoints reads the endpoints that metadata names under KeyEndpoints,
@@ -51,4 +56,46 @@ func DubboEndpoints(metadata map[string]string) ([]Endpoint, error) {
 		return cmp.Or(cmp.Compare(a.Port, b.Port), strings.Compare(a.Protocol, b.Protocol))
 	})
 	return slices.Compact(endpoints), nil
+}
+
+// DubboMetadataService reads where metadata says that the instance tells what it
+// offers. The error is written for the instance's owner.
+func DubboMetadataService(metadata map[string]string) (Endpoint, error) {
+	text := metadata[KeyMetadataService]
+	if text == "" {
+		return Endpoint{}, errors.New("it names no metadata service")
+	}
+	var at struct {
+		Port     any    `json:"port"` // Java writes a string
+		Protocol string `json:"protocol"`
+	}
+	if err := json.Unmarshal([]byte(text), &at); err != nil {
+		return Endpoint{}, fmt.Errorf(`%s is no JSON map like {"port":"20000","protocol":"dubbo"}`, KeyMetadataService)
+	}
+	port, err := strconv.ParseUint(fmt.Sprint(at.Port), 10, 16)
+	if err != nil || port == 0 || at.Protocol == "" {
+		return Endpoint{}, fmt.Errorf("%s names no port and protocol", KeyMetadataService)
+	}
+	return Endpoint{Protocol: at.Protocol, Port: uint16(port)}, nil
+}
+
+// DubboWeight returns the share of calls that a service's parameters name; named is
+// unset where they name none. dubbo-go writes 0 where none was configured; of Java's,
+// 0 is a wish for no calls.
+func DubboWeight(params map[string]string) (weight int, named bool) {
+	n, err := strconv.Atoi(params["weight"])
+	if err != nil || n < 0 || n == 0 && strings.HasPrefix(params["release"], "dubbo-golang") {
+		return DefaultWeight, false
+	}
+	return n, true
+}
+
+// WeightOf returns the share of calls of a service at the instance. own is what the
+// service names, nil where it names nothing. The instance's word holds before it, but
+// for the default, which says nothing.
+func (i *Instance) WeightOf(own *int) int {
+	if w := i.Details.Weight; w > 0 && w != DefaultWeight || own == nil {
+		return cmp.Or(i.Details.Weight, DefaultWeight)
+	}
+	return *own
 }

@@ -207,3 +207,56 @@ func ExampleInterface_String() {
 	fmt.Println(registry.Interface{Name: "org.example.InventoryService", Group: "blue", Version: "1.0.0"})
 	// Output: blue/org.example.InventoryService:1.0.0
 }
+
+func TestDubboMetadataService(t *testing.T) {
+	for text, want := range map[string]registry.Endpoint{
+		`{"version":"1.0.0","port":"20880","protocol":"dubbo"}`: {Protocol: "dubbo", Port: 20880}, // of Java
+		`{"port":50051,"protocol":"tri"}`:                       {Protocol: "tri", Port: 50051},
+	} {
+		if got, err := registry.DubboMetadataService(map[string]string{registry.KeyMetadataService: text}); err != nil || got != want {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	for text, want := range map[string]string{
+		"":                                    "names no metadata service",
+		"{":                                   "no JSON map",
+		`{"port":"0","protocol":"tri"}`:       "no port and protocol",
+		`{"port":"70000","protocol":"tri"}`:   "no port and protocol",
+		`{"port":"20880"}`:                    "no port and protocol",
+		`{"port":{"a":1},"protocol":"dubbo"}`: "no port and protocol",
+	} {
+		if _, err := registry.DubboMetadataService(map[string]string{registry.KeyMetadataService: text}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestWeightOf(t *testing.T) {
+	own := func(n int) *int { return &n }
+	for _, c := range []struct {
+		instance int
+		service  *int
+		want     int
+	}{{100, nil, 100}, {0, nil, 100}, {30, nil, 30}, {100, own(50), 50}, {30, own(50), 30}, {100, own(0), 0}} {
+		i := registry.Instance{Details: registry.Details{Weight: c.instance}}
+		if got := i.WeightOf(c.service); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+	for _, c := range []struct {
+		params map[string]string
+		want   int
+		named  bool
+	}{
+		{nil, 100, false},
+		{map[string]string{"weight": "0", "release": "dubbo-golang-3.3.2"}, 100, false},
+		{map[string]string{"weight": "0", "release": "3.3.6"}, 0, true},
+		{map[string]string{"weight": "30", "release": "dubbo-golang-3.3.2"}, 30, true},
+		{map[string]string{"weight": "-1"}, 100, false},
+		{map[string]string{"weight": "much"}, 100, false},
+	} {
+		if got, named := registry.DubboWeight(c.params); got != c.want || named != c.named {
+			t.Errorf("%v: %d %v", c.params, got, named)
+		}
+	}
+}

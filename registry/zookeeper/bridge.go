@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/weirmesh/weir/internal/pause"
 	"github.com/weirmesh/weir/registry"
@@ -29,6 +31,10 @@ type BridgeConfig struct {
 	Protocols []string
 	// Node names this process in ZooKeeper, for people.
 	Node string
+	// Ask has an instance tell what it offers, a metadata document, where no document
+	// of its revision is stored, as of Dubbo Java with local metadata. Such instances
+	// are not written if it is nil.
+	Ask func(ctx context.Context, app registry.App, i *registry.Instance) ([]byte, error)
 	// Resync is how often all is compared though nothing is known to have changed;
 	// 10 s if 0.
 	Resync  time.Duration
@@ -46,6 +52,15 @@ const (
 	retry = time.Second
 	// readPatience bounds the wait for a document.
 	readPatience = 5 * time.Second
+	// askPatience bounds the wait for an instance's own word, and maxAsked how many of
+	// a revision are asked, one after another.
+	askPatience = 3 * time.Second
+	maxAsked    = 3
+	// lastRelearn bounds what is between two attempts to have a document, which begin
+	// with lookForApps.
+	lastRelearn = 30 * time.Second
+	// relearners is for how many applications that is done at a time.
+	relearners = 8
 )
 
 // Validate reports, as an Error with code Invalid, what cannot work.
@@ -96,6 +111,7 @@ type Bridge struct {
 	followed  map[registry.App]*followed
 	written   map[registry.App]bool // applications that ZooKeeper has nodes of
 	documents map[documentKey]*offers
+	refused   map[registry.App]string // applications that cannot be followed, and why
 	status    BridgeStatus
 }
 
@@ -106,9 +122,19 @@ type BridgeStatus struct {
 	Writes bool `json:"writes"`
 	Apps   int  `json:"apps"`  // that it follows
 	Nodes  int  `json:"nodes"` // of its own in ZooKeeper, as it saw them last
+	// Unknown are applications of which instances are called by Kubernetes, and not
+	// written, since nobody says what they offer; in the replica that writes.
+	Unknown []Unknown `json:"unknown,omitempty"`
 	// Problem is what keeps it from its work; empty when nothing does.
 	Problem string    `json:"problem,omitempty"`
 	Since   time.Time `json:"since,omitzero"` // of the problem
+}
+
+// Unknown is an application of which not all that can be called is written.
+type Unknown struct {
+	App       registry.App `json:"app"`
+	Instances int          `json:"instances"` // that are not written
+	Why       string       `json:"why"`
 }
 
 type documentKey struct {
@@ -120,6 +146,8 @@ type documentKey struct {
 type followed struct {
 	stop  func()
 	known bool // a snapshot was had
+
+	learning sync.Mutex // one snapshot at a time, so that an older one forgets nothing newer
 }
 
 // NewBridge returns a bridge that does not run yet.
@@ -143,7 +171,7 @@ func NewBridge(from registry.Discoverer, store registry.MetadataStore, cfg Bridg
 	cfg.ZooKeeper = zk
 	b := &Bridge{
 		cfg: cfg, from: from, store: store, log: cfg.Logger.With(slog.String("bridge", cfg.Name)), dirty: make(chan struct{}, 1),
-		followed: map[registry.App]*followed{}, written: map[registry.App]bool{}, documents: map[documentKey]*offers{}, status: BridgeStatus{Servers: zk.Servers},
+		followed: map[registry.App]*followed{}, written: map[registry.App]bool{}, documents: map[documentKey]*offers{}, refused: map[registry.App]string{}, status: BridgeStatus{Servers: zk.Servers},
 	}
 	b.metrics, err = newBridgeMetrics(cfg.Metrics)
 	return b, err
@@ -166,6 +194,11 @@ func (b *Bridge) Run(ctx context.Context) error {
 	defer work.Wait()
 	defer cancel()
 	work.Go(func() { b.follow(ctx) })
+	work.Go(func() {
+		for pause.For(ctx, lookForApps) {
+			b.relearn(ctx)
+		}
+	})
 	for {
 		err := b.session(ctx)
 		if ctx.Err() != nil {
@@ -204,21 +237,38 @@ func (b *Bridge) fails(err error) {
 }
 
 // works tells that nothing is in the way.
-func (b *Bridge) works(writes bool, nodes int) {
+func (b *Bridge) works() {
 	b.mu.Lock()
 	mended := b.status.Problem != ""
-	b.status.Problem, b.status.Since, b.status.Writes = "", time.Time{}, writes
-	if writes {
-		b.status.Nodes = nodes
-	}
+	b.status.Problem, b.status.Since = "", time.Time{}
 	b.mu.Unlock()
 	if mended {
 		b.log.Info("applications are written into ZooKeeper again")
 	}
+}
+
+// waits tells that another replica writes, which knows what there is.
+func (b *Bridge) waits() {
+	b.works()
+	b.mu.Lock()
+	b.status.Writes, b.status.Nodes, b.status.Unknown = false, 0, nil
+	b.mu.Unlock()
 	b.metrics.leads.Set(0)
-	if writes {
-		b.metrics.leads.Set(1)
-		b.metrics.nodes.Set(float64(nodes))
+	b.metrics.nodes.Set(0)
+	b.metrics.unknown.Reset()
+}
+
+// wrote tells what is written.
+func (b *Bridge) wrote(nodes int, unknown []Unknown) {
+	b.works()
+	b.mu.Lock()
+	b.status.Writes, b.status.Nodes, b.status.Unknown = true, nodes, unknown
+	b.mu.Unlock()
+	b.metrics.leads.Set(1)
+	b.metrics.nodes.Set(float64(nodes))
+	b.metrics.unknown.Reset()
+	for _, u := range unknown {
+		b.metrics.unknown.WithLabelValues(u.App.String()).Set(float64(u.Instances))
 	}
 }
 
@@ -237,15 +287,14 @@ func (b *Bridge) follow(ctx context.Context) {
 		for _, app := range b.wanted(ctx) {
 			b.followApp(ctx, app)
 		}
-		b.relearn(ctx)
 		if !pause.For(ctx, lookForApps) {
 			return
 		}
 	}
 }
 
-// wrote notes that ZooKeeper has nodes of an application.
-func (b *Bridge) wrote(app registry.App) {
+// found notes that ZooKeeper has nodes of an application.
+func (b *Bridge) found(app registry.App) {
 	if app.Validate() != nil {
 		return
 	}
@@ -297,6 +346,9 @@ func (b *Bridge) followApp(ctx context.Context, app registry.App) {
 		b.mu.Lock()
 		f.known = true
 		b.mu.Unlock()
+		b.wake() // what is known already, and who is gone, does not wait for a document
+		f.learning.Lock()
+		defer f.learning.Unlock()
 		b.learn(ctx, s)
 		b.wake()
 	})
@@ -304,27 +356,31 @@ func (b *Bridge) followApp(ctx context.Context, app registry.App) {
 	defer b.mu.Unlock()
 	if err != nil {
 		delete(b.followed, app)
-		b.log.Warn("an application cannot be followed", slog.String("app", app.String()), slog.Any("error", err))
+		if text := registry.Text(err); b.refused[app] != text {
+			b.refused[app] = text
+			b.log.Warn("an application cannot be followed", slog.String("app", app.String()), slog.Any("error", err))
+		}
 		return
 	}
+	delete(b.refused, app)
 	f.stop = stop
 }
 
 // learn reads the documents of revisions that are new.
 func (b *Bridge) learn(ctx context.Context, s registry.Snapshot) {
-	current := map[string]bool{}
+	current := map[string][]*registry.Instance{}
 	for i := range s.Instances {
-		revision := s.Instances[i].Revision
-		if current[revision] || revision == "" || !s.Instances[i].Callable() {
-			continue
+		if in := &s.Instances[i]; in.Callable() && in.Revision != "" {
+			current[in.Revision] = append(current[in.Revision], in)
 		}
-		current[revision] = true
-		b.read(ctx, documentKey{s.App, revision})
+	}
+	for revision, instances := range current {
+		b.read(ctx, documentKey{s.App, revision}, instances)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for key := range b.documents {
-		if key.app == s.App && !current[key.revision] && s.StaleSince.IsZero() {
+		if key.app == s.App && current[key.revision] == nil && s.StaleSince.IsZero() {
 			delete(b.documents, key)
 		}
 	}
@@ -332,20 +388,40 @@ func (b *Bridge) learn(ctx context.Context, s registry.Snapshot) {
 
 // relearn reads again what could not be read before.
 func (b *Bridge) relearn(ctx context.Context) {
-	lacking := map[registry.App]bool{}
 	b.mu.Lock()
-	for key, o := range b.documents {
-		if !o.known() {
-			lacking[key.app] = true
-		}
-	}
+	all := maps.Clone(b.followed)
 	b.mu.Unlock()
-	for app := range lacking {
-		if s, ok := b.snapshot(ctx, app); ok {
-			b.learn(ctx, s)
-			b.wake()
+	var work errgroup.Group
+	work.SetLimit(relearners)
+	for app, f := range all {
+		work.Go(func() error {
+			f.learning.Lock()
+			defer f.learning.Unlock()
+			if s, known := b.snapshot(ctx, app); known && b.lacks(s) {
+				b.learn(ctx, s)
+				b.wake()
+			}
+			return nil
+		})
+	}
+	_ = work.Wait()
+}
+
+// lacks reports whether a document of what can be called is not here.
+func (b *Bridge) lacks(s registry.Snapshot) bool {
+	for i := range s.Instances {
+		if in := &s.Instances[i]; in.Callable() && in.Revision != "" && !b.document(s.App, in).known() {
+			return true
 		}
 	}
+	return false
+}
+
+// document returns what an instance offers, nil if that was not asked for yet.
+func (b *Bridge) document(app registry.App, i *registry.Instance) *offers {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.documents[documentKey{app, i.Revision}]
 }
 
 // snapshot returns the newest snapshot of an application of which there is one.
@@ -364,7 +440,8 @@ func (b *Bridge) snapshot(ctx context.Context, app registry.App) (registry.Snaps
 }
 
 // read reads a document that is not here yet, and tells once why it cannot be had.
-func (b *Bridge) read(ctx context.Context, key documentKey) {
+// instances are those of its revision that can be called.
+func (b *Bridge) read(ctx context.Context, key documentKey, instances []*registry.Instance) {
 	b.mu.Lock()
 	o := b.documents[key]
 	if o == nil {
@@ -372,25 +449,49 @@ func (b *Bridge) read(ctx context.Context, key documentKey) {
 		b.documents[key] = o
 	}
 	b.mu.Unlock()
-	if o.known() {
+	if o.known() || !o.due(time.Now()) {
 		return
 	}
-	look, cancel := context.WithTimeout(ctx, readPatience)
-	defer cancel()
-	raw, err := b.store.Metadata(look, key.app, key.revision)
-	if err == nil {
-		err = o.decode(raw)
-	}
+	err := b.find(ctx, key, instances, o)
 	if err != nil && ctx.Err() == nil && o.complain(err) {
 		b.log.Warn("an application's instances are not written into ZooKeeper: what they offer is not known",
 			slog.String("app", key.app.String()), slog.String("revision", key.revision), slog.Any("error", err))
 	}
 }
 
+// find looks for a document where it is stored, and asks instances where it is not.
+func (b *Bridge) find(ctx context.Context, key documentKey, instances []*registry.Instance, o *offers) error {
+	look, cancel := context.WithTimeout(ctx, readPatience)
+	raw, err := b.store.Metadata(look, key.app, key.revision)
+	cancel()
+	if err == nil {
+		return o.decode(raw)
+	}
+	if registry.CodeOf(err) != registry.NotFound || b.cfg.Ask == nil {
+		return err
+	}
+	for n, i := range instances {
+		if n == maxAsked || ctx.Err() != nil {
+			break
+		}
+		ask, cancel := context.WithTimeout(ctx, askPatience)
+		raw, asked := b.cfg.Ask(ask, key.app, i)
+		cancel()
+		if asked == nil {
+			if asked = o.decode(raw); asked == nil {
+				return nil
+			}
+		}
+		err = fmt.Errorf("no document of its revision is stored, and %s, asked itself, does not tell: %w", i.Name, asked)
+	}
+	return err
+}
+
 type bridgeMetrics struct {
 	leads, nodes prometheus.Gauge
 	writes       *prometheus.CounterVec
 	failures     prometheus.Counter
+	unknown      *prometheus.GaugeVec
 }
 
 func newBridgeMetrics(r prometheus.Registerer) (*bridgeMetrics, error) {
@@ -399,7 +500,7 @@ func newBridgeMetrics(r prometheus.Registerer) (*bridgeMetrics, error) {
 			Name: "weir_registry_bridge_writes", Help: "1 in the one replica that writes applications into ZooKeeper.",
 		}),
 		nodes: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "weir_registry_bridge_nodes", Help: "Providers in ZooKeeper that the bridge wrote, as the replica that writes saw them last.",
+			Name: "weir_registry_bridge_nodes", Help: "Providers in ZooKeeper that the bridge wrote; 0 in replicas that do not write.",
 		}),
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_registry_bridge_changes_total", Help: "Providers that the bridge wrote into ZooKeeper, or removed.",
@@ -407,6 +508,9 @@ func newBridgeMetrics(r prometheus.Registerer) (*bridgeMetrics, error) {
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_registry_bridge_failures_total", Help: "Attempts to write into ZooKeeper that failed.",
 		}),
+		unknown: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "weir_registry_bridge_unknown_instances", Help: "Instances that Kubernetes calls and the bridge does not write, since it is not known what they offer, by application.",
+		}, []string{"app"}),
 	}
 	for _, change := range []string{"written", "removed"} {
 		m.writes.WithLabelValues(change)
@@ -414,7 +518,7 @@ func newBridgeMetrics(r prometheus.Registerer) (*bridgeMetrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.leads, m.nodes, m.writes, m.failures} {
+	for _, c := range []prometheus.Collector{m.leads, m.nodes, m.writes, m.failures, m.unknown} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register the metrics of the bridge: %w", err)
 		}

@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/go-zookeeper/zk"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -437,6 +439,180 @@ func TestUnbridgeRemovesWhatABridgeWrote(t *testing.T) {
 		t.Errorf("%d removed, %v", n, err)
 	}
 	b.finds("10.0.0.8*")
+}
+
+// As consumers on Kubernetes have it: an instance's word holds before the service's
+// own, unless it is the default.
+func TestAServicesOwnWeightIsWritten(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	weighty := strings.Replace(stockDocument, `"timeout":"1000"`, `"timeout":"1000","weight":"30"`, 1)
+	if err := b.client.PutMetadata(within(t), inventory, "r1", []byte(weighty)); err != nil {
+		t.Fatal(err)
+	}
+	b.instance(1)
+	b.instance(2, func(i *registry.Instance) { i.Details.Weight = 10 })
+	b.run()
+	b.finds("10.0.0.1", "10.0.0.2")
+	list, err := b.providers("org.example.Stock")
+	if err != nil || list[0].Weight != 30 || list[1].Weight != 10 {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// A registry that is out of touch knows of instances that are gone, as another replica
+// knew that was in touch.
+func TestWhoIsOutOfTouchAddsNobodyToAList(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	b.instance(1)
+	b.instance(2)
+	r := b.run()
+	b.finds("10.0.0.1", "10.0.0.2")
+	b.client.Cut()
+	removeNode := func(host string) {
+		t.Helper()
+		at := b.cfg.Interfaces + "/org.example.Stock/providers"
+		names, err := b.look.children(within(t), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if strings.Contains(name, host) {
+				if err := b.look.conn.Delete(at+"/"+name, -1); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	removeNode("10.0.0.2")
+	b.eventually("a look", func() error {
+		if s := r.Status(); s.Nodes != 1 {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+	b.finds("10.0.0.1")
+	// A list that nobody is on would end all calls, and is filled.
+	removeNode("10.0.0.1")
+	b.finds("10.0.0.1", "10.0.0.2")
+}
+
+// An older snapshot that comes late has its revision forgotten.
+func TestADocumentThatWasForgottenIsReadAgain(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	b.instance(1)
+	r := b.run()
+	b.finds("10.0.0.1")
+	r.learn(within(t), registry.Snapshot{App: inventory})
+	at := b.cfg.Interfaces + "/org.example.Stock/providers"
+	names, err := b.look.children(within(t), at)
+	if err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	if err := b.look.conn.Delete(at+"/"+names[0], -1); err != nil {
+		t.Fatal(err)
+	}
+	b.finds("10.0.0.1")
+}
+
+// A transaction takes 1 MB.
+func TestManyInstancesWithManyMethodsAreWritten(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	long := strings.Replace(stockDocument, "get,reserve", strings.Repeat("aMethodWithAName,", 800)+"reserve", 1)
+	if err := b.client.PutMetadata(within(t), inventory, "r1", []byte(long)); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for n := range 90 {
+		b.instance(byte(n + 10))
+		want = append(want, fmt.Sprintf("10.0.0.%d", n+10))
+	}
+	r := b.run()
+	b.finds(want...)
+	// And all of them anew at once.
+	for n := range 90 {
+		b.instance(byte(n+10), func(i *registry.Instance) { i.Details.Weight = 10 })
+	}
+	b.eventually("the weights", func() error {
+		list, err := b.providers("org.example.Stock")
+		if err != nil || len(list) != 90 {
+			return fmt.Errorf("%d, %w", len(list), err)
+		}
+		for _, p := range list {
+			if p.Weight != 10 {
+				return fmt.Errorf("%s has %d", p.Host, p.Weight)
+			}
+		}
+		return nil
+	})
+	if s := r.Status(); s.Problem != "" {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Who may write below a node need not be let to make it.
+func TestNodesThatAreThereAreNotMade(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	above := b.cfg.Interfaces
+	b.cfg.Interfaces = above + "/dubbo"
+	b.look.put(t, b.cfg.Interfaces, "", 0)
+	if _, err := b.look.conn.SetACL(above, zk.WorldACL(zk.PermRead), -1); err != nil {
+		t.Fatal(err)
+	}
+	b.instance(1)
+	b.run()
+	b.finds("10.0.0.1")
+}
+
+// Instances whose documents nobody stores are asked themselves, and named where they
+// do not tell.
+func TestInstancesThatStoreNoDocument(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	local := func(i *registry.Instance) {
+		i.Revision = "local"
+		i.Metadata[registry.KeyRevision] = "local"
+	}
+	b.instance(1)
+	b.instance(2, local)
+	b.instance(3, local)
+	r := b.run()
+	b.finds("10.0.0.1")
+	b.eventually("it is told who is not written", func() error {
+		s := r.Status()
+		if len(s.Unknown) != 1 || s.Unknown[0].App != inventory || s.Unknown[0].Instances != 2 || s.Unknown[0].Why == "" {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+	if n := testutil.ToFloat64(r.metrics.unknown.WithLabelValues("shop/inventory")); n != 2 {
+		t.Errorf("the metric says %v", n)
+	}
+	r.end()
+
+	var asked atomic.Int64
+	next := b.run(func(c *BridgeConfig) {
+		c.Ask = func(_ context.Context, app registry.App, i *registry.Instance) ([]byte, error) {
+			if app != inventory || i.Revision != "local" {
+				t.Errorf("%s of %s is asked", i.ID, app)
+			}
+			if asked.Add(1) == 1 {
+				return nil, errors.New("it is busy")
+			}
+			return []byte(strings.Replace(stockDocument, `"r1"`, `"local"`, 1)), nil
+		}
+	})
+	b.finds("10.0.0.1", "10.0.0.2", "10.0.0.3")
+	if n := asked.Load(); n != 2 {
+		t.Errorf("%d were asked", n)
+	}
+	if s := next.Status(); len(s.Unknown) != 0 {
+		t.Errorf("%+v", s)
+	}
 }
 
 func TestBridgeConfig(t *testing.T) {

@@ -33,6 +33,9 @@ type Difference struct {
 	// Consumers are those that say in ZooKeeper that they look there for an
 	// interface of the application; those that look by application say nothing.
 	Consumers []Looker `json:"consumers,omitempty"`
+	// Rules are those in ZooKeeper for the application or its interfaces. Who calls by
+	// Kubernetes does not know of them.
+	Rules []Rule `json:"rules,omitempty"`
 	// Notes are what could not be compared, and why.
 	Notes []string `json:"notes,omitempty"`
 
@@ -86,7 +89,7 @@ type Entry struct {
 // Mismatch is a field in which the two differ.
 type Mismatch struct {
 	Entry
-	Field      string `json:"field"` // port, protocol, version, group, weight
+	Field      string `json:"field"` // port, protocol, version, group, weight, use
 	ZooKeeper  string `json:"zookeeper"`
 	Kubernetes string `json:"kubernetes"`
 }
@@ -120,6 +123,7 @@ func Compare(app registry.App, z *AppState, k Known) Difference {
 		}
 	}
 	d.lookers(z.Consumers)
+	d.Rules = z.Rules
 	d.unread = z.Unread
 	d.judge()
 	return d
@@ -145,6 +149,9 @@ func (d *Difference) readZooKeeper(z *AppState) map[Address]*offered {
 		o := at(p.Address)
 		o.known = true
 		o.interfaces[p.Interface] = p.Weight
+		if p.Disabled {
+			o.interfaces[p.Interface] = notCalled
+		}
 		all[p.Interface] = true
 	}
 	for _, i := range z.Instances {
@@ -159,6 +166,9 @@ func (d *Difference) readZooKeeper(z *AppState) map[Address]*offered {
 				iface := plainInterface(offer.Interface)
 				if _, ours := o.interfaces[iface]; !ours {
 					o.interfaces[iface] = noWeight
+					if offer.Weight != nil {
+						o.interfaces[iface] = *offer.Weight
+					}
 				}
 				all[iface] = true
 			}
@@ -176,8 +186,22 @@ func speaks(o registry.Offer, e registry.Endpoint) bool {
 	return (o.Protocol == "" || o.Protocol == e.Protocol) && !slices.Contains(ownInterfaces, o.Name)
 }
 
-// noWeight is that of an entry that says nothing of its weight.
-const noWeight = -1
+// In place of a weight: noWeight is that of an entry that says nothing of its weight,
+// notCalled that of one which consumers leave out.
+const (
+	noWeight  = -1
+	notCalled = -2
+)
+
+// idle reports whether nothing is called there.
+func (o *offered) idle() bool {
+	for _, weight := range o.interfaces {
+		if weight != notCalled {
+			return false
+		}
+	}
+	return len(o.interfaces) > 0
+}
 
 func (d *Difference) kept(how string) {
 	if !slices.Contains(d.ZooKeeper.Kept, how) {
@@ -211,7 +235,7 @@ func (d *Difference) readKubernetes(k Known) map[Address]*offered {
 			out[Address{Protocol: e.Protocol, Host: i.Host.Unmap().String(), Port: e.Port}] = o
 			for _, offer := range document.Offers {
 				if speaks(offer, e) {
-					o.interfaces[plainInterface(offer.Interface)] = i.Details.Weight
+					o.interfaces[plainInterface(offer.Interface)] = i.WeightOf(offer.Weight)
 					all[plainInterface(offer.Interface)] = true
 				}
 			}
@@ -235,13 +259,16 @@ func (d *Difference) compareAddresses(there, here map[Address]*offered, k Known)
 	}
 	for _, at := range sortedAddresses(there) {
 		if mine := here[at]; mine != nil {
+			if there[at].idle() {
+				continue
+			}
 			if !mine.instance.Callable() {
 				d.OnlyZooKeeper = append(d.OnlyZooKeeper, Entry{Address: at, Instance: mine.instance.Name, Why: "in Kubernetes it is not called: " + mine.instance.Why()})
 			}
 			continue
 		}
-		if at.Protocol == "" && anyProtocol(here, at) {
-			continue // a node that says no more than the port
+		if at.Protocol == "" && anyProtocol(here, at) || there[at].idle() {
+			continue // a node that says no more than the port, or nobody calls
 		}
 		other := slices.IndexFunc(left, func(o Address) bool { return alike(at, o) })
 		if other < 0 {
@@ -322,12 +349,19 @@ func (d *Difference) compareInterfaces(at Address, z, k *offered) {
 	}
 	for _, i := range sortedInterfaces(z.interfaces) {
 		if weight, both := k.interfaces[i]; both {
+			if z.interfaces[i] == notCalled {
+				d.Differing = append(d.Differing, Mismatch{Entry: entry(i), Field: "use", ZooKeeper: "disabled", Kubernetes: "called"})
+				continue
+			}
 			if there := z.interfaces[i]; there != noWeight && there != weight {
 				d.Differing = append(d.Differing, Mismatch{Entry: entry(i), Field: "weight", ZooKeeper: strconv.Itoa(there), Kubernetes: strconv.Itoa(weight)})
 			}
 			continue
 		}
 		other := slices.IndexFunc(left, func(o registry.Interface) bool { return o.Name == i.Name })
+		if z.interfaces[i] == notCalled {
+			continue
+		}
 		if other < 0 {
 			e := entry(i)
 			e.Why = "in Kubernetes the instance does not offer it"
@@ -396,6 +430,9 @@ func (d *Difference) judge() {
 		d.Verdict, d.Why = Unproven, "all addresses in ZooKeeper can be called by Kubernetes, too; whether they offer the same was not compared"
 	default:
 		d.Verdict, d.Why = Ready, "all that ZooKeeper has can be called by Kubernetes, too"
+	}
+	if n := len(d.Rules); n > 0 {
+		d.Why += fmt.Sprintf("; rules that hold in ZooKeeper alone: %d", n)
 	}
 }
 

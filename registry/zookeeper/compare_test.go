@@ -52,22 +52,35 @@ func TestCompare(t *testing.T) {
 		says       []string // parts of the text of all that was found
 		silent     string   // and what is not in it
 	}{
-		"the same":                    {by(both...), kubernetes(2), Ready, []string{"2 addresses, 1 interfaces"}, "only"},
-		"more in Kubernetes":          {by(both[0]), kubernetes(2), Ready, []string{"+dubbo://10.0.0.2:20000 inventory-1"}, "-dubbo"},
-		"only in ZooKeeper":           {by(append(both, providing("10.0.0.9"))...), kubernetes(2), NotReady, []string{"-dubbo://10.0.0.9:20000", "no pod of the Service has this address"}, ""},
-		"not ready in Kubernetes":     {by(both...), kubernetes(2, func(k *Known) { k.Snapshot.Instances[1].Health = registry.NotReady }), NotReady, []string{"-dubbo://10.0.0.2:20000 inventory-1", "it is not called: not ready"}, ""},
-		"registered nothing":          {by(both...), kubernetes(2, func(k *Known) { k.Snapshot.Instances[1].Endpoints, k.Snapshot.Instances[1].Metadata = nil, nil }), NotReady, []string{"inventory-1 has this address and registered nothing"}, ""},
-		"another port":                {by(both[0], providing("10.0.0.2", func(p *Provider) { p.Port = 20880 })), kubernetes(2), NotReady, []string{"port 20880|20000"}, "only"},
-		"another protocol":            {by(both[0], providing("10.0.0.2", func(p *Provider) { p.Protocol = "tri" })), kubernetes(2), NotReady, []string{"protocol tri|dubbo"}, "only"},
-		"another version":             {by(both[0], providing("10.0.0.2", func(p *Provider) { p.Version = "" })), kubernetes(2), NotReady, []string{"version |1.0.0"}, "only"},
-		"another group":               {by(both[0], providing("10.0.0.2", func(p *Provider) { p.Group = "b" })), kubernetes(2), NotReady, []string{"group b|"}, "only"},
-		"another weight":              {by(both[0], providing("10.0.0.2", func(p *Provider) { p.Weight = 10 })), kubernetes(2), NotReady, []string{"weight 10|100"}, "only"},
-		"another interface":           {by(both[0], both[1], providing("10.0.0.2", func(p *Provider) { p.Name = "org.example.Old" })), kubernetes(2), NotReady, []string{"-dubbo://10.0.0.2:20000 org.example.Old:1.0.0 inventory-1", "does not offer it"}, ""},
-		"nothing in Kubernetes":       {by(both...), Known{Snapshot: registry.Snapshot{App: inventory}}, Missing, []string{"Kubernetes has no Service shop/inventory"}, ""},
-		"nothing in ZooKeeper":        {nil, kubernetes(2), Left, []string{"no provider of it any more"}, "bridge"},
-		"what the bridge writes":      {by(providing("10.0.0.1", func(p *Provider) { p.Bridge = "b" })), kubernetes(2), Left, []string{"but what the bridge writes"}, ""},
-		"nothing anywhere":            {nil, Known{Snapshot: registry.Snapshot{App: inventory}}, Missing, []string{"neither registry"}, ""},
-		"Dubbo's other word for none": {by(providing("10.0.0.1", func(p *Provider) { p.Version = "" })), kubernetes(1, func(k *Known) { k.Documents["r1"].Offers[0].Version = "0.0.0" }), Ready, nil, "differ"},
+		"the same":                {by(both...), kubernetes(2), Ready, []string{"2 addresses, 1 interfaces"}, "only"},
+		"more in Kubernetes":      {by(both[0]), kubernetes(2), Ready, []string{"+dubbo://10.0.0.2:20000 inventory-1"}, "-dubbo"},
+		"only in ZooKeeper":       {by(append(both, providing("10.0.0.9"))...), kubernetes(2), NotReady, []string{"-dubbo://10.0.0.9:20000", "no pod of the Service has this address"}, ""},
+		"not ready in Kubernetes": {by(both...), kubernetes(2, func(k *Known) { k.Snapshot.Instances[1].Health = registry.NotReady }), NotReady, []string{"-dubbo://10.0.0.2:20000 inventory-1", "it is not called: not ready"}, ""},
+		"registered nothing":      {by(both...), kubernetes(2, func(k *Known) { k.Snapshot.Instances[1].Endpoints, k.Snapshot.Instances[1].Metadata = nil, nil }), NotReady, []string{"inventory-1 has this address and registered nothing"}, ""},
+		"another port":            {by(both[0], providing("10.0.0.2", func(p *Provider) { p.Port = 20880 })), kubernetes(2), NotReady, []string{"port 20880|20000"}, "only"},
+		"another protocol":        {by(both[0], providing("10.0.0.2", func(p *Provider) { p.Protocol = "tri" })), kubernetes(2), NotReady, []string{"protocol tri|dubbo"}, "only"},
+		"another version":         {by(both[0], providing("10.0.0.2", func(p *Provider) { p.Version = "" })), kubernetes(2), NotReady, []string{"version |1.0.0"}, "only"},
+		"another group":           {by(both[0], providing("10.0.0.2", func(p *Provider) { p.Group = "b" })), kubernetes(2), NotReady, []string{"group b|"}, "only"},
+		"another weight":          {by(both[0], providing("10.0.0.2", func(p *Provider) { p.Weight = 10 })), kubernetes(2), NotReady, []string{"weight 10|100"}, "only"},
+		"a service's own weight in both": {
+			by(providing("10.0.0.1", func(p *Provider) { p.Weight = 30 })),
+			kubernetes(1, func(k *Known) { own := 30; k.Documents["r1"].Offers[0].Weight = &own }), Ready, nil, "differ",
+		},
+		"a service's own weight, which an instance overrides in Kubernetes": {
+			by(providing("10.0.0.1", func(p *Provider) { p.Weight = 30 })),
+			kubernetes(1, func(k *Known) {
+				own := 30
+				k.Documents["r1"].Offers[0].Weight, k.Snapshot.Instances[0].Details.Weight = &own, 70
+			}), NotReady, []string{"weight 30|70"}, "only",
+		},
+		"disabled in ZooKeeper":                     {by(both[0], providing("10.0.0.2", func(p *Provider) { p.Disabled = true })), kubernetes(2), NotReady, []string{"~dubbo://10.0.0.2:20000 use disabled|called"}, "only"},
+		"disabled in ZooKeeper, none in Kubernetes": {by(both[0], providing("10.0.0.9", func(p *Provider) { p.Disabled = true })), kubernetes(1), Ready, nil, "10.0.0.9"},
+		"another interface":                         {by(both[0], both[1], providing("10.0.0.2", func(p *Provider) { p.Name = "org.example.Old" })), kubernetes(2), NotReady, []string{"-dubbo://10.0.0.2:20000 org.example.Old:1.0.0 inventory-1", "does not offer it"}, ""},
+		"nothing in Kubernetes":                     {by(both...), Known{Snapshot: registry.Snapshot{App: inventory}}, Missing, []string{"Kubernetes has no Service shop/inventory"}, ""},
+		"nothing in ZooKeeper":                      {nil, kubernetes(2), Left, []string{"no provider of it any more"}, "bridge"},
+		"what the bridge writes":                    {by(providing("10.0.0.1", func(p *Provider) { p.Bridge = "b" })), kubernetes(2), Left, []string{"but what the bridge writes"}, ""},
+		"nothing anywhere":                          {nil, Known{Snapshot: registry.Snapshot{App: inventory}}, Missing, []string{"neither registry"}, ""},
+		"Dubbo's other word for none":               {by(providing("10.0.0.1", func(p *Provider) { p.Version = "" })), kubernetes(1, func(k *Known) { k.Documents["r1"].Offers[0].Version = "0.0.0" }), Ready, nil, "differ"},
 		"documents that are not stored": {
 			by(both...), kubernetes(2, func(k *Known) {
 				k.Documents["r1"] = registry.Document{Err: &registry.Error{Code: registry.NotFound, Message: "no document of revision r1"}}

@@ -31,6 +31,8 @@ type Provider struct {
 	Address
 	App    string
 	Weight int // as an instance has it: DefaultWeight where the URL says nothing
+	// Disabled is set where consumers are not to call it.
+	Disabled bool
 	// Bridge names the bridge that wrote the node; empty where a provider did.
 	Bridge string
 	// Params are all parameters of the URL.
@@ -56,10 +58,11 @@ type Instance struct {
 // Parameters of URLs, as Dubbo names them.
 const (
 	paramApplication = "application"
+	paramDisabled    = "disabled"
+	paramEnabled     = "enabled"
 	paramGroup       = "group"
 	paramInterface   = "interface"
 	paramMethods     = "methods"
-	paramRelease     = "release"
 	paramVersion     = "version"
 	paramWeight      = "weight"
 )
@@ -113,8 +116,9 @@ func decodeProvider(node string) (Provider, error) {
 	p := Provider{
 		Interface: interfaceOf(path, params),
 		Address:   Address{Protocol: scheme, Host: host, Port: port},
-		App:       params[paramApplication], Weight: weight(params), Bridge: params[bridgeParam], Params: params,
+		App:       params[paramApplication], Disabled: disabled(params), Bridge: params[bridgeParam], Params: params,
 	}
+	p.Weight, _ = registry.DubboWeight(params)
 	if p.Name == "" {
 		return Provider{}, errors.New("it names no interface")
 	}
@@ -152,16 +156,24 @@ func plainVersion(v string) string {
 	return v
 }
 
+// splitAddress takes apart what stands before a URL's path: credentials, which are
+// nobody's here, a host, which Java writes without brackets where it is one of IPv6,
+// and a port.
 func splitAddress(at string) (host string, port uint16, err error) {
-	host, text, err := net.SplitHostPort(at)
-	if err != nil {
-		return "", 0, fmt.Errorf("%q is no host and port", at)
+	bare := at
+	if _, after, with := cutLast(at, '@'); with {
+		bare = after
 	}
+	host, text, _ := cutLast(bare, ':')
+	host = plainHost(host)
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || n == 0 || host == "" {
 		return "", 0, fmt.Errorf("%q is no host and port", at)
 	}
-	return plainHost(host), uint16(n), nil
+	if _, err := netip.ParseAddr(host); err != nil && strings.ContainsAny(host, ":[]") {
+		return "", 0, fmt.Errorf("%q is no host and port", at)
+	}
+	return host, uint16(n), nil
 }
 
 // plainHost writes an address as Kubernetes does; a name stays one.
@@ -172,14 +184,12 @@ func plainHost(host string) string {
 	return host
 }
 
-// weight returns what a URL says of it. dubbo-go writes 0 where none was configured;
-// of Java's, 0 is a wish for no calls.
-func weight(params map[string]string) int {
-	n, err := strconv.Atoi(params[paramWeight])
-	if err != nil || n < 0 || n == 0 && strings.HasPrefix(params[paramRelease], "dubbo-golang") {
-		return registry.DefaultWeight
+// disabled reports whether consumers leave a provider out, by either of Dubbo's words.
+func disabled(params map[string]string) bool {
+	if text, said := params[paramDisabled]; said {
+		return text == "true"
 	}
-	return n
+	return params[paramEnabled] == "false"
 }
 
 // decodeInstance reads the content of a node below an application.

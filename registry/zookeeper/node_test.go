@@ -27,6 +27,14 @@ func TestDecodeProvider(t *testing.T) {
 			"dubbo://10.0.0.3:20880/context/Stock?application=a&interface=org.example.Stock&version=0.0.0&weight=0",
 			Provider{Interface: registry.Interface{Name: "org.example.Stock"}, Address: Address{"dubbo", "10.0.0.3", 20880}, App: "a"},
 		},
+		"over IPv6, as Java writes it, with credentials": {
+			"dubbo://user:secret@fd00:0:0:0:0:0:0:1:20880/org.example.Stock?application=a&disabled=true",
+			Provider{Interface: registry.Interface{Name: "org.example.Stock"}, Address: Address{"dubbo", "fd00::1", 20880}, App: "a", Weight: 100, Disabled: true},
+		},
+		"by Dubbo's other word for disabled": {
+			"dubbo://10.0.0.4:20880/org.example.Stock?application=a&enabled=false",
+			Provider{Interface: registry.Interface{Name: "org.example.Stock"}, Address: Address{"dubbo", "10.0.0.4", 20880}, App: "a", Weight: 100, Disabled: true},
+		},
 		"over IPv6": {
 			"dubbo://[fd00::1]:20880/org.example.Stock?application=a",
 			Provider{Interface: registry.Interface{Name: "org.example.Stock"}, Address: Address{"dubbo", "fd00::1", 20880}, App: "a", Weight: 100},
@@ -44,6 +52,7 @@ func TestDecodeProvider(t *testing.T) {
 		"dubbo://10.0.0.1/org.example.Stock": "no host and port",
 		"dubbo://10.0.0.1:70000/x?a=b":       "no host and port",
 		"dubbo://:20880/x?a=b":               "no host and port",
+		"dubbo://a:b:20880/x?a=b":            "no host and port",
 		"dubbo%3A%2F%2F10.0.0.1%3A20880":     "names no interface",
 		"dubbo%3A%2F%2F10.0.0.1%3A20880%2Fx" + strings.Repeat("x", maxNode): "bytes",
 	} {

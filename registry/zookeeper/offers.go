@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/weirmesh/weir/registry"
 )
@@ -21,6 +22,21 @@ type offers struct {
 	list []offer
 	ok   bool
 	said string // why it is not known, as it was told last
+
+	next  time.Time // no attempt to know it before
+	delay time.Duration
+}
+
+// due reports whether it is time for another attempt, and counts it.
+func (o *offers) due(now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now.Before(o.next) {
+		return false
+	}
+	o.delay = min(max(lookForApps, 2*o.delay), lastRelearn)
+	o.next = now.Add(o.delay - lookForApps/2) // looked at every lookForApps
+	return true
 }
 
 type offer struct {
@@ -29,12 +45,27 @@ type offer struct {
 	Port     uint16 // 0 if the document names none
 	Path     string
 	Params   map[string]string
+	Weight   *int // that it names itself
 }
 
+// known reports whether it is known; of nothing it is not.
 func (o *offers) known() bool {
+	if o == nil {
+		return false
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.ok
+}
+
+// why says why it is not known.
+func (o *offers) why() string {
+	if o == nil {
+		return "it was not read yet"
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return cmp.Or(o.said, "it was not read yet")
 }
 
 // complain reports whether an error is new.
@@ -79,6 +110,9 @@ func (o *offers) decode(document []byte) error {
 			Interface: registry.Interface{Name: s.Name, Group: s.Group, Version: plainVersion(s.Version)},
 			Protocol:  s.Protocol, Path: strings.TrimPrefix(s.Path, "/"), Params: s.Params,
 		}
+		if weight, named := registry.DubboWeight(s.Params); named {
+			out.Weight = &weight
+		}
 		if s.Port > 0 && s.Port <= 65535 {
 			out.Port = uint16(s.Port)
 		}
@@ -110,6 +144,7 @@ func (o *offer) ports(i *registry.Instance) []uint16 {
 type provider struct {
 	Provider
 	instance string // as instanceParam has it
+	stale    bool   // known by a registry that is out of touch
 	path     string // of its URL, which its server goes by
 }
 
@@ -128,7 +163,7 @@ func (o *offers) providers(bridge string, app registry.App, i *registry.Instance
 				Provider: Provider{
 					Interface: offer.Interface,
 					Address:   Address{Protocol: offer.Protocol, Host: i.Host.Unmap().String(), Port: port},
-					App:       app.Name, Weight: i.Details.Weight, Bridge: bridge,
+					App:       app.Name, Weight: i.WeightOf(offer.Weight), Bridge: bridge,
 				},
 				instance: app.String() + "/" + i.ID, path: cmp.Or(offer.Path, offer.Name),
 			}

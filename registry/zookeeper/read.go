@@ -18,6 +18,8 @@ import (
 // namespaces.
 type State struct {
 	Apps map[string]*AppState
+	// Rules are those that concern none of Apps.
+	Rules []Rule
 	// Unread are nodes that could not be understood: a node may be anybody's.
 	Unread []Unread
 }
@@ -36,6 +38,8 @@ type AppState struct {
 	Providers []Provider // by interface
 	// Consumers say that they look for an interface of the application.
 	Consumers []Consumer
+	// Rules are for the application, or for interfaces that it provides.
+	Rules []Rule
 	// Offers are what revisions of the application offer, as far as its metadata is
 	// in ZooKeeper.
 	Offers map[string][]registry.Offer
@@ -74,6 +78,7 @@ func (c *Client) Read(ctx context.Context) (State, error) {
 	for _, name := range interfaces {
 		group.Go(func() error { return r.readInterface(ctx, name) })
 	}
+	group.Go(func() error { return r.readCentre(ctx) })
 	for _, name := range apps {
 		if c.cfg.Applications == c.cfg.Interfaces && strings.Contains(name, ".") {
 			continue // an interface, where both kinds have one node above them
@@ -137,7 +142,7 @@ func (r *reading) readInterface(ctx context.Context, name string) error {
 		r.consumers = append(r.consumers, consumer)
 		r.mu.Unlock()
 	}
-	return nil
+	return r.readRules(ctx, name, at)
 }
 
 func (r *reading) readApp(ctx context.Context, name string) error {
@@ -171,7 +176,8 @@ func (r *reading) readApp(ctx context.Context, name string) error {
 }
 
 // readDocument reads the metadata of an instance, where its metadata report is here
-// too: below the node of interfaces, as Dubbo's groups are by default.
+// too: below the node of interfaces, as Dubbo's groups are by default. dubbo-go writes
+// it as APP/REVISION there, Dubbo Java as metadata/APP/REVISION.
 func (r *reading) readDocument(ctx context.Context, i Instance) error {
 	r.mu.Lock()
 	_, known := r.app(i.App).Offers[i.Revision]
@@ -179,19 +185,25 @@ func (r *reading) readDocument(ctx context.Context, i Instance) error {
 	if known || i.Revision == "" {
 		return nil
 	}
-	at := path.Join(r.c.cfg.Interfaces, i.App, i.Revision)
-	content, ok, err := r.c.content(ctx, at)
-	if err != nil || !ok {
-		return err
-	}
-	offers, err := registry.DecodeDocument(content)
-	if err != nil {
-		r.skip(Unread{Node: at, App: i.App}, err)
+	for _, at := range []string{path.Join(i.App, i.Revision), path.Join("metadata", i.App, i.Revision)} {
+		at = path.Join(r.c.cfg.Interfaces, at)
+		content, ok, err := r.c.content(ctx, at)
+		if err != nil {
+			return err
+		}
+		if !ok || len(content) == 0 {
+			continue
+		}
+		offers, err := registry.DecodeDocument(content)
+		if err != nil {
+			r.skip(Unread{Node: at, App: i.App}, err)
+			return nil
+		}
+		r.mu.Lock()
+		r.app(i.App).Offers[i.Revision] = offers
+		r.mu.Unlock()
 		return nil
 	}
-	r.mu.Lock()
-	r.app(i.App).Offers[i.Revision] = offers
-	r.mu.Unlock()
 	return nil
 }
 
@@ -218,6 +230,8 @@ func plainName(node string) string {
 // what could not be read to those whose it may be.
 func (r *reading) attribute() {
 	slices.SortFunc(r.state.Unread, func(a, b Unread) int { return strings.Compare(a.Node, b.Node) })
+	slices.SortFunc(r.state.Rules, func(a, b Rule) int { return strings.Compare(a.Node, b.Node) })
+	mine := map[string]bool{} // nodes of rules that are somebody's
 	for name, a := range r.state.Apps {
 		provides := map[string]bool{}
 		for _, p := range a.Providers {
@@ -233,10 +247,17 @@ func (r *reading) attribute() {
 				a.Consumers = append(a.Consumers, c)
 			}
 		}
+		for _, rule := range r.state.Rules {
+			if rule.App == name || rule.Interface != "" && provides[rule.Interface] {
+				a.Rules = append(a.Rules, rule)
+				mine[rule.Node] = true
+			}
+		}
 		for _, u := range r.state.Unread {
 			if u.App == name || u.App == "" && provides[u.Interface] {
 				a.Unread++
 			}
 		}
 	}
+	r.state.Rules = slices.DeleteFunc(r.state.Rules, func(rule Rule) bool { return mine[rule.Node] })
 }

@@ -32,6 +32,7 @@ func TestReadBothWaysInWhichDubboKeepsProviders(t *testing.T) {
 	c.put(t, root+"/services/inventory/10.0.0.2:20001", goInstance, zk.FlagEphemeral)
 	c.put(t, root+"/services/inventory/broken", "{", zk.FlagEphemeral)
 	c.put(t, root+"/dubbo/inventory/77", `{"app":"inventory","revision":"77","services":{"org.example.Report:tri":{"name":"org.example.Report","protocol":"tri"}}}`, 0)
+	c.put(t, root+"/dubbo/metadata/inventory/0f3a", `{"app":"inventory","revision":"0f3a","services":{"org.example.Stock:dubbo":{"name":"org.example.Stock","protocol":"dubbo","params":{"weight":"30"}}}}`, 0) // as Java does
 	c.provide(t, "org.example.Stock", "dubbo://10.0.0.1:20880/org.example.Stock?application=inventory&interface=org.example.Stock")
 	c.provide(t, "org.example.Stock", "dubbo://10.0.0.7:20880/org.example.Stock?application=other&interface=org.example.Stock")
 	c.provide(t, "org.example.Stock", "nonsense")
@@ -53,6 +54,9 @@ func TestReadBothWaysInWhichDubboKeepsProviders(t *testing.T) {
 	}
 	if len(a.Providers) != 1 || a.Providers[0].Address.String() != "dubbo://10.0.0.1:20880" {
 		t.Errorf("providers %+v", a.Providers)
+	}
+	if of := a.Offers["0f3a"]; len(of) != 1 || *of[0].Weight != 30 {
+		t.Errorf("Java offers %+v", of)
 	}
 	if len(a.Offers["77"]) != 1 || len(a.Consumers) != 1 || a.Consumers[0].App != "orders" {
 		t.Errorf("offers %+v, consumers %+v", a.Offers, a.Consumers)

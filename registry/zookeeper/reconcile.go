@@ -108,7 +108,7 @@ func (t *term) lead(ctx context.Context) error {
 		if err != nil {
 			return t.c.explain("read", leader, err)
 		}
-		t.b.works(false, 0)
+		t.b.waits()
 		if !there {
 			continue
 		}
@@ -133,6 +133,10 @@ func (t *term) acl() []zk.ACL {
 func (t *term) make(_ context.Context, node string) error {
 	for i := 1; i <= len(node); i++ {
 		if i < len(node) && node[i] != '/' {
+			continue
+		}
+		// Who may write below a node need not be let to make one beside it.
+		if there, _, err := t.c.conn.Exists(node[:i]); err == nil && there {
 			continue
 		}
 		if _, err := t.c.conn.Create(node[:i], nil, 0, t.acl()); err != nil && !errors.Is(err, zk.ErrNodeExists) {
@@ -177,7 +181,7 @@ func (t *term) note(iface, node, instance string) {
 	}
 	t.nodes[iface][node] = instance
 	if app, ok := appOf(instance); ok {
-		t.b.wrote(app)
+		t.b.found(app)
 	}
 }
 
@@ -189,7 +193,7 @@ func (t *term) reconcile(ctx context.Context) error {
 		}
 		return errTakenOver
 	}
-	want, doubt := t.b.desired(ctx)
+	want, doubt, unknown := t.b.desired(ctx)
 	interfaces := map[string]bool{}
 	for iface := range want {
 		interfaces[iface] = true
@@ -204,18 +208,18 @@ func (t *term) reconcile(ctx context.Context) error {
 		}
 		nodes += len(t.nodes[iface])
 	}
-	t.b.works(true, nodes)
+	t.b.wrote(nodes, unknown)
 	return nil
 }
 
-// desired returns the nodes that are to be there, by interface and name, and a
-// function that tells whether what is known of an instance is enough to remove what
-// is not among them.
-func (b *Bridge) desired(ctx context.Context) (map[string]map[string]provider, func(instance string) bool) {
+// desired returns the nodes that are to be there, by interface and name; a function
+// that tells whether what is known of an instance is not enough to remove what is not
+// among them; and whose instances are not, since nobody says what they offer.
+func (b *Bridge) desired(ctx context.Context) (want map[string]map[string]provider, doubt func(instance string) bool, unknown []Unknown) {
 	b.mu.Lock()
 	apps := slices.SortedFunc(maps.Keys(b.followed), registry.App.Compare)
 	b.mu.Unlock()
-	want := map[string]map[string]provider{}
+	want = map[string]map[string]provider{}
 	fresh := map[string]bool{}    // applications of which all is known now
 	doubtful := map[string]bool{} // instances of them of which it is not
 	for _, app := range apps {
@@ -224,24 +228,31 @@ func (b *Bridge) desired(ctx context.Context) (map[string]map[string]provider, f
 			continue
 		}
 		fresh[app.String()] = s.StaleSince.IsZero()
+		lacking := Unknown{App: app}
 		for i := range s.Instances {
 			in := &s.Instances[i]
 			if !in.Callable() {
 				continue
 			}
-			b.mu.Lock()
-			o := b.documents[documentKey{app, in.Revision}]
-			b.mu.Unlock()
-			if o == nil || !o.known() {
+			o := b.document(app, in)
+			if !o.known() {
 				doubtful[app.String()+"/"+in.ID] = true
+				if in.Registered() { // else it says nothing of Dubbo
+					lacking.Instances++
+					lacking.Why = o.why()
+				}
 				continue
 			}
 			for _, p := range o.providers(b.cfg.Name, app, in, b.cfg.Protocols) {
+				p.stale = !s.StaleSince.IsZero()
 				if want[p.Name] == nil {
 					want[p.Name] = map[string]provider{}
 				}
 				want[p.Name][p.node()] = p
 			}
+		}
+		if lacking.Instances > 0 {
+			unknown = append(unknown, lacking)
 		}
 	}
 	return want, func(instance string) bool {
@@ -256,7 +267,7 @@ func (b *Bridge) desired(ctx context.Context) (map[string]map[string]provider, f
 			return false // nobody asks for the application any more
 		}
 		return !fresh[app.String()] // not known yet, or out of touch
-	}
+	}, unknown
 }
 
 // appOf returns the application of an instance that a node names.
@@ -306,7 +317,12 @@ func (t *term) reconcileInterface(ctx context.Context, iface string, want map[st
 	var create, remove []string
 	for _, node := range slices.Sorted(maps.Keys(want)) {
 		p := want[node]
-		if !here[node] && !others[place{p.Interface, p.Address}] {
+		if here[node] || others[place{p.Interface, p.Address}] {
+			continue
+		}
+		// A registry that is out of touch may know somebody who is gone, whom another
+		// replica has removed. Its word fills a list that nobody is on, and no other.
+		if !p.stale || len(here)+len(others) == 0 {
 			create = append(create, node)
 		}
 	}
@@ -322,8 +338,23 @@ func (t *term) reconcileInterface(ctx context.Context, iface string, want map[st
 	return t.change(ctx, iface, at, create, remove, want)
 }
 
-// batch bounds the changes of one transaction, of which ZooKeeper takes 1 MB.
-const batch = 100
+// batch and batchBytes bound what is written, and what is removed, in one transaction,
+// of which ZooKeeper takes 1 MB.
+const (
+	batch      = 100
+	batchBytes = 256 << 10
+)
+
+// take cuts as many nodes off a list as one transaction takes.
+func take(nodes []string) (now, later []string) {
+	size := 0
+	for n, node := range nodes {
+		if size += len(node); n == batch || n > 0 && size > batchBytes {
+			return nodes[:n], nodes[n:]
+		}
+	}
+	return nodes, nil
+}
 
 var errTakenOver = errors.New("its session with ZooKeeper was lost, and another replica may write now")
 
@@ -335,17 +366,14 @@ func (t *term) change(ctx context.Context, iface, at string, create, remove []st
 	}
 	for len(create)+len(remove) > 0 {
 		ops := []any{&zk.CheckVersionRequest{Path: t.mine, Version: -1}}
-		n := min(batch, len(create))
-		made := create[:n]
-		create = create[n:]
+		var made, gone []string
+		made, create = take(create)
 		for _, node := range made {
 			ops = append(ops, &zk.CreateRequest{Path: at + "/" + node, Acl: t.acl()})
 		}
 		// What goes may depend on what comes, so it goes last.
-		var gone []string
 		if len(create) == 0 {
-			n = min(batch, len(remove))
-			gone, remove = remove[:n], remove[n:]
+			gone, remove = take(remove)
 		}
 		for _, node := range gone {
 			ops = append(ops, &zk.DeleteRequest{Path: at + "/" + node, Version: -1})

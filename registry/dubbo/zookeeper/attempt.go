@@ -111,17 +111,29 @@ func (i *insisting) wait() {
 	}
 }
 
-// stop ends it, and reports whether it had been done. An attempt under way is waited
-// for, a while.
-func (i *insisting) stop() bool {
+// stop ends it, and has what was done undone. An attempt under way is waited for, a
+// while; one that takes longer is undone when it has succeeded after all.
+func (i *insisting) stop(undo func() error) error {
 	i.cancel()
 	i.wait()
 	select {
 	case <-i.done:
-		return i.ok
+		if !i.ok {
+			return nil
+		}
+		return i.link.bounded(undo)
 	default:
-		return false
 	}
+	go func() {
+		<-i.done
+		if !i.ok {
+			return
+		}
+		if err := undo(); err != nil {
+			i.link.log.Warn("what was written into ZooKeeper late could not be taken back; it goes with the session", slog.Any("error", err))
+		}
+	}()
+	return nil
 }
 
 // bounded does something that ZooKeeper may hold up, and gives up waiting for it after

@@ -64,6 +64,7 @@ func (b *beside) Destroy() {
 	}
 	b.mu.Unlock()
 	if behind, ok := b.behind.there(); ok {
+		b.link.unwatch(behind)
 		if err := b.link.bounded(func() error { behind.Destroy(); return nil }); err != nil {
 			b.link.log.Warn("the session with ZooKeeper is not ended; it runs out by itself", slog.Any("error", err))
 		}
@@ -108,18 +109,20 @@ func (b *beside) UnRegister(u *common.URL) error {
 	i := b.registered[key]
 	delete(b.registered, key)
 	b.mu.Unlock()
-	if i == nil || !i.stop() {
+	if i == nil {
 		return nil
-	}
-	behind, err := b.behind.get()
-	if err != nil {
-		return err
 	}
 	if isProvider(u) {
 		u = u.Clone()
 		common.HandleRegisterIPAndPort(u)
 	}
-	return b.link.bounded(func() error { return behind.UnRegister(u) })
+	return i.stop(func() error {
+		behind, err := b.behind.get()
+		if err != nil {
+			return err
+		}
+		return behind.UnRegister(u)
+	})
 }
 
 // again is between the end of a subscription that nobody ended and the next one.

@@ -50,6 +50,7 @@ func (d *discovery) String() string { return outer }
 func (d *discovery) Destroy() error {
 	d.end()
 	if behind, ok := d.behind.there(); ok {
+		d.link.unwatch(behind)
 		return d.link.bounded(behind.Destroy)
 	}
 	return nil
@@ -68,10 +69,14 @@ func (d *discovery) Update(instance goregistry.ServiceInstance) error {
 func (d *discovery) write(instance goregistry.ServiceInstance, what string, write func(goregistry.ServiceDiscovery, goregistry.ServiceInstance) error) error {
 	key := instance.GetID() // of an address, of which an instance may have several
 	d.mu.Lock()
-	if earlier := d.registered[key]; earlier != nil {
+	earlier := d.registered[key]
+	if earlier != nil {
 		earlier.cancel() // what it would write is in this one
 	}
 	i := d.link.insist(d.life, what, func() error {
+		if earlier != nil {
+			<-earlier.done // an attempt under way would write the older over the newer
+		}
 		behind, err := d.behind.get()
 		if err != nil {
 			return err
@@ -91,14 +96,16 @@ func (d *discovery) Unregister(instance goregistry.ServiceInstance) error {
 	i := d.registered[key]
 	delete(d.registered, key)
 	d.mu.Unlock()
-	if i == nil || !i.stop() {
+	if i == nil {
 		return nil
 	}
-	behind, err := d.behind.get()
-	if err != nil {
-		return err
-	}
-	return d.link.bounded(func() error { return behind.Unregister(instance) })
+	return i.stop(func() error {
+		behind, err := d.behind.get()
+		if err != nil {
+			return err
+		}
+		return behind.Unregister(instance)
+	})
 }
 
 // GetDefaultPageSize returns dubbo-go's.

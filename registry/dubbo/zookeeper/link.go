@@ -36,12 +36,13 @@ type link struct {
 	// doubtful is set while ZooKeeper's lists count for less.
 	doubtful atomic.Bool
 
-	mu       sync.Mutex
-	sessions []*gxzookeeper.ZookeeperClient
+	mu        sync.Mutex
+	sessions  map[*gxzookeeper.ZookeeperClient]int // to how many registries use it
+	observing bool
 }
 
 func newLink(log *slog.Logger) *link {
-	l := &link{log: log}
+	l := &link{log: log, sessions: map[*gxzookeeper.ZookeeperClient]int{}}
 	l.life, l.end = context.WithCancel(context.Background())
 	return l
 }
@@ -49,28 +50,46 @@ func newLink(log *slog.Logger) *link {
 // close ends it with the process.
 func (l *link) close() { l.end() }
 
-// watch has an eye on the session of one of dubbo-go's registries.
+// watch has an eye on the session of one of dubbo-go's registries, which share it.
 func (l *link) watch(behind any) {
-	of, ok := behind.(interface {
-		ZkClient() *gxzookeeper.ZookeeperClient
-	})
-	if !ok {
+	client := sessionOf(behind)
+	if client == nil {
 		return
 	}
-	client := of.ZkClient()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sessions = append(l.sessions, client)
-	if len(l.sessions) == 1 {
+	l.sessions[client]++
+	if !l.observing {
+		l.observing = true
 		go l.observe()
 	}
+}
+
+// unwatch is for a registry that is given up: with the last of them dubbo-go ends the
+// session, which is then not lost.
+func (l *link) unwatch(behind any) {
+	client := sessionOf(behind)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sessions[client]--; l.sessions[client] <= 0 {
+		delete(l.sessions, client)
+	}
+}
+
+func sessionOf(behind any) *gxzookeeper.ZookeeperClient {
+	if of, ok := behind.(interface {
+		ZkClient() *gxzookeeper.ZookeeperClient
+	}); ok {
+		return of.ZkClient()
+	}
+	return nil
 }
 
 // lost reports whether a session is out of touch.
 func (l *link) lost() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, client := range l.sessions {
+	for client := range l.sessions {
 		client.RLock()
 		conn := client.Conn
 		client.RUnlock()

@@ -81,8 +81,10 @@ against what Kubernetes has of them, and says of each whether its consumers can 
 over: ready when all that ZooKeeper has can be called by Kubernetes too, with the
 same ports, protocols, groups, versions and weights; unproven when the addresses are
 the same, and one of the two does not tell which interfaces are offered there, as
-Kubernetes does not of providers in Java. Rules for routing and overrides that are
-kept in ZooKeeper are not compared.
+Kubernetes does not of providers in Java. Overrides and rules for routing that are
+kept in ZooKeeper, beside the interfaces or in Dubbo's configuration centre there,
+are listed: who calls by Kubernetes does not know of them, and whether something
+else stands in for them is yours to say; they change no verdict.
 
 It reads both ways in which Dubbo keeps providers there, by application and by
 interface, as Dubbo Java and dubbo-go write them. Consumers that still look in
@@ -207,6 +209,9 @@ func (r *opened) compare(ctx context.Context, client *zookeeper.Client, namespac
 	}
 	for _, u := range state.Unread {
 		notes = append(notes, "not understood in ZooKeeper, and left out: "+u.Node+": "+u.Reason)
+	}
+	for _, rule := range state.Rules {
+		notes = append(notes, "a rule in ZooKeeper for none of its applications: "+cmp.Or(rule.Interface, rule.App)+" "+rule.Kind+": "+rule.Says)
 	}
 	for _, app := range apps {
 		k, err := r.known(ctx, app)

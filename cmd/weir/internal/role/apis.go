@@ -3,6 +3,7 @@ package role
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/weirmesh/weir/cmd/weir/internal/routecheck"
@@ -108,10 +109,15 @@ func (c *Control) bridgeNotes() []string {
 	if c.bridge == nil {
 		return nil
 	}
-	if s := c.bridge.Status(); s.Problem != "" {
+	s := c.bridge.Status()
+	if s.Problem != "" {
 		return []string{"cannot write applications into ZooKeeper; what is there stays, and it goes on trying: " + s.Problem}
 	}
-	return nil
+	var notes []string
+	for _, u := range s.Unknown {
+		notes = append(notes, fmt.Sprintf("%d instances of %s are not written into ZooKeeper, since it is not known what they offer: %s", u.Instances, u.App, u.Why))
+	}
+	return notes
 }
 
 // serveRegistry shows what the control plane sees of its cluster.

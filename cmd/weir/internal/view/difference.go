@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -41,6 +42,9 @@ func writeDifference(w io.Writer, app string, d zookeeper.Difference) error {
 	}
 	for _, e := range d.OnlyKubernetes {
 		fmt.Fprintf(&b, "  + only in Kubernetes  %s\n", entry(e))
+	}
+	for _, r := range d.Rules {
+		fmt.Fprintf(&b, "  ! %s in ZooKeeper for %s, which Kubernetes does not know: %s\n", r.Kind, cmp.Or(r.Interface, r.App), r.Says)
 	}
 	for _, note := range d.Notes {
 		fmt.Fprintf(&b, "  ! %s\n", note)
