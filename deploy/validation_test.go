@@ -34,7 +34,7 @@ func TestMistakesAreExplainedByTheAPIServer(t *testing.T) {
 		{name: "a policy with a mode", resource: policies, kind: "DiscoveryPolicy", spec: "{mode: pod}"},
 		{name: "all there is", resource: policies, kind: "DiscoveryPolicy", spec: "{consumer: orders, provider: {namespace: 0ware-house, name: inventory}, mode: service, protection: {percent: 100, holdSeconds: 86400}}"},
 		{name: "protection alone", resource: policies, kind: "DiscoveryPolicy", spec: "{protection: {disabled: true}}"},
-		{name: "an empty policy", resource: policies, kind: "DiscoveryPolicy", spec: "{}", words: "the policy says nothing: give mode (pod or service), protection or prefer"},
+		{name: "an empty policy", resource: policies, kind: "DiscoveryPolicy", spec: "{}", words: "the policy says nothing: give mode (pod or service), registry, protection or prefer"},
 		{name: "names alone", resource: policies, kind: "DiscoveryPolicy", spec: "{consumer: orders}", words: "the policy says nothing"},
 		{name: "a foreign consumer", resource: policies, kind: "DiscoveryPolicy", spec: "{consumer: shop/orders, mode: pod}",
 			words: "a consumer is an application of the policy's own namespace: write its name alone, and make the policy in the consumer's namespace"},

@@ -9,7 +9,8 @@ import (
 // compares everything but Generation, Observed and StaleSince, which say how a
 // snapshot came to be. Discoverers do not send a snapshot equal to the last.
 func (s Snapshot) Equal(o Snapshot) bool {
-	return s.App == o.App && s.Mode == o.Mode && s.ModeFrom == o.ModeFrom && s.Prefer.Equal(o.Prefer) && s.Service.Equal(o.Service) &&
+	return s.App == o.App && s.Mode == o.Mode && s.ModeFrom == o.ModeFrom && s.Prefer.Equal(o.Prefer) &&
+		s.Choice == o.Choice && s.ChoiceFrom == o.ChoiceFrom && s.Service.Equal(o.Service) &&
 		slices.EqualFunc(s.Instances, o.Instances, func(a, b Instance) bool { return a.Equal(&b) })
 }
 

@@ -14,6 +14,11 @@ type Snapshot struct {
 	// Prefer is which instances a DiscoveryPolicy wants called first; nil where none
 	// says. A discoverer that tells instances apart by it marks the others as Standby.
 	Prefer *Preference `json:"prefer,omitempty"`
+	// Choice is by which registry a DiscoveryPolicy wants the application called, for
+	// consumers that use another one beside this; empty where none says.
+	Choice Choice `json:"choice,omitempty"`
+	// ChoiceFrom says what wants it, for people.
+	ChoiceFrom string `json:"choiceFrom,omitempty"`
 	// Service is the address of the application as a whole, for Service mode.
 	Service Service `json:"service"`
 	// Instances are all known instances, callable or not, sorted by ID.
@@ -53,6 +58,23 @@ const (
 	// choice of the instance to the cluster.
 	ModeService Mode = "service"
 )
+
+// Choice is by which of two registries an application is called, while it moves from
+// one to the other.
+type Choice string
+
+// Choices of a registry. By that which is chosen, calls go while it has somebody to
+// call; by the other, while it has not.
+const (
+	ChooseKubernetes Choice = "kubernetes"
+	ChooseZooKeeper  Choice = "zookeeper"
+	ChooseBoth       Choice = "both" // in turns
+)
+
+// Known reports whether it is one of them.
+func (c Choice) Known() bool {
+	return c == ChooseKubernetes || c == ChooseZooKeeper || c == ChooseBoth
+}
 
 // Preference is which of an application's instances are called first, where there
 // are enough of them.

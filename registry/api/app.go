@@ -16,7 +16,10 @@ type Detail struct {
 	App      registry.App  `json:"app"`
 	Mode     registry.Mode `json:"mode" enum:"pod,service" doc:"How it asks to be called: its instances, or its Service."`
 	ModeFrom string        `json:"modeFrom,omitempty" doc:"What asks for the mode; missing where nothing does."`
-	Service  Service       `json:"service"`
+	// Choice and ChoiceFrom are for consumers that use ZooKeeper, too.
+	Choice     registry.Choice `json:"choice,omitempty" enum:"kubernetes,zookeeper,both" doc:"By which registry consumers that use ZooKeeper, too, are to call it; missing where nothing says."`
+	ChoiceFrom string          `json:"choiceFrom,omitempty" doc:"What says so; missing where nothing does."`
+	Service    Service         `json:"service"`
 	// Generation and Observed say how new this is.
 	Generation uint64    `json:"generation" doc:"Grows with each change that this control plane has seen; others count for themselves."`
 	Observed   time.Time `json:"observed" doc:"When the newest change reached this control plane."`
@@ -122,7 +125,7 @@ func (s *server) get(ctx context.Context, in *getIn) (*getOut, error) {
 	sum := registry.Summarize(snapshot)
 	s.offers.read(first, sum.App, sum.Revisions)
 	out := &getOut{Body: Detail{
-		App: app, Mode: snapshot.Mode, ModeFrom: snapshot.ModeFrom, Generation: snapshot.Generation,
+		App: app, Mode: snapshot.Mode, ModeFrom: snapshot.ModeFrom, Choice: snapshot.Choice, ChoiceFrom: snapshot.ChoiceFrom, Generation: snapshot.Generation,
 		Observed: snapshot.Observed, Stale: snapshot.StaleSince, Counts: counts(&sum), Instances: []Instance{},
 		Service: Service{Host: snapshot.Service.Host, Headless: snapshot.Service.Headless, Ports: snapshot.Service.Ports},
 	}}

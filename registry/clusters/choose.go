@@ -93,8 +93,8 @@ func (r *Registry) choose(name registry.App, parts []part, before standing, zone
 
 	asks := &parts[asking(parts, first)].s
 	s := registry.Snapshot{App: name, Mode: asks.Mode, ModeFrom: asks.ModeFrom}
-	if parts[0].known {
-		s.Prefer = parts[0].s.Prefer
+	if home := &parts[0]; home.known {
+		s.Prefer, s.Choice, s.ChoiceFrom = home.s.Prefer, home.s.Choice, home.s.ChoiceFrom
 	}
 	ids := r.identify(parts)
 	count := 0

@@ -25,6 +25,7 @@ type subscription struct {
 	key      string
 	ref      reference
 	listener goregistry.NotifyListener
+	chosen   *Chosen
 	connects bool // the listener is dubbo-go's own, and connects to what it is told
 
 	dirty chan struct{} // capacity 1: something may have changed
@@ -70,7 +71,7 @@ func (b *Binding) subscribe(u *common.URL, listener goregistry.NotifyListener) (
 		}
 	}
 	s := &subscription{
-		b: b, key: key, ref: ref, listener: listener, connects: connects(listener),
+		b: b, key: key, ref: ref, listener: listener, chosen: ChosenOf(u), connects: connects(listener),
 		dirty: make(chan struct{}, 1), first: make(chan struct{}),
 		quit: make(chan struct{}), done: make(chan struct{}),
 		watches: map[registry.App]*watch{}, calling: map[registry.App]*calling{}, removed: map[string]time.Time{},
@@ -202,6 +203,7 @@ func (s *subscription) run() {
 			return
 		case <-s.dirty:
 			s.followApps()
+			s.decide()
 			s.deliver(false)
 		case <-alarm.C:
 			s.alarm = time.Time{}

@@ -320,6 +320,7 @@ func (h *Hub) build(a *app, now time.Time) *registry.Snapshot {
 	mode, from := h.mode(a)
 	s := join(a, mode, now)
 	s.ModeFrom, s.Prefer, s.Observed = from, h.prefer(a), h.clock.told(s.Observed)
+	s.Choice, s.ChoiceFrom = h.choice(a)
 	a.showed(now)
 	if a.snapshot != nil && a.snapshot.Equal(s) {
 		return a.snapshot

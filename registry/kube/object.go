@@ -77,6 +77,7 @@ type policySpec struct {
 	Consumer   string            `json:"consumer,omitempty"`
 	Provider   *policyProvider   `json:"provider,omitempty"`
 	Mode       string            `json:"mode,omitempty"`
+	Registry   string            `json:"registry,omitempty"`
 	Protection *policyProtection `json:"protection,omitempty"`
 	Prefer     *policyPreference `json:"prefer,omitempty"`
 }

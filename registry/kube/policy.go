@@ -16,6 +16,7 @@ type policy struct {
 	consumer        string
 	provider        registry.App // without a name where it is for every provider
 	mode            registry.Mode
+	choice          registry.Choice
 	protects        bool // it says something of protection
 	protection      policyProtection
 	prefer          *registry.Preference // nil where it says nothing
@@ -35,7 +36,7 @@ func (t policyTable) slim(obj runtime.Object) (string, any) {
 	if !ok {
 		return "", &policy{}
 	}
-	p := &policy{namespace: o.Namespace, name: o.Name, consumer: o.Spec.Consumer, mode: registry.Mode(o.Spec.Mode)}
+	p := &policy{namespace: o.Namespace, name: o.Name, consumer: o.Spec.Consumer, mode: registry.Mode(o.Spec.Mode), choice: registry.Choice(o.Spec.Registry)}
 	if o.Spec.Provider != nil {
 		p.provider = registry.App{Namespace: cmp.Or(o.Spec.Provider.Namespace, o.Namespace), Name: o.Spec.Provider.Name}
 	}
@@ -135,6 +136,16 @@ func (h *Hub) mode(a *app) (mode registry.Mode, from string) {
 		return registry.ModePod, "the default, since the Service's annotation " + AnnotationCallMode + " says " + badModeText(a.service.badMode)
 	}
 	return registry.ModePod, ""
+}
+
+// choice is by which registry this process is to call an application where it uses
+// another one, too, and what says so, for people; nothing where no DiscoveryPolicy
+// says. mu is held.
+func (h *Hub) choice(a *app) (choice registry.Choice, from string) {
+	if best := h.best(a, func(p *policy) bool { return p.choice.Known() }); best != nil {
+		return best.choice, best.word()
+	}
+	return "", ""
 }
 
 // prefer is which instances of an application this process is to call first; nil

@@ -57,6 +57,21 @@ func TestPoliciesAreLive(t *testing.T) {
 	if err := policies.Delete(testkube.Context(t), "aa-first-by-name", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	_, err = policies.Create(testkube.Context(t), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "registry.weirmesh.io/v1alpha1", "kind": "DiscoveryPolicy",
+		"metadata": map[string]any{"name": "ab-leaves-zookeeper"},
+		"spec":     map[string]any{"provider": map[string]any{"name": "inventory"}, "registry": "kubernetes"},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.await("the registry", func(s registry.Snapshot) bool {
+		return s.Choice == registry.ChooseKubernetes && strings.HasSuffix(s.ChoiceFrom, "ab-leaves-zookeeper") && s.Mode == registry.ModeService
+	})
+	if err := policies.Delete(testkube.Context(t), "ab-leaves-zookeeper", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.await("no registry", func(s registry.Snapshot) bool { return s.Choice == "" && s.ChoiceFrom == "" })
 	w.await("no preference", func(s registry.Snapshot) bool { return s.Prefer == nil })
 	if err := policies.Delete(testkube.Context(t), "orders", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)

@@ -54,8 +54,8 @@ func policyStatusOf(p *discoveryPolicy, siblings []*discoveryPolicy, l *landscap
 	s := policyStatus{ObservedGeneration: p.Generation}
 	judge := judgement{old: p.Status.Conditions, generation: p.Generation, now: now}
 	switch first := precedes(p, siblings); {
-	case p.Spec.Mode == "" && p.Spec.Protection == nil && p.Spec.Prefer == nil:
-		judge.add(conditionAccepted, metav1.ConditionFalse, "Empty", "it gives neither mode nor protection nor prefer, so it changes nothing")
+	case p.Spec.Mode == "" && p.Spec.Registry == "" && p.Spec.Protection == nil && p.Spec.Prefer == nil:
+		judge.add(conditionAccepted, metav1.ConditionFalse, "Empty", "it gives neither mode nor registry nor protection nor prefer, so it changes nothing")
 	case strings.Contains(p.Spec.Consumer, "/"):
 		judge.add(conditionAccepted, metav1.ConditionFalse, "ConsumerElsewhere", fmt.Sprintf(
 			"no application of namespace %s is called %s: make the policy in the consumer's namespace", p.Namespace, p.Spec.Consumer))
@@ -122,7 +122,7 @@ func precedes(p *discoveryPolicy, siblings []*discoveryPolicy) (first *discovery
 			continue
 		}
 		if o.Name < p.Name && o.Spec.Consumer == p.Spec.Consumer && o.provider() == p.provider() &&
-			(p.Spec.Mode == "" || o.Spec.Mode != "") && (p.Spec.Protection == nil || o.Spec.Protection != nil) &&
+			(p.Spec.Mode == "" || o.Spec.Mode != "") && (p.Spec.Registry == "" || o.Spec.Registry != "") && (p.Spec.Protection == nil || o.Spec.Protection != nil) &&
 			(p.Spec.Prefer == nil || o.Spec.Prefer != nil) {
 			first = o
 		}

@@ -163,6 +163,9 @@ func WriteSnapshot(w io.Writer, s registry.Snapshot) error {
 	if s.ModeFrom != "" {
 		fmt.Fprintf(&b, " (%s)", s.ModeFrom)
 	}
+	if s.Choice != "" {
+		fmt.Fprintf(&b, ", beside ZooKeeper called by %s (%s)", s.Choice, s.ChoiceFrom)
+	}
 	b.WriteByte('\n')
 	fmt.Fprintf(&b, "service   %s\n", service(s.Service))
 	if !s.StaleSince.IsZero() {
