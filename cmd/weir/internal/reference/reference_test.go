@@ -78,7 +78,7 @@ func TestThePagesHaveWhatTheyAreFor(t *testing.T) {
 		},
 		"objects.md": {
 			"## DiscoveryPolicy", "`discpol`", "| `spec.protection.holdSeconds` | integer |  | How long what vanished is kept for at most, in seconds, from 1 to 86400. |",
-			"| `spec` | the policy says nothing: give mode (pod or service), protection or prefer |", "| `status.unusedSince` | time (RFC 3339) |",
+			"| `spec` | the policy says nothing: give mode (pod or service), registry, protection or prefer |", "| `status.unusedSince` | time (RFC 3339) |",
 			"| `RegistrationUnreadable` |", "| `call-mode` |", "| `remote.timestamp` |", "| `spec.consumer` | \"…\" is no name of an application: use",
 		},
 		"annotations.md": {"| `io.dubbo/metadata` |", "| `weirmesh.io/app` |", "| `startTime` |"},
