@@ -55,13 +55,14 @@ func (p *tripleProtocol) Refer(u *common.URL) base.Invoker {
 	if client == nil {
 		return invoker
 	}
-	return &tripleInvoker{Invoker: invoker, AvailabilitySetter: setter, client: client}
+	return &tripleInvoker{Invoker: invoker, AvailabilitySetter: setter, client: client, dual: dualOf(client)}
 }
 
 type tripleInvoker struct {
 	base.Invoker
 	base.AvailabilitySetter
 	client   *http.Client
+	dual     *dual // nil where HTTP/2 is all it speaks
 	streamed atomic.Bool
 	once     sync.Once
 }
@@ -77,7 +78,15 @@ func (i *tripleInvoker) Invoke(ctx context.Context, invocation base.Invocation) 
 // Destroy is dubbo-go's, which waits for calls that run, and then hangs up.
 func (i *tripleInvoker) Destroy() {
 	i.Invoker.Destroy()
-	i.once.Do(func() { closeIdle(i.client, i.pauses()) })
+	i.once.Do(func() { closeIdle(i, i.pauses()) })
+}
+
+// CloseIdleConnections closes what carries no call, once nobody calls any more.
+func (i *tripleInvoker) CloseIdleConnections() {
+	i.client.CloseIdleConnections()
+	if i.dual != nil {
+		i.dual.hangUp(i.streamed.Load())
+	}
 }
 
 // pauses are those after which something may still be open.
@@ -99,7 +108,7 @@ var (
 
 // closeIdle closes the connections over which nothing runs, now and after each of
 // the pauses.
-func closeIdle(client *http.Client, pauses []time.Duration) {
+func closeIdle(client interface{ CloseIdleConnections() }, pauses []time.Duration) {
 	client.CloseIdleConnections()
 	if len(pauses) > 0 {
 		time.AfterFunc(pauses[0], func() { closeIdle(client, pauses[1:]) })
@@ -120,12 +129,6 @@ func clientOf(invoker base.Invoker) *http.Client {
 		}
 		v = v.FieldByName(name)
 	}
-	if v.Kind() == reflect.Interface {
-		v = v.Elem()
-	}
-	if v.Kind() != reflect.Pointer || v.IsNil() || v.Type() != reflect.TypeFor[*http.Client]() {
-		return nil
-	}
-	client, _ := reflect.NewAt(v.Type().Elem(), v.UnsafePointer()).Interface().(*http.Client)
+	client, _ := behind(v).(*http.Client)
 	return client
 }

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,8 +27,10 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/graceful_shutdown"
 	dubbologger "dubbo.apache.org/dubbo-go/v3/logger"
 	"dubbo.apache.org/dubbo-go/v3/protocol"
+	tripleopts "dubbo.apache.org/dubbo-go/v3/protocol/triple"
 	goregistry "dubbo.apache.org/dubbo-go/v3/registry"
 	"dubbo.apache.org/dubbo-go/v3/server"
+	dubbotls "dubbo.apache.org/dubbo-go/v3/tls"
 
 	"github.com/weirmesh/weir/registry"
 	"github.com/weirmesh/weir/registry/memory"
@@ -67,6 +70,7 @@ type processConfig struct {
 	Second                string
 	MetadataPort          int // let dubbo-go export its own MetadataService there
 	Weight                int
+	TLS                   string        // a directory with cert.pem and key.pem, for Triple over HTTP/2 and HTTP/3
 	UpdateWait            time.Duration // how long it serves on for consumers to hear of its end; 1 s if 0
 }
 
@@ -141,8 +145,14 @@ func serve(cfg processConfig) error {
 		p := protocol.WithDubbo()
 		if s.Protocol == constant.TriProtocol {
 			p = protocol.WithTriple()
+			if cfg.TLS != "" {
+				p = protocol.WithTriple(tripleopts.Http3Enable(), tripleopts.Http3Negotiation(true))
+			}
 		}
 		opts = append(opts, dubbogo.WithProtocol(p, protocol.WithIp("127.0.0.1"), protocol.WithPort(s.Port), protocol.WithID(s.Protocol)))
+	}
+	if cfg.TLS != "" {
+		opts = append(opts, dubbogo.WithTLS(dubbotls.WithCertFile(filepath.Join(cfg.TLS, "cert.pem")), dubbotls.WithKeyFile(filepath.Join(cfg.TLS, "key.pem"))))
 	}
 	ins, err := dubbogo.NewInstance(opts...)
 	if err != nil {
