@@ -50,7 +50,7 @@ func (d *discovery) Register(instance goregistry.ServiceInstance) error {
 			return err
 		}
 	}
-	return b.publish()
+	return b.publish(b.starting())
 }
 
 // Update publishes the instance again.

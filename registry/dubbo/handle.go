@@ -87,7 +87,7 @@ func (h *handle) RegisterService() (err error) {
 // UnRegisterService is called when Serve fails after having registered.
 func (h *handle) UnRegisterService() error {
 	if b, err := lookup(h.name); err == nil {
-		return b.withdraw()
+		return b.retreat()
 	}
 	return nil
 }

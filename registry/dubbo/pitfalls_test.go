@@ -2,6 +2,7 @@ package dubbo
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"sync"
@@ -166,6 +167,43 @@ func TestNoApplicationWaitsForAnother(t *testing.T) {
 	eventually(t, "its second", sees(quick, 2))
 	close(slow.gate)
 	eventually(t, "the slow one's list", sees(slow, 1))
+}
+
+// A start that is refused is not the end: dubbo-go does not serve again by the same
+// server, and says so, but another of the process's is registered and serves, in all
+// registries.
+func TestAnotherServerAfterARefusal(t *testing.T) {
+	for _, registries := range []int{1, 2} {
+		t.Run(fmt.Sprint(registries), func(t *testing.T) {
+			worlds := []*memory.Registry{memory.New(), memory.New()}[:registries]
+			bridges := []*bridge{newBridge(t, worlds[0], false)}
+			cfg := providerOf(bridges[0], "p1", freePorts(t, 2))
+			if cfg.Insist = true; registries == 2 {
+				bridges = append(bridges, newBridge(t, worlds[1], false))
+				cfg.Second = bridges[1].url
+			}
+			refuse := bridges[registries-1].client("p1", "").Refuse
+			refuse(errors.New("bind ClusterRole weir-provider"))
+			p := start(t, cfg)
+			eventually(t, "two starts are refused", func() bool { return strings.Contains(p.output(), "another server: registry: ") })
+			for _, said := range []string{"access refused: bind ClusterRole weir-provider; the same server again: ", "has already unexported"} {
+				if !strings.Contains(p.output(), said) {
+					t.Errorf("it does not say %q", said)
+				}
+			}
+			refuse(nil)
+			for n, world := range worlds {
+				backend, c := memoryBackend(t, world)
+				eventually(t, "the instance is registered", func() bool {
+					i := instances(t, c, "greeter")["p1"]
+					return i.Revision != "" && i.Callable()
+				})
+				consumer := newConsumerNamed(t, backend, n)
+				answers(t, consumer.refer(hessian, constant.DubboProtocol), "p1")
+				answers(t, consumer.refer(triple, constant.TriProtocol), "p1")
+			}
+		})
+	}
 }
 
 // A start that one registry refuses for good leaves nobody to be called in another.

@@ -71,6 +71,7 @@ type processConfig struct {
 	MetadataPort          int // let dubbo-go export its own MetadataService there
 	Weight                int
 	TLS                   string        // a directory with cert.pem and key.pem, for Triple over HTTP/2 and HTTP/3
+	Insist                bool          // serve again, by another server, when a start is refused
 	UpdateWait            time.Duration // how long it serves on for consumers to hear of its end; 1 s if 0
 }
 
@@ -162,9 +163,34 @@ func serve(cfg processConfig) error {
 	if cfg.Weight > 0 {
 		srvOpts = append(srvOpts, func(o *server.ServerOptions) { o.Provider.Weight = int64(cfg.Weight) })
 	}
-	srv, err := ins.NewServer(srvOpts...)
+	srv, err := newServer(cfg, ins, srvOpts)
 	if err != nil {
 		return err
+	}
+	err = srv.Serve()
+	if err == nil || !cfg.Insist {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "refused: %v; the same server again: %v\n", err, srv.Serve())
+	for {
+		// dubbo-go (v3.3.2) tells what it exports apart by the second: within one it
+		// takes what it has taken back for the new, and serves nothing.
+		<-time.After(1100 * time.Millisecond)
+		if srv, err = newServer(cfg, ins, srvOpts); err != nil {
+			return err
+		}
+		if err = srv.Serve(); err == nil {
+			return nil
+		}
+		fmt.Fprintf(os.Stderr, "another server: %v\n", err)
+	}
+}
+
+// newServer returns a server of an instance that offers the services.
+func newServer(cfg processConfig, ins *dubbogo.Instance, opts []server.ServerOption) (*server.Server, error) {
+	srv, err := ins.NewServer(opts...)
+	if err != nil {
+		return nil, err
 	}
 	for _, s := range cfg.Servers {
 		for _, sv := range s.Services {
@@ -181,11 +207,11 @@ func serve(cfg processConfig) error {
 			}
 			g := &Greeter{id: cfg.ID, name: strings.Join([]string{sv.Interface, sv.Group, sv.Version, s.Protocol}, "-")}
 			if err := srv.RegisterService(g, svcOpts...); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	return srv.Serve()
+	return srv, nil
 }
 
 func options(b *Binding, discovery bool) []goregistry.Option {

@@ -41,6 +41,9 @@ type provider struct {
 // into one registration.
 const republishDelay = 200 * time.Millisecond
 
+// finishTimeout is how long a write that is on its way may go on once nobody wants it.
+const finishTimeout = time.Second
+
 // withdrawTimeout bounds what shutdown spends on the registry.
 const withdrawTimeout = 3 * time.Second
 
@@ -96,10 +99,25 @@ func (p *provider) follow() {
 	}
 }
 
+// starting returns the context of the present start: it ends when that is refused,
+// with errRefused, or when the process begins to shut down. Another server of
+// dubbo-go's may then try again.
+func (b *Binding) starting() context.Context {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.start == nil || b.start.Err() != nil {
+		b.start, b.refuse = context.WithCancelCause(b.departing)
+	}
+	return b.start
+}
+
+// errRefused is for a start that somebody else has refused.
+var errRefused = errors.New("the process does not start")
+
 // publish registers every application that exported something.
-func (b *Binding) publish() error {
+func (b *Binding) publish(ctx context.Context) error {
 	for _, p := range b.apps() {
-		if err := p.publish(b.departing); err != nil {
+		if err := p.publish(ctx); err != nil {
 			return err
 		}
 	}
@@ -112,17 +130,47 @@ func (b *Binding) publish() error {
 // when it comes there.
 func (b *Binding) publishOthers() {
 	for _, other := range b.others() {
-		other.goWork(func() { _ = other.publish() })
+		ctx := other.starting()
+		other.goWork(func() { _ = other.publish(ctx) })
 	}
 }
 
 // withdrawOthers takes back what the other registries have, since the process does
 // not start: dubbo-go, which was told so by this one, does not tell them.
 func (b *Binding) withdrawOthers() {
+	b.forget()
 	for _, other := range b.others() {
-		if err := other.withdraw(); err != nil {
+		if err := other.retreat(); err != nil {
 			other.log.Warn("this instance could not be withdrawn; its pod's end will do it", slog.Any("error", err))
 		}
+	}
+}
+
+// retreat takes back what there is of a start that was refused. Unlike withdraw it
+// leaves the way open for the next.
+func (b *Binding) retreat() error {
+	b.starting()
+	b.mu.Lock()
+	refuse := b.refuse
+	b.mu.Unlock()
+	refuse(errRefused)
+	var errs []error
+	for _, p := range b.apps() {
+		p.writing.Lock() // publish has been told to stop
+		errs = append(errs, p.retract())
+		p.writing.Unlock()
+	}
+	b.forget()
+	return errors.Join(errs...)
+}
+
+// forget drops what was exported for a start that was refused: dubbo-go takes all of
+// it back.
+func (b *Binding) forget() {
+	for _, p := range b.apps() {
+		p.mu.Lock()
+		clear(p.exported)
+		p.mu.Unlock()
 	}
 }
 
@@ -150,11 +198,12 @@ func (b *Binding) serving() bool {
 // publishInTime is publish, but for Config.RegisterTimeout: what takes longer goes on
 // behind the caller's back.
 func (b *Binding) publishInTime() error {
+	ctx := b.starting()
 	if b.cfg.RegisterTimeout == 0 {
-		return b.publish()
+		return b.publish(ctx)
 	}
 	done := make(chan error, 1)
-	if !b.goWork(func() { done <- b.publish() }) {
+	if !b.goWork(func() { done <- b.publish(ctx) }) {
 		return errClosed
 	}
 	late := time.NewTimer(b.cfg.RegisterTimeout)
@@ -166,22 +215,22 @@ func (b *Binding) publishInTime() error {
 	}
 	b.log.Warn("this instance serves before it is registered, and is not called by this registry until it is",
 		slog.Duration("waited", b.cfg.RegisterTimeout))
-	b.goWork(func() { b.insistOnPublishing(<-done) })
+	b.goWork(func() { b.insistOnPublishing(ctx, <-done) })
 	return nil
 }
 
 // insistOnPublishing goes on after an error that publish takes for final, which nobody
 // is there to be told: an API server that has just started refuses, before it knows
 // who may do what.
-func (b *Binding) insistOnPublishing(err error) {
+func (b *Binding) insistOnPublishing(ctx context.Context, err error) {
 	for err != nil {
-		if b.departing.Err() == nil {
+		if ctx.Err() == nil {
 			b.log.Error("this instance is not registered; trying again", slog.Any("error", err))
 		}
-		if !pause.For(b.departing, 5*b.cfg.RetryDelay) {
+		if !pause.For(ctx, 5*b.cfg.RetryDelay) {
 			return
 		}
-		err = b.publish()
+		err = b.publish(ctx)
 	}
 }
 
@@ -295,7 +344,7 @@ func (p *provider) write(ctx context.Context, r registry.Registration, doc *docu
 // register publishes r unless the process has begun to drain meanwhile.
 func (p *provider) register(ctx context.Context, r registry.Registration) error {
 	p.mu.Lock()
-	if p.draining {
+	if p.draining || ctx.Err() != nil {
 		p.mu.Unlock()
 		return context.Canceled
 	}
@@ -326,9 +375,16 @@ func (p *provider) retract() error {
 func (p *provider) insist(ctx context.Context, what string, do func(context.Context) error) error {
 	delay := p.b.cfg.RetryDelay
 	for attempt := 1; ; attempt++ {
-		try, cancel := context.WithTimeout(ctx, p.b.cfg.WriteTimeout)
-		err := do(try)
+		// What is on its way when ctx ends is waited for: a server that took it all the
+		// same would otherwise hold what comes after that to take it back.
+		try, cancel := context.WithTimeout(p.b.ctx, p.b.cfg.WriteTimeout)
+		stop := context.AfterFunc(ctx, func() { time.AfterFunc(finishTimeout, cancel) })
+		err := ctx.Err()
+		if err == nil {
+			err = do(try)
+		}
 		late := try.Err() != nil
+		stop()
 		cancel()
 		switch {
 		case err == nil:
@@ -336,6 +392,8 @@ func (p *provider) insist(ctx context.Context, what string, do func(context.Cont
 				p.b.log.Info("the registry answers again", slog.String("app", p.app.String()), slog.String("step", what))
 			}
 			return nil
+		case errors.Is(context.Cause(ctx), errRefused):
+			return errRefused
 		case ctx.Err() != nil:
 			return &registry.Error{
 				Code: registry.Unavailable, Message: p.app.String() + " began to shut down before it was registered", Err: err,

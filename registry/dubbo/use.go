@@ -94,6 +94,8 @@ type Binding struct {
 
 	mu        sync.Mutex
 	closed    bool
+	start     context.Context //nolint:containedctx // the present start's; nil before the first
+	refuse    context.CancelCauseFunc
 	providers map[registry.App]*provider
 	watches   map[registry.App]*watch
 	subs      map[goregistry.NotifyListener][]*subscription
