@@ -19,26 +19,34 @@ import (
 // that nobody calls but these tests.
 const withdraw = "CatalogueService.withdraw"
 
-// ofDubbo waits until Weir reads the metrics of the one pod of an application, and
-// returns it with the name of its instance.
-func ofDubbo(t *testing.T, app string) (p pod, instance string) {
+// only returns the one pod of an application, whose UID is its instance.
+func only(t *testing.T, app string) (p pod) {
 	t.Helper()
-	mesh.Eventually(t, "the pod of "+app+" tells what it counts", func() error {
+	mesh.Eventually(t, app+" has one pod", func() error {
 		all := pods(t, app)
 		if len(all) != 1 {
 			return fmt.Errorf("there are %d", len(all))
 		}
 		p = all[0]
+		return nil
+	})
+	return p
+}
+
+// isRead waits until Weir reads what a pod of an application counts, of which Dubbo 3.3
+// tells nothing before its first call: call makes one.
+func isRead(t *testing.T, app string, p pod, call func()) {
+	t.Helper()
+	mesh.Eventually(t, p.Metadata.Name+" tells what it counts", func() error {
 		a := weir[application](t, "history", "shop/"+app, "--from", "-5m")
 		for _, i := range a.Instances {
-			if i.Name == p.Metadata.Name && i.SDK == "dubbo-java" && len(i.Lacks) == 0 && i.Current {
-				instance = i.Instance
+			if i.Instance == p.Metadata.UID && i.Name == p.Metadata.Name && i.SDK == "dubbo-java" && len(i.Lacks) == 0 && i.Current {
 				return nil
 			}
 		}
+		call()
 		return fmt.Errorf("%+v", a.Instances)
 	})
-	return p, instance
 }
 
 // serviceOf makes a Service for an application that only calls, by which Weir knows whose
@@ -91,16 +99,21 @@ func TestDubboCountsAreInHistory(t *testing.T) {
 	dubboTurns.take(t)
 	eachLine(t, func(t *testing.T, l line) {
 		app := l.catalogue(dubbo2)
-		p, instance := ofDubbo(t, app)
 		serviceOf(t, l.restock())
-		_, caller := ofDubbo(t, l.restock())
-		var made, counted int64
+		p, caller := only(t, app), only(t, l.restock())
+		instance := p.Metadata.UID
+		made, _ := failed(t, app, withdraw, "--instance", instance) // by tests before
+		var counted int64
+		call := func() {
+			t.Helper()
+			l.withdrawals(t, 1)
+			made++
+		}
 		warm := func(what string) {
 			t.Helper()
 			before, _ := failed(t, app, withdraw, "--instance", instance)
 			mesh.Eventually(t, what, func() error {
-				l.withdrawals(t, 1)
-				made++
+				call()
 				if counted, _ = failed(t, app, withdraw, "--instance", instance); counted == before {
 					return errors.New("nothing is counted yet")
 				}
@@ -126,14 +139,14 @@ func TestDubboCountsAreInHistory(t *testing.T) {
 				t.Errorf("%d calls are counted of %d", most, made)
 			}
 		}
-		already, _ := failed(t, app, withdraw, "--instance", instance)
-		made = already
+		isRead(t, app, p, call)
+		isRead(t, l.restock(), caller, call)
 		warm("calls are counted")
 		count("every call is counted where it is served")
 		mesh.Eventually(t, "calls are counted where they are made", func() error {
-			n, _ := failed(t, l.restock(), withdraw, "--instance", caller, "--at", "caller")
+			n, _ := failed(t, l.restock(), withdraw, "--instance", caller.Metadata.UID, "--at", "caller")
 			reserved := int64(0)
-			for _, p := range history(t, l.restock(), "InventoryService.reserve", time.Now().Add(-time.Hour), "--instance", caller, "--at", "caller").Points {
+			for _, p := range history(t, l.restock(), "InventoryService.reserve", time.Now().Add(-time.Hour), "--instance", caller.Metadata.UID, "--at", "caller").Points {
 				reserved += p.Counts.Success
 			}
 			if n < 30 || reserved < 30 {
@@ -155,12 +168,13 @@ func TestDubboCountsAreInHistory(t *testing.T) {
 			return errors.New("not yet")
 		})
 		registered(t, app)
-		if again, now := ofDubbo(t, app); again.Metadata.Name != p.Metadata.Name {
-			instance, made = now, 0 // it had to be replaced
+		if again := only(t, app); again.Metadata.UID != instance { // it had to be replaced
+			p, instance, made = again, again.Metadata.UID, 0
 		}
 		mesh.Eventually(t, "restock has found it again", func() error {
 			return mesh.GetJSON(t.Context(), "http://"+net.JoinHostPort(pods(t, l.restock())[0].Status.PodIP, adminPort)+"/article/book?of="+app+"&over=dubbo", new(map[string]any))
 		})
+		isRead(t, app, p, call)
 		warm("calls of the new process are counted")
 		count("every call of the new process is counted")
 	})
@@ -172,7 +186,7 @@ func TestDubboSaysWhatItsMetricsLack(t *testing.T) {
 	dubboTurns.take(t)
 	eachLine(t, func(t *testing.T, l line) {
 		app := l.catalogue(dubbo2)
-		ofDubbo(t, app)
+		isRead(t, app, only(t, app), func() { l.withdrawals(t, 1) })
 		out, err := theMesh.TryAsk(t.Context(), "switch", "pull", "shop/"+app+"/"+withdraw, "--reason", "Java test", "--wait", "10s")
 		t.Cleanup(func() {
 			_, _ = theMesh.TryAsk(context.Background(), "switch", "release", "shop/"+app+"/"+withdraw, "--reason", "Java test")

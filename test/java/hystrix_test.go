@@ -101,6 +101,7 @@ func carriers(t *testing.T, all []pod) {
 type word struct {
 	Type, Name   string
 	Open         bool    `json:"isCircuitBreakerOpen"`
+	Enabled      bool    `json:"propertyValue_circuitBreakerEnabled"`
 	ForceOpen    bool    `json:"propertyValue_circuitBreakerForceOpen"`
 	ErrorPercent float64 `json:"propertyValue_circuitBreakerErrorThresholdPercentage"`
 	MinCalls     float64 `json:"propertyValue_circuitBreakerRequestVolumeThreshold"`

@@ -43,7 +43,7 @@ func TestHystrixServiceThatDoesNotAskIsLeftAlone(t *testing.T) {
 		t.Errorf("weir policy publish says\n%s", out)
 	}
 	// A policy about its neighbour reaches the neighbour meanwhile.
-	publish(t, "hystrix-untouched", "breaker: {minCalls: 21}\n", len(all))
+	publish(t, "delivery", quote, "hystrix-untouched", "breaker: {minCalls: 21}\n", len(all))
 	asked := requests(t, one)
 	if !slices.ContainsFunc(asked, func(r string) bool { return strings.HasPrefix(r, `GET "/actuator/health/`) }) {
 		t.Fatalf("the log does not tell of the kubelet's own probes: %q", asked)
@@ -77,7 +77,7 @@ func TestHystrixServiceThatDoesNotAskIsLeftAlone(t *testing.T) {
 		return nil
 	})
 	before := len(ofWeir(requests(t, one)))
-	publish(t, "hystrix-untouched-again", "breaker: {minCalls: 22}\n", len(all))
+	publish(t, "delivery", quote, "hystrix-untouched-again", "breaker: {minCalls: 22}\n", len(all))
 	if after := ofWeir(requests(t, one)); len(after) != before {
 		t.Errorf("it was asked %q", after[before:])
 	}

@@ -110,9 +110,9 @@ func readers(t *testing.T, all []pod) {
 }
 
 // Two control planes share pods out: each pod is read by one of them, and by the
-// other once that one has died.
+// other once that one has died. It runs by itself: pods of Dubbo change hands with the
+// others, and what they count between two readers is in no history.
 func TestHystrixPodsAreSharedByControlPlanes(t *testing.T) {
-	springTurns.take(t)
 	needs(t, hystrix)
 	all := pods(t, "delivery")
 	carriers(t, all)

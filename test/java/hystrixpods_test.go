@@ -11,18 +11,19 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/weirmesh/weir/test/mesh"
 )
 
-// publish writes a policy about delivery from its rules, waits until every pod has
-// confirmed it, and deletes it at the test's end.
-func publish(t *testing.T, name, rules string, pods int) {
+// publish writes a policy about a command of an application from its rules, waits until
+// every pod has confirmed it, and deletes it when it is told to, or at the test's end.
+func publish(t *testing.T, app, command, name, rules string, pods int) (end func()) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "policy.yaml")
-	document := fmt.Sprintf("name: %s\ntarget: {app: shop/delivery, command: %q}\n%s", name, quote, rules)
+	document := fmt.Sprintf("name: %s\ntarget: {app: shop/%s, command: %q}\n%s", name, app, command, rules)
 	if err := os.WriteFile(file, []byte(document), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -30,11 +31,13 @@ func publish(t *testing.T, name, rules string, pods int) {
 	if want := fmt.Sprintf("confirmed by %d of %d", pods, pods); !strings.Contains(out, want) {
 		t.Errorf("weir policy publish, want %s: %s", want, out)
 	}
-	t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		if _, err := theMesh.TryAsk(context.Background(), "policy", "delete", "shop/"+name, "--reason", "Java test"); err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(end)
+	return end
 }
 
 // pull pulls the switch of delivery's command and releases it at the test's end.
@@ -93,16 +96,16 @@ func TestHystrixThresholdsAndTimeoutAreLive(t *testing.T) {
 	}
 	t.Run("timeout", func(t *testing.T) {
 		fault(t, 0, 500)
-		publish(t, "hystrix-slow", "timeout: 200ms\n", len(all))
+		publish(t, "delivery", quote, "hystrix-slow", "timeout: 200ms\n", len(all))
 		shows(t, all, "200 ms", func(w word) bool { return w.Timeout == 200 })
 		answers(t, all, byPost)
-		publish(t, "hystrix-slower", "timeout: 950ms\n", len(all))
+		publish(t, "delivery", quote, "hystrix-slower", "timeout: 950ms\n", len(all))
 		shows(t, all, "950 ms", func(w word) bool { return w.Timeout == 950 })
 		fault(t, 0, 300)
 		answers(t, all, byRoad)
 	})
 	t.Run("thresholds", func(t *testing.T) {
-		publish(t, "hystrix-threshold", "breaker: {minCalls: 4, errorPercent: 60, openFor: 2s}\n", len(all))
+		publish(t, "delivery", quote, "hystrix-threshold", "breaker: {minCalls: 4, errorPercent: 60, openFor: 2s}\n", len(all))
 		shows(t, all, "4 calls, 60 %, 2 s", func(w word) bool { return w.MinCalls == 4 && w.ErrorPercent == 60 && w.SleepWindow == 2000 })
 		fault(t, 100, 0)
 		for _, p := range all {
@@ -126,8 +129,22 @@ func TestHystrixThresholdsAndTimeoutAreLive(t *testing.T) {
 		fault(t, 0, 0)
 		carriers(t, all) // closed by a probe
 	})
+	t.Run("disabled", func(t *testing.T) {
+		publish(t, "delivery", quote, "hystrix-disabled", "breaker: {mode: disabled}\n", len(all))
+		shows(t, all, "that it is disabled", func(w word) bool { return !w.Enabled })
+		fault(t, 100, 0)
+		for _, p := range all {
+			for range 30 {
+				if o, err := p.deliver(t.Context()); err != nil || o.Carrier != byPost {
+					t.Errorf("%+v, %v", o, err)
+				}
+			}
+		}
+		fault(t, 0, 0)
+		answers(t, all, byRoad) // no circuit has opened: there is none to wait for
+	})
 	shows(t, all, "its own settings again", func(w word) bool {
-		return w.MinCalls == before.MinCalls && w.ErrorPercent == before.ErrorPercent && w.SleepWindow == before.SleepWindow && w.Timeout == before.Timeout
+		return w.Enabled && w.MinCalls == before.MinCalls && w.ErrorPercent == before.ErrorPercent && w.SleepWindow == before.SleepWindow && w.Timeout == before.Timeout
 	})
 }
 
@@ -220,7 +237,7 @@ func TestHystrixDriftIsToldAndWrittenBack(t *testing.T) {
 	all := pods(t, "delivery")
 	carriers(t, all)
 	ids := governed(t, "delivery", all)
-	publish(t, "hystrix-drift", "breaker: {minCalls: 33}\n", len(all))
+	publish(t, "delivery", quote, "hystrix-drift", "breaker: {minCalls: 33}\n", len(all))
 	const own, theirs = "hystrix.command." + quote + ".circuitBreaker.requestVolumeThreshold", "hystrix.command." + quote + ".circuitBreaker.sleepWindowInMilliseconds"
 	drifts := metric(t, theMesh, "weir_control_agentless_drifts_total")
 	write(t, all[0], theirs, "4321")

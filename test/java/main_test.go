@@ -89,6 +89,7 @@ func kubectlIn(ctx context.Context, t *testing.T, args ...string) string {
 type pod struct {
 	Metadata struct {
 		Name              string            `json:"name"`
+		UID               string            `json:"uid"`
 		Annotations       map[string]string `json:"annotations"`
 		DeletionTimestamp *time.Time        `json:"deletionTimestamp"`
 	} `json:"metadata"`

@@ -2,6 +2,8 @@ package java
 
 import (
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,4 +71,56 @@ func TestResilience4jSaysWhatItLacks(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// While a policy disables a circuit breaker every call goes through it, whatever
+// fails; what somebody else makes of it is told, counted and brought back; and it is
+// closed when the policy ends.
+func TestResilience4jIsDisabledAndDriftIsBroughtBack(t *testing.T) {
+	springTurns.take(t)
+	p, _ := ofGifts(t)
+	priced(t, p)
+	is := func(want string) {
+		t.Helper()
+		mesh.Eventually(t, "the circuit breaker is "+want, func() error {
+			if c := circuits(t, p); c[price] != want {
+				return fmt.Errorf("they are %v", c)
+			}
+			return nil
+		})
+	}
+	end := publish(t, "gifts", price, "gifts-disabled", "breaker: {mode: disabled}\n", 1)
+	if c := circuits(t, p); c[price] != "DISABLED" || c[wrapping] == "DISABLED" {
+		t.Errorf("its circuit breakers are %v", c)
+	}
+	// Nobody has a price for an anvil, and a third of these failures would open it.
+	if ok, other := gifts(t, p, "anvil", 60); ok != 0 || other != 60 {
+		t.Errorf("pricing answered %d calls", ok)
+	}
+	if c := circuits(t, p); c[price] != "DISABLED" {
+		t.Errorf("after failures its circuit breakers are %v", c)
+	}
+
+	drifts := metric(t, theMesh, "weir_control_agentless_drifts_total")
+	resp, err := p.management(t.Context(), http.MethodPost, "/circuitbreakers/"+url.PathEscape(price), `{"updateState":"CLOSE"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status)
+	}
+	mesh.Eventually(t, "what somebody changed is told", func() error {
+		out, err := theMesh.TryAsk(t.Context(), "events", "--app", "shop/gifts", "--kind", "instance.drifted", "--from", "-10m")
+		if err == nil && !strings.Contains(out, "circuit breaker "+price+" is CLOSED in it") {
+			err = fmt.Errorf("weir events says\n%s", out)
+		}
+		return err
+	})
+	if now := metric(t, theMesh, "weir_control_agentless_drifts_total"); now <= drifts {
+		t.Errorf("%g drifts are counted, before it were %g", now, drifts)
+	}
+	is("DISABLED")
+	end()
+	is("CLOSED")
 }
