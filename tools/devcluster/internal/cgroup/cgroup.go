@@ -108,9 +108,21 @@ func (t Tree) Make(id string) error {
 				return fmt.Errorf("make the cluster's cgroup: %w", err)
 			}
 		}
+		if slices.Contains(strings.Split(filepath.Base(h), ","), "cpu") {
+			if err := os.WriteFile(filepath.Join(group, "cpu.shares"), []byte(shares), 0o644); err != nil {
+				return fmt.Errorf("give the cluster's cgroup its share of the processors: %w", err)
+			}
+		}
 	}
 	return nil
 }
+
+// shares is a cluster's part of busy processors in version 1, that of ten processes.
+// Each process of the root group, where all are on a machine without slices, counts
+// as much as a group does: with the kernel's own 1024 all pods together would get what
+// one compiler gets, and a start of some seconds would take minutes beside a build. In
+// version 2 processes are in groups, and a group's own weight is fair.
+const shares = "10240"
 
 func inherit(parent, group, file string) error {
 	own, err := os.ReadFile(filepath.Join(group, file))

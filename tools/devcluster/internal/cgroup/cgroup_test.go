@@ -69,12 +69,15 @@ func TestV1(t *testing.T) {
 	if got := read(t, tree, "cpuset/weir-aa/cpuset.cpus"); got != "0-1\n" {
 		t.Errorf("the new cpuset has processors %q", got)
 	}
+	if got := read(t, tree, "cpu/weir-aa/cpu.shares"); got != "10240" {
+		t.Errorf("the cluster's share of the processors is %q", got)
+	}
 	if got := len(tree.Groups("aa")); got != 5 {
 		t.Errorf("%d groups, want 5", got)
 	}
-	// What pods leave.
-	for _, f := range []string{"cpuset.cpus", "cpuset.mems"} {
-		if err := os.Remove(filepath.Join(tree.Mount, "cpuset", "weir-aa", f)); err != nil {
+	// What pods leave; files of a real group go with it.
+	for _, f := range []string{"cpuset/weir-aa/cpuset.cpus", "cpuset/weir-aa/cpuset.mems", "cpu/weir-aa/cpu.shares"} {
+		if err := os.Remove(filepath.Join(tree.Mount, f)); err != nil {
 			t.Fatal(err)
 		}
 	}
