@@ -146,14 +146,12 @@ func (r *opened) instance(ctx context.Context, w io.Writer, app registry.App, na
 	if err != nil {
 		return explain(ctx, err)
 	}
-	answer := view.Explanation{App: app, Instance: name}
 	i := s.Find(name)
+	answer := view.Explanation{App: app, Instance: name}
 	if i == nil {
 		answer.Explain = s.ExplainMissing(name)
 	} else {
-		answer.Instance, answer.ID, answer.Callable, answer.Why = i.Name, i.ID, i.Callable(), i.Why()
-		document := registry.ReadDocument(first, r.documents, app, i.Revision)
-		answer.Explain = s.Explain(i, &document)
+		answer = r.explanation(first, &s, i)
 	}
 	if format != view.Table {
 		err = view.Encode(w, format, answer)
@@ -164,6 +162,40 @@ func (r *opened) instance(ctx context.Context, w io.Writer, app registry.App, na
 		err = fmt.Errorf("%s has no instance %s in %s: `weir registry get %s` shows those it has", app, name, r.target, app)
 	}
 	return err
+}
+
+func (r *opened) explanation(ctx context.Context, s *registry.Snapshot, i *registry.Instance) view.Explanation {
+	document := registry.ReadDocument(ctx, r.documents, s.App, i.Revision)
+	return view.Explanation{App: s.App, Instance: i.Name, ID: i.ID, Callable: i.Callable(), Why: i.Why(), Explain: s.Explain(i, &document)}
+}
+
+// instances explains every instance of an application.
+func (r *opened) instances(ctx context.Context, w io.Writer, app registry.App, format view.Format) error {
+	first, cancel := r.first(ctx)
+	defer cancel()
+	s, err := r.Snapshot(first, app)
+	if err != nil {
+		return explain(ctx, err)
+	}
+	all := make([]view.Explanation, 0, len(s.Instances))
+	for i := range s.Instances {
+		all = append(all, r.explanation(first, &s, &s.Instances[i]))
+	}
+	if format != view.Table {
+		return view.Encode(w, format, all)
+	}
+	for i, answer := range all {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		if err := view.WriteExplanation(w, answer); err != nil {
+			return err
+		}
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("%s has no instance in %s: `weir registry get %s` shows its Service", app, r.target, app)
+	}
+	return nil
 }
 
 // look is how often watch looks for new applications and for a lost link, which

@@ -67,11 +67,12 @@ with the same data directory, or the pod's own, or of ~/.kube/config.`,
 		Example: `  weir registry list
   weir registry get shop/inventory
   weir registry watch shop/orders shop/inventory
+  weir registry explain shop/inventory
   weir registry diff --zookeeper zk.example:2181 -n shop`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(m.registryList(), m.registryGet(), m.registryWatch(), m.registryRevisions(), m.registryDiff(), m.registryUnbridge())
+	c.AddCommand(m.registryList(), m.registryGet(), m.registryWatch(), m.registryExplain(), m.registryRevisions(), m.registryDiff(), m.registryUnbridge())
 	return c
 }
 

@@ -93,6 +93,22 @@ func TestRegistryShowsWhatConsumersSee(t *testing.T) {
 		t.Errorf("explain -o json: %d, %v\n%s%s", code, err, out, errs)
 	}
 
+	code, out, errs = do(t, nil, "registry", "explain", app, "--kubeconfig", kube.Kubeconfig)
+	for _, want := range []string{"inventory-a of " + app + " is called\n", "\n\ninventory-b of " + app + " is not called: not ready\n", "\n\ninventory-c of " + app + " is not called: "} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("explain of an application: %d, %q is missing in\n%s%s", code, want, out, errs)
+		}
+	}
+	code, out, errs = do(t, nil, "registry", "explain", app, "--kubeconfig", kube.Kubeconfig, "-o", "json")
+	var all []struct{ Callable bool }
+	if err := json.Unmarshal([]byte(out), &all); err != nil || code != 0 || len(all) != 3 {
+		t.Errorf("explain of an application -o json: %d, %v\n%s%s", code, err, out, errs)
+	}
+	code, out, errs = do(t, nil, "registry", "explain", app+"/inventory-b", "--kubeconfig", kube.Kubeconfig)
+	if code != 0 || !strings.HasPrefix(out, "inventory-b of "+app+" is not called: not ready\n") || strings.Contains(out, "inventory-a") {
+		t.Errorf("registry explain of one: %d\n%s%s", code, out, errs)
+	}
+
 	code, out, errs = do(t, nil, "__complete", "registry", "get", "--kubeconfig", kube.Kubeconfig, "")
 	if code != 0 || !strings.Contains(out, app+"\n") {
 		t.Errorf("completion: %d\n%s%s", code, out, errs)

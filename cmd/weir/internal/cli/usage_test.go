@@ -42,7 +42,7 @@ func TestWrongUsageIsOneSentenceAndExitCode2(t *testing.T) {
 		"it takes auto, true, false":                                            {"up", "--shop", "maybe"},
 		"accepts 1 arg(s), received 0; see `weir registry get --help`":          {"registry", "get"},
 		"application name \"Shop\"":                                             {"registry", "get", "Shop"},
-		"\"shop/inventory\" names no instance: write it as NAMESPACE/NAME/POD":  {"explain", "instance", "shop/inventory"},
+		"\"shop/inventory/\" names no instance: write it as NAMESPACE/NAME/POD": {"explain", "instance", "shop/inventory/"},
 		"it takes table, json, yaml":                                            {"registry", "list", "-o", "xml"},
 		"--timeout 0s leaves no time for an answer":                             {"registry", "list", "--timeout", "0"},
 		"weir.yaml:1: unknown setting \"data-dri\"; did you mean \"data-dir\"":  {"up", "--config", file},
@@ -96,7 +96,7 @@ func TestConfigShowsOriginsAndMasksSecrets(t *testing.T) {
 
 // Every command explains itself and shows how it is used.
 func TestHelp(t *testing.T) {
-	for _, command := range []string{"", "up", "control", "gateway", "tracing", "registry", "registry list", "registry get", "registry watch", "explain", "explain instance", "explain route", "system",
+	for _, command := range []string{"", "up", "control", "gateway", "tracing", "registry", "registry list", "registry get", "registry watch", "registry explain", "explain", "explain instance", "explain route", "system",
 		"token", "token list", "token create", "token revoke", "account", "account list", "account create", "account set", "account delete", "account reset-password", "audit", "route", "policy", "switch", "trace", "config", "manifests", "version", "completion bash"} {
 		code, out, errs := do(t, nil, append(strings.Fields(command), "--help")...)
 		if code != 0 || !strings.Contains(out, "Usage:\n  weir") || errs != "" {
