@@ -268,9 +268,7 @@ func (h *Hub) inTouch() bool {
 
 // spaceOf returns the space that holds a namespace. mu is held.
 func (h *Hub) spaceOf(namespace string) *space {
-	if h.base[0] == "" {
-		namespace = ""
-	}
+	namespace = h.spaceName(namespace)
 	s := h.spaces[namespace]
 	if s == nil {
 		s = newSpace(h, namespace)
@@ -297,6 +295,14 @@ func (h *Hub) needInstances(namespace string) []*source {
 	return sources
 }
 
+// spaceName is that namespace, or none where one space holds all.
+func (h *Hub) spaceName(namespace string) string {
+	if h.base[0] == "" {
+		return ""
+	}
+	return namespace
+}
+
 // ownSpace holds this process's own namespace; nil when it has none. mu is held.
 func (h *Hub) ownSpace() *space {
 	if h.own == "" {
@@ -318,7 +324,7 @@ func (h *Hub) needMappings() []*source {
 func (h *Hub) start(at **source, r *resource, namespace string, t table) *source {
 	if *at == nil {
 		*at = &source{hub: h, resource: r, namespace: namespace, role: r.role, table: t}
-		h.keeper.wait()
+		h.keeper.wait(*at)
 		h.run(*at)
 	}
 	return *at

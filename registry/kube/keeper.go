@@ -26,13 +26,12 @@ type keeper struct {
 	hub  *Hub
 	file string
 
-	// What an earlier process knew, while this one has not heard better; nil maps
-	// otherwise. since is when that was known to be true.
+	// What an earlier process knew, while this one has not heard better. since is when
+	// that was known to be true.
 	apps       map[registry.App]*registry.Snapshot
 	interfaces map[registry.Interface][]registry.App
 	since      time.Time // by the wall clock
-	waiting    bool      // somebody asked, and the API server is given its time
-	useful     bool      // it was given, and was not heard
+	began      time.Time // when the file was read
 	said       bool      // it was logged that this is used
 
 	// What is to be written.
@@ -46,7 +45,7 @@ type keeper struct {
 	writing   bool
 	sum       [sha256.Size]byte // of what the file says
 	last      time.Time         // when it was written last, by this process
-	pause     time.Duration     // before it is written again
+	pause     time.Duration     // before it is written again, at least
 	bytes     int
 	confirmed time.Time // when what it says was last known to be true
 	failure   string    // what was said to be wrong with writing it
@@ -71,10 +70,15 @@ const (
 	// saveShare bounds what the writing may cost: a pause is so many times as long as
 	// the writing before it.
 	saveShare = 50
+	// saveRetry is the longest pause after attempts that failed, each of which costs as
+	// much as one that did not.
+	saveRetry = 5 * time.Minute
 	// confirmEvery is how often the file, unchanged, is marked as true still.
 	confirmEvery = time.Minute
-	// forgetAfter is how long an application that is followed no more is remembered.
+	// forgetAfter is how long what nobody asks for any more is remembered.
 	forgetAfter = 10 * time.Minute
+	// abandoned is how old a file is that somebody was writing who does so no more.
+	abandoned = time.Minute
 	// Bounds of what is remembered.
 	maxRememberedDocuments  = 8 << 20
 	maxRememberedInterfaces = 10_000
@@ -83,18 +87,22 @@ const (
 // newKeeper reads the file that an earlier process left. What is wrong with it is
 // said, and it counts for nothing.
 func newKeeper(h *Hub, dir string) *keeper {
-	key := sha256.Sum256([]byte(strings.Join(append([]string{h.client.host, h.own}, h.base...), "\x00")))
+	// Applications that share a directory have a file each.
+	key := sha256.Sum256([]byte(strings.Join(append([]string{h.client.host, h.own, h.cfg.App}, h.base...), "\x00")))
 	k := &keeper{
 		hub: h, file: filepath.Join(dir, "registry-"+hex.EncodeToString(key[:8])+".snapshot"), pause: savePause,
+		began: h.clock.now(),
 		known: map[registry.App]*remembered{}, mapped: map[registry.Interface][]registry.App{}, documents: map[documentKey][]byte{},
 	}
 	if err := k.read(); err != nil {
 		h.metrics.fileErrors.WithLabelValues("read").Inc()
 		h.log.Warn("the registry's snapshot file is ignored; a start without the API server would find nothing", "file", k.file, "reason", err.Error())
 	}
-	if stale, err := filepath.Glob(k.file + ".*"); err == nil {
-		for _, left := range stale { // by a process that was killed while it wrote
-			_ = os.Remove(left)
+	if parts, err := filepath.Glob(k.file + ".*"); err == nil {
+		for _, part := range parts { // of a process that was killed while it wrote
+			if info, err := os.Stat(part); err == nil && h.clock.wall().Sub(info.ModTime()) > abandoned {
+				_ = os.Remove(part)
+			}
 		}
 	}
 	return k
@@ -131,7 +139,8 @@ func (k *keeper) read() error {
 		a := &s.Apps[i]
 		k.apps[a.App], k.known[a.App] = a, &remembered{snapshot: a, left: now}
 		// Stale from the first moment on, whoever is told.
-		a.StaleSince, a.Observed = k.since, k.since
+		a.StaleSince = cmp.Or(a.StaleSince, k.since)
+		a.Observed = a.StaleSince
 	}
 	for _, i := range s.Interfaces {
 		k.interfaces[i.Interface], k.mapped[i.Interface] = i.Apps, i.Apps
@@ -143,29 +152,44 @@ func (k *keeper) read() error {
 	return nil
 }
 
-// wait gives the API server its time, from the first question on.
-func (k *keeper) wait() {
-	if k == nil || k.waiting || k.apps == nil {
+// wait gives the API server its time to say what a source, which starts, asks for.
+func (k *keeper) wait(s *source) {
+	if k == nil || len(k.apps)+len(k.interfaces) == 0 {
 		return
 	}
-	k.waiting = true
 	h := k.hub
 	time.AfterFunc(h.cfg.SnapshotWait, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if h.closed || k.apps == nil && k.interfaces == nil {
+		if h.closed || s.synced {
 			return
 		}
-		k.useful = true
+		s.overdue = true
 		h.wakeLocked()
 		h.flushSaved()
 	})
 }
 
+// standsIn reports whether what an earlier process knew is the best there is of what
+// depends on the sources: one has not been heard in its time. A refusal is an answer.
+func (k *keeper) standsIn(sources []*source) bool {
+	late := false
+	for _, s := range sources {
+		if s.synced {
+			continue
+		}
+		if s.failure != nil && s.failure.Code == registry.Forbidden {
+			return false
+		}
+		late = late || s.overdue
+	}
+	return late
+}
+
 // app returns what an earlier process knew of an application, where that is the best
 // there is.
 func (k *keeper) app(name registry.App) *registry.Snapshot {
-	if k == nil || !k.useful || k.apps[name] == nil {
+	if k == nil || k.apps[name] == nil || !k.standsIn(k.hub.needInstances(name.Namespace)) {
 		return nil
 	}
 	k.say()
@@ -174,14 +198,28 @@ func (k *keeper) app(name registry.App) *registry.Snapshot {
 
 // providers is app for an interface.
 func (k *keeper) providers(iface registry.Interface) ([]registry.App, bool) {
-	if k == nil || !k.useful {
+	if k == nil {
 		return nil, false
 	}
 	apps, ok := k.interfaces[iface]
-	if ok {
-		k.say()
+	if !ok || !k.standsIn(k.hub.needMappings()) {
+		return nil, false
 	}
-	return apps, ok
+	k.say()
+	return apps, true
+}
+
+// used reports whether what an earlier process knew stands in for anything.
+func (k *keeper) used() bool {
+	if len(k.apps)+len(k.interfaces) == 0 {
+		return false
+	}
+	for _, s := range k.hub.spaces {
+		if k.standsIn(s.sources()) {
+			return true
+		}
+	}
+	return false
 }
 
 // say logs, once, that old knowledge is served.
@@ -227,6 +265,7 @@ func (k *keeper) learnedInterface(iface registry.Interface, apps []registry.App)
 	if k == nil {
 		return
 	}
+	delete(k.interfaces, iface)
 	old, ok := k.mapped[iface]
 	if ok && slices.Equal(old, apps) || !ok && len(k.mapped) >= maxRememberedInterfaces {
 		return
@@ -265,13 +304,13 @@ func (k *keeper) heardApps(s *space, now time.Time) {
 		return
 	}
 	for name, old := range k.apps {
-		if k.hub.spaceOf(name.Namespace) != s {
+		if k.hub.spaceName(name.Namespace) != s.namespace {
 			continue
 		}
 		delete(k.apps, name)
 		a := s.apps[name]
-		if a == nil || !k.useful {
-			continue
+		if a == nil || !s.sliceSource.overdue && !s.podSource.overdue && !s.serviceSource.overdue {
+			continue // nobody was told of it
 		}
 		for i := range old.Instances {
 			in := &old.Instances[i]
@@ -305,19 +344,41 @@ func (k *keeper) plan() {
 	})
 }
 
+// forgotten reports whether nobody has asked for an application for long, while there
+// was somebody to say what became of it.
+func (k *keeper) forgotten(r *remembered) bool {
+	return !r.left.IsZero() && k.hub.clock.now().Sub(r.left) >= forgetAfter &&
+		(k.apps[r.snapshot.App] == nil || k.hub.inTouch())
+}
+
+// forget lets go of what nobody has asked for for long.
+func (k *keeper) forget() {
+	for name, r := range k.known {
+		if k.forgotten(r) {
+			delete(k.known, name)
+			delete(k.apps, name)
+		}
+	}
+	if k.hub.clock.now().Sub(k.began) >= forgetAfter && k.hub.inTouch() {
+		for iface := range k.interfaces {
+			delete(k.interfaces, iface)
+			delete(k.mapped, iface)
+		}
+	}
+}
+
 // gather returns what the file is to say.
 func (k *keeper) gather() *saved {
-	now := k.hub.clock.now()
+	k.forget()
 	s := &saved{Cluster: k.hub.client.host}
 	used := map[documentKey]bool{}
 	for name, r := range k.known {
-		if !r.left.IsZero() && now.Sub(r.left) >= forgetAfter && k.apps[name] == nil {
-			delete(k.known, name)
-			continue
-		}
 		snapshot := *r.snapshot
-		// How it came to be is this process's own.
-		snapshot.Generation, snapshot.Observed, snapshot.StaleSince = 0, time.Time{}, time.Time{}
+		// How it came to be is this process's own, but for how old it is.
+		snapshot.Generation, snapshot.Observed = 0, time.Time{}
+		if k.apps[name] == nil {
+			snapshot.StaleSince = k.hub.clock.told(stale(k.hub.spaceOf(name.Namespace).sources())).Truncate(time.Second).UTC()
+		}
 		s.Apps = append(s.Apps, snapshot)
 		for i := range r.snapshot.Instances {
 			used[documentKey{name, r.snapshot.Instances[i].Revision}] = true
@@ -367,8 +428,9 @@ func (k *keeper) save() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	k.writing, k.last = false, h.clock.now()
-	k.pause = max(savePause, saveShare*took)
+	pause := max(savePause, saveShare*took)
 	if err != nil {
+		k.pause = max(pause, min(2*k.pause, saveRetry))
 		h.metrics.fileErrors.WithLabelValues("write").Inc()
 		if k.failure != err.Error() {
 			k.failure = err.Error()
@@ -382,7 +444,10 @@ func (k *keeper) save() {
 		k.failure = ""
 		h.log.Info("the registry's snapshot file is written again", "file", k.file)
 	}
-	k.sum, k.bytes, k.confirmed = sum, len(file), k.last
+	k.sum, k.bytes, k.pause = sum, len(file), pause
+	if h.inTouch() {
+		k.confirmed = k.last
+	}
 	if k.dirty {
 		k.plan()
 	}
@@ -401,12 +466,13 @@ func (k *keeper) confirm() {
 			return
 		}
 		h.mu.Lock()
-		ok := !k.dirty && !k.writing && !k.last.IsZero() && k.failure == ""
-		for _, s := range h.spaces {
-			for _, src := range s.sources() {
-				ok = ok && src.synced && src.lostAt.IsZero()
+		for _, r := range k.known {
+			if k.forgotten(r) {
+				k.plan()
+				break
 			}
 		}
+		ok := !k.dirty && !k.writing && !k.last.IsZero() && k.failure == "" && h.inTouch()
 		wall := h.clock.wall()
 		if ok {
 			k.confirmed = h.clock.now()

@@ -178,7 +178,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	if k := c.hub.keeper; k != nil {
 		used := 0.0
-		if k.useful && len(k.apps) > 0 {
+		if k.used() {
 			used = 1
 		}
 		all = append(all, reading{fileSizeDesc, float64(k.bytes), nil}, reading{fileUsedDesc, used, nil})

@@ -47,6 +47,7 @@ type source struct {
 
 	// Guarded by hub.mu.
 	synced  bool
+	overdue bool      // it was not heard in the time that a snapshot file gives it
 	lostAt  time.Time // since when it is lost; zero while it is not
 	foundAt time.Time // when it was last found again
 	failure *registry.Error

@@ -1,0 +1,283 @@
+package kube
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/weirmesh/weir/registry"
+)
+
+// remembering is a quiet hub of namespace shop with a snapshot file in dir. Nothing of
+// it runs but what the test has run.
+func remembering(t *testing.T, dir string) *Hub {
+	t.Helper()
+	h := quietHub(Config{Coalesce: -1})
+	h.base = []string{"shop"}
+	h.cfg.SnapshotWait = time.Second
+	h.client = &client{host: sample().Cluster}
+	h.keeper = newKeeper(h, dir)
+	return h
+}
+
+// ask starts the sources of a namespace, of which nothing is heard yet.
+func (h *Hub) ask(namespace string) *space {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.spaceOf(namespace)
+	for at, r := range map[**source]*resource{
+		&s.sliceSource: slicesResource, &s.podSource: podsResource, &s.serviceSource: servicesResource,
+		&s.policySource: policiesResource, &s.mappingSource: mappingsResource,
+	} {
+		*at = &source{hub: h, resource: r, table: emptyTable{}}
+		h.keeper.wait(*at)
+	}
+	return s
+}
+
+// hear has all sources of a namespace say that there is nothing.
+func (h *Hub) hear(s *space) {
+	for _, src := range s.sources() {
+		src.replace(nil)
+	}
+}
+
+type emptyTable struct{ table }
+
+func (emptyTable) replace(map[string]any, time.Time) {}
+
+// file returns the one snapshot file in dir.
+func file(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "registry-*.snapshot"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("snapshot files %v (%v)", files, err)
+	}
+	return files[0]
+}
+
+// write makes the snapshot file that a process has left, which was last true a while ago.
+func write(t *testing.T, dir string, s *saved, ago time.Duration) {
+	t.Helper()
+	content, _, err := s.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := remembering(t, dir).keeper.file
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now().Add(-ago)
+	if err := os.Chtimes(name, at, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// twoNamespaces is what a process knew that called inventory in two of them.
+func twoNamespaces() *saved {
+	s := sample()
+	other := s.Apps[0]
+	other.App.Namespace = "store"
+	s.Apps = append(s.Apps, other)
+	return s
+}
+
+func storeInventory() registry.App { return registry.App{Namespace: "store", Name: inventory.Name} }
+
+// heardOf follows an application, and returns what its follower was told last.
+func heardOf(t *testing.T, h *Hub, app registry.App) func() *registry.Snapshot {
+	t.Helper()
+	var last *registry.Snapshot
+	stop, err := h.Subscribe(app, func(s registry.Snapshot) { last = &s })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return func() *registry.Snapshot {
+		synctest.Wait()
+		return last
+	}
+}
+
+// A namespace that is asked about long after the start, by a process that has heard
+// the API server all along, is no reason to go by an old file.
+func TestTheFileGivesEachNamespaceItsTime(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		write(t, dir, twoNamespaces(), time.Hour)
+		h := remembering(t, dir)
+		h.hear(h.ask("shop"))
+		advance(time.Minute)
+		store := h.ask("store")
+		told := heardOf(t, h, storeInventory())
+		if s := told(); s != nil {
+			t.Fatalf("told at once: %+v", s)
+		}
+		if used := h.keeper.used(); used {
+			t.Error("the file counts as used")
+		}
+		advance(2 * h.cfg.SnapshotWait)
+		if s := told(); s == nil || len(s.Instances) != 2 || s.StaleSince.IsZero() {
+			t.Fatalf("after its time: %+v", s)
+		}
+		if used := h.keeper.used(); !used {
+			t.Error("the file does not count as used")
+		}
+		h.hear(store)
+		if s := told(); len(s.Instances) != 0 || !s.StaleSince.IsZero() {
+			t.Fatalf("heard: %+v", s)
+		}
+		if used := h.keeper.used(); used {
+			t.Error("the file counts as used for ever")
+		}
+	})
+}
+
+// Whose rights were taken away does not go by the file, whether it asks or follows.
+func TestARefusalIsAnAnswer(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		write(t, dir, sample(), time.Hour)
+		h := remembering(t, dir)
+		s := h.ask("shop")
+		told := heardOf(t, h, inventory)
+		h.mu.Lock()
+		s.podSource.failure = &registry.Error{Code: registry.Forbidden, Message: "may not list pods"}
+		h.mu.Unlock()
+		advance(2 * h.cfg.SnapshotWait)
+		if s := told(); s != nil {
+			t.Fatalf("told: %+v", s)
+		}
+		if apps, ok := func() ([]registry.App, bool) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			s.mappingSource.failure = s.podSource.failure
+			return h.keeper.providers(sample().Interfaces[0].Interface)
+		}(); ok {
+			t.Fatalf("providers: %v", apps)
+		}
+	})
+}
+
+// What nobody asks for any more leaves the file, and does not grow young in it.
+func TestTheFileForgets(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		write(t, dir, twoNamespaces(), time.Hour)
+		h := remembering(t, dir)
+		h.hear(h.ask("shop"))
+		_, there := h.keeper.saveAndRead(t)
+		if there[storeInventory()].IsZero() {
+			t.Error("what was not heard is saved as if it had been")
+		}
+		advance(forgetAfter)
+		again, there := h.keeper.saveAndRead(t)
+		if len(there) != 0 || len(again.Interfaces) != 0 {
+			t.Fatalf("still saved: %v and %v", there, again.Interfaces)
+		}
+	})
+}
+
+// saveAndRead saves, and returns what a process would read, and since when each application
+// is stale.
+func (k *keeper) saveAndRead(t *testing.T) (*saved, map[registry.App]time.Time) {
+	t.Helper()
+	k.save()
+	content, err := os.ReadFile(k.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := decodeSaved(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	since := map[registry.App]time.Time{}
+	for i := range s.Apps {
+		since[s.Apps[i].App] = s.Apps[i].StaleSince
+	}
+	return s, since
+}
+
+// A file that is written during an outage is as old as the outage.
+func TestAnOutageIsNotForgottenInTheFile(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := remembering(t, dir)
+		s := h.ask("shop")
+		h.hear(s)
+		told := heardOf(t, h, inventory)
+		told()
+		advance(time.Minute)
+		lost := time.Now()
+		h.mu.Lock()
+		confirmed := h.keeper.confirmed
+		s.sliceSource.lostAt = h.clock.now()
+		h.mu.Unlock()
+		advance(time.Hour)
+		h.keeper.save()
+		if confirmed.IsZero() || h.keeper.confirmed != confirmed {
+			t.Error("what cannot be heard counts as confirmed")
+		}
+		next := remembering(t, dir)
+		next.ask("shop")
+		stale := heardOf(t, next, inventory)
+		advance(2 * next.cfg.SnapshotWait)
+		if s := stale(); s == nil || s.StaleSince.Sub(lost).Abs() > time.Second {
+			t.Fatalf("told of %+v, want it stale since %v", s, lost)
+		}
+	})
+}
+
+// A file that cannot be written is tried again ever more seldom: each attempt costs as
+// much as one that succeeds.
+func TestAFileThatCannotBeWrittenCostsLittle(t *testing.T) {
+	blocked := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		h := remembering(t, filepath.Join(blocked, "dir"))
+		h.hear(h.ask("shop"))
+		heardOf(t, h, inventory)()
+		advance(time.Hour)
+		h.mu.Lock()
+		h.closed = true
+		h.mu.Unlock()
+		h.wg.Wait()
+		attempts := testutil.ToFloat64(h.metrics.fileErrors.WithLabelValues("write"))
+		if attempts < 3 || attempts > 25 {
+			t.Fatalf("%g attempts in an hour", attempts)
+		}
+	})
+}
+
+// Two processes that share a directory leave each other's files alone, also those that
+// are being written.
+func TestProcessesShareADirectory(t *testing.T) {
+	dir := t.TempDir()
+	h := quietHub(Config{App: "orders"})
+	h.client = &client{host: "https://10.96.0.1:443"}
+	orders := newKeeper(h, dir)
+	young, old := orders.file+".1", orders.file+".2"
+	for _, name := range []string{young, old} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	past := time.Now().Add(-2 * abandoned)
+	if err := os.Chtimes(old, past, past); err != nil {
+		t.Fatal(err)
+	}
+	newKeeper(h, dir)
+	if left, err := filepath.Glob(orders.file + ".*"); err != nil || len(left) != 1 || left[0] != young {
+		t.Errorf("left are %v (%v), want %s", left, err, young)
+	}
+	h.cfg.App = "payments"
+	if payments := newKeeper(h, dir); payments.file == orders.file {
+		t.Error("two applications have one file")
+	}
+}
