@@ -56,19 +56,18 @@ type usage struct {
 }
 
 func (u *usage) add(p *pod) {
-	if p.said == nil {
+	if p.said == nil || !p.said.registered {
 		return
 	}
-	values := p.attrs.Value()
 	if p.said.problem == "" {
 		if p.said.revision != "" {
-			u.instances[revisionKey{values.namespace, p.said.revision}]++
+			u.instances[revisionKey{p.said.namespace, p.said.revision}]++
 		}
 		return
 	}
-	apps := p.apps(values)
+	apps := p.apps()
 	if len(apps) == 0 {
-		apps = []registry.App{{Namespace: values.namespace}}
+		apps = []registry.App{{Namespace: p.said.namespace}}
 	}
 	for _, app := range apps {
 		u.unread[app] = p.name
@@ -102,16 +101,16 @@ func (h *Hub) usage(namespaces []string) *usage {
 
 // apps are the applications that a pod belongs to: by the slices, or else by its own
 // word.
-func (p *pod) apps(values attrs) []registry.App {
+func (p *pod) apps() []registry.App {
 	var all []registry.App
 	if p.app != nil {
 		all = append(all, p.app.name)
 	}
-	for _, a := range p.more {
+	for _, a := range p.more() {
 		all = append(all, a.name)
 	}
-	if len(all) == 0 && values.app != "" {
-		all = append(all, registry.App{Namespace: values.namespace, Name: values.app})
+	if len(all) == 0 && p.said.app != "" {
+		all = append(all, registry.App{Namespace: p.said.namespace, Name: p.said.app})
 	}
 	return all
 }

@@ -11,7 +11,7 @@
 // # The way of a change
 //
 // A source (source.go) lists and watches one kind in one namespace, and gives
-// what it hears to a table of the cache (cache.go), which keeps only the fields
+// what it hears to a table of the cache (table.go, space.go), which keeps only the fields
 // that are served. The table marks the applications that are touched. An
 // application that somebody follows is flushed (discoverer.go): the first change
 // at once, followers together a little later. A flush joins slices and pods into

@@ -37,8 +37,9 @@ func (a *app) askEnded() {
 			return
 		}
 		now := h.clock.now()
-		for _, uid := range uids {
-			if p := a.space.pods[uid]; p != nil && p.known && !p.ended {
+		for _, text := range uids {
+			u, _ := parseUID(text)
+			if p := a.space.pods[u]; p != nil && p.known && !p.ended {
 				p.ended = true
 				p.touchApps(now)
 				podTable{a.space}.touchLosing(p, now)

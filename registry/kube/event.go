@@ -65,14 +65,15 @@ func (c *Caretaker) notices() []notice {
 			if !p.known || p.gone || p.terminating {
 				continue
 			}
-			values := p.attrs.Value()
-			of := notice{kind: "Pod", namespace: values.namespace, name: p.name, uid: p.uid}
-			if p.said != nil && p.said.problem != "" {
+			of := notice{kind: "Pod", namespace: p.said.namespace, name: p.name}
+			if p.said.problem != "" {
+				of.uid = p.id()
 				of.reason, of.message = ReasonMetadata, p.said.problem+"; nobody calls it until that is mended, or its pod restarted"
 				all = append(all, of)
 			}
-			if values.warning != "" {
-				of.reason, of.message = ReasonDetails, values.warning
+			if w := p.attrs.Value().warning; w != "" {
+				of.uid = p.id()
+				of.reason, of.message = ReasonDetails, w
 				all = append(all, of)
 			}
 		}

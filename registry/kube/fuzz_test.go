@@ -20,6 +20,14 @@ func FuzzParseMetadata(f *testing.F) {
 	f.Add(``)
 	f.Fuzz(func(t *testing.T, text string) {
 		s := parseMetadata(text)
+		w := words{namespace: "shop", app: "inventory", text: text, registered: true}
+		kept := newStatement(w, w.sum())
+		if kept.revision != s.revision || kept.tag != s.tag || kept.problem != s.problem {
+			t.Fatalf("%+v is kept as %+v", s, kept)
+		}
+		if all := kept.words(); (all == nil) != (s.metadata == nil) || !maps.Equal(all, s.metadata) || kept.revision != s.revision || kept.tag != s.tag {
+			t.Fatalf("%+v, once asked for, is %+v", s, kept)
+		}
 		if s.problem != "" {
 			if s.metadata != nil || s.endpoints != nil || s.revision != "" {
 				t.Fatalf("something was taken from what cannot be read: %+v", s)
@@ -46,9 +54,9 @@ func FuzzParseInstance(f *testing.F) {
 	f.Add(`{"v":1,"weight":-1,"state":"x","startTime":"9999-12-31T23:59:59Z"}`)
 	f.Add(`{"v":2}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		values, started := parseInstance(text)
-		again, startedAgain := parseInstance(text)
-		if values != again || started != startedAgain {
+		values, app, started := parseInstance(text)
+		again, appAgain, startedAgain := parseInstance(text)
+		if values != again || app != appAgain || started != startedAgain {
 			t.Fatal("it is read differently each time")
 		}
 		if values.weight < 1 || values.weight > registry.MaxWeight {
@@ -56,6 +64,25 @@ func FuzzParseInstance(f *testing.F) {
 		}
 		if values.state != registry.Up && values.state != registry.Draining {
 			t.Fatalf("state %q", values.state)
+		}
+	})
+}
+
+func FuzzParseUID(f *testing.F) {
+	f.Add(bigPodUID(1), bigPodUID(2))
+	f.Add("00000000-0000-0000-0000-000000000000", "0F3C2B1A-7E5D-4C6B-9A8F-000000000001")
+	f.Add("", "u1")
+	f.Add("0f3c2b1a-7e5d-4c6b-9a8f-00000000000g", "0f3c2b1a+7e5d-4c6b-9a8f-000000000001")
+	f.Fuzz(func(t *testing.T, text, other string) {
+		u, odd := parseUID(text)
+		if text == "" != (u == uid{}) {
+			t.Fatalf("the uid of %q is %v", text, u)
+		}
+		if p := newPod(u, odd, "inventory-0"); text != "" && p.id() != text {
+			t.Fatalf("%q is kept as %q", text, p.id())
+		}
+		if o, _ := parseUID(other); (o == u) != (other == text) {
+			t.Fatalf("%q and %q have the uids %v and %v", text, other, u, o)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"strconv"
@@ -10,8 +11,7 @@ import (
 	"github.com/weirmesh/weir/registry"
 )
 
-// join makes the whole state of an application from what is known: a pure
-// function of its arguments. An instance is a pod that the application's slices
+// join makes the whole state of an application from what is known. An instance is a pod that the application's slices
 // name, or an address that they name without one.
 //
 // A pod may stand in several endpoints, one per address family or, for a moment,
@@ -40,7 +40,7 @@ func join(a *app, mode registry.Mode, now time.Time) registry.Snapshot {
 		}
 	}
 	slices.SortFunc(all, func(x, y joined) int {
-		if c := strings.Compare(x.id, y.id); c != 0 {
+		if c := x.compare(y); c != 0 {
 			return c
 		}
 		return cmp.Or(
@@ -52,17 +52,21 @@ func join(a *app, mode registry.Mode, now time.Time) registry.Snapshot {
 	})
 	distinct := 0
 	for i := range all {
-		if i == 0 || all[i].id != all[i-1].id {
+		if i == 0 || all[i].compare(all[i-1]) != 0 {
 			distinct++
 		}
 	}
 	s.Instances = make([]registry.Instance, 0, distinct)
+	texts := idTexts{}
+	if a.snapshot != nil {
+		texts.known = a.snapshot.Instances
+	}
 	for i := 0; i < len(all); {
 		first, worst := &all[i], all[i].health
-		for i++; i < len(all) && all[i].id == first.id; i++ {
+		for i++; i < len(all) && all[i].compare(*first) == 0; i++ {
 			worst = max(worst, all[i].health)
 		}
-		s.Instances = append(s.Instances, first.instance(worst))
+		s.Instances = append(s.Instances, first.instance(texts.of(first), worst))
 		if l := a.lost[first.pod]; l != nil && l.kept != nil {
 			if i := &s.Instances[len(s.Instances)-1]; i.Health == registry.NotReady {
 				i.Kept = l.kept
@@ -77,20 +81,54 @@ func join(a *app, mode registry.Mode, now time.Time) registry.Snapshot {
 // joined is one endpoint on its way into an instance.
 type joined struct {
 	*endpoint
-	id string
+	id string // empty where the pod's UID is a UUID
 }
 
 func newJoined(e *endpoint) joined {
-	if e.pod != nil {
-		return joined{endpoint: e, id: e.pod.uid}
+	switch {
+	case e.pod == nil:
+		// An address of a Service without selector belongs to no pod and is itself.
+		return joined{endpoint: e, id: "address:" + e.addr.String()}
+	case e.pod.odd():
+		return joined{endpoint: e, id: e.pod.id()}
 	}
-	// An address of a Service without selector belongs to no pod and is itself.
-	return joined{endpoint: e, id: "address:" + e.addr.String()}
+	return joined{endpoint: e}
 }
 
-func (j *joined) instance(h health) registry.Instance {
+// compare orders by the text of the id, which UUIDs have in the order of their bytes.
+func (j joined) compare(o joined) int {
+	switch {
+	case j.id == "" && o.id == "":
+		return bytes.Compare(j.pod.uid[:], o.pod.uid[:])
+	case j.id == "":
+		return strings.Compare(j.pod.id(), o.id)
+	case o.id == "":
+		return strings.Compare(j.id, o.pod.id())
+	}
+	return strings.Compare(j.id, o.id)
+}
+
+// idTexts gives instances, in their order, the texts of their ids: those that the last
+// snapshot has where it has them.
+type idTexts struct{ known []registry.Instance }
+
+func (t *idTexts) of(j *joined) string {
+	if j.id != "" {
+		return j.id
+	}
+	text := j.pod.uid.text()
+	for len(t.known) > 0 && t.known[0].ID < string(text[:]) {
+		t.known = t.known[1:]
+	}
+	if len(t.known) > 0 && t.known[0].ID == string(text[:]) {
+		return t.known[0].ID
+	}
+	return string(text[:])
+}
+
+func (j *joined) instance(id string, h health) registry.Instance {
 	i := registry.Instance{
-		ID:      j.id,
+		ID:      id,
 		Host:    j.addr,
 		Details: registry.Details{Weight: registry.DefaultWeight, State: registry.Up},
 		Health:  h.word(),
@@ -117,7 +155,7 @@ func (j *joined) instance(h health) registry.Instance {
 		i.Details.Started = time.Unix(0, p.started).UTC()
 	}
 	if said := p.said; said != nil {
-		i.Metadata, i.Endpoints, i.Revision, i.Problem = said.metadata, said.endpoints, said.revision, said.problem
+		i.Metadata, i.Endpoints, i.Revision, i.Problem = said.words(), said.endpoints, said.revision, said.problem
 		i.Details.Tag = cmp.Or(i.Details.Tag, said.tag)
 	}
 	return i

@@ -314,7 +314,8 @@ func (k *keeper) heardApps(s *space, now time.Time) {
 		}
 		for i := range old.Instances {
 			in := &old.Instances[i]
-			if p := s.pods[in.ID]; p != nil && in.Callable() {
+			u, _ := parseUID(in.ID)
+			if p := s.pods[u]; p != nil && in.Callable() {
 				a.lose(&endpoint{addr: in.Host, pod: p, place: unique.Make(place{node: in.Node, zone: in.Zone}), health: ready}, now)
 			}
 		}

@@ -20,7 +20,7 @@ type space struct {
 
 	apps     map[registry.App]*app
 	slices   map[string]*slice // by namespace/name
-	pods     map[string]*pod   // by UID
+	pods     map[uid]*pod
 	policies map[string]*policy
 	mappings map[string]*mapping
 	losing   map[*app]struct{} // those that have lost endpoints
@@ -35,7 +35,7 @@ func newSpace(h *Hub, namespace string) *space {
 		namespace: namespace,
 		apps:      map[registry.App]*app{},
 		slices:    map[string]*slice{},
-		pods:      map[string]*pod{},
+		pods:      map[uid]*pod{},
 		policies:  map[string]*policy{},
 		mappings:  map[string]*mapping{},
 		losing:    map[*app]struct{}{},
@@ -106,10 +106,12 @@ type rawSlice struct {
 }
 
 type rawEndpoint struct {
-	addr      netip.Addr
-	uid, name string // of the pod; empty where the slice names none
-	place     unique.Handle[place]
-	health    health
+	addr   netip.Addr
+	uid    uid    // of the pod; zero where the slice names none
+	odd    string // its text where that is no UUID
+	name   string
+	place  unique.Handle[place]
+	health health
 }
 
 type health uint8
@@ -134,16 +136,18 @@ func (h health) word() registry.Health {
 // place is where an instance runs.
 type place struct{ node, zone string }
 
-// pod is one pod, known by its UID alone.
+// pod is one pod, known by its UID alone. There are many of them: what most pods say
+// alike, and what few say at all, they have elsewhere.
 type pod struct {
-	uid, name string
-	said      *statement // nil while it has registered nothing
-	attrs     unique.Handle[attrs]
-	started   int64 // Unix nanoseconds; 0 when unknown
+	uid     uid
+	name    string
+	said    *statement // nil while only slices name it
+	attrs   unique.Handle[attrs]
+	started int64 // Unix nanoseconds; 0 when unknown
 
-	// The applications whose slices name the pod, once for each endpoint.
+	// The application whose slice names the pod, and its others; see addRef.
 	app  *app
-	more []*app
+	rare *rare // nil where there is nothing rare
 
 	known       bool // the pod itself was seen, not only a slice that names it
 	gone        bool // it was seen to go
@@ -169,53 +173,98 @@ type servicePort struct {
 	named bool
 }
 
+// rare is what few pods have.
+type rare struct {
+	uid  string // the UID's text where that is no UUID
+	more []*app // see addRef
+}
+
+// newPod makes the entry of a pod; odd is the UID's text where uid does not tell it.
+func newPod(u uid, odd, name string) *pod {
+	p := &pod{uid: u, name: name}
+	if odd != "" {
+		p.rare = &rare{uid: odd}
+	}
+	return p
+}
+
+// odd reports whether the pod's UID is no UUID.
+func (p *pod) odd() bool { return p.rare != nil && p.rare.uid != "" }
+
+// id returns the text of the pod's UID.
+func (p *pod) id() string {
+	if p.odd() {
+		return p.rare.uid
+	}
+	return p.uid.String()
+}
+
+// more are the applications, beyond the first, whose slices name the pod.
+func (p *pod) more() []*app {
+	if p.rare == nil {
+		return nil
+	}
+	return p.rare.more
+}
+
+func (p *pod) setMore(all []*app) {
+	switch {
+	case len(all) > 0 && p.rare == nil:
+		p.rare = &rare{more: all}
+	case len(all) > 0:
+		p.rare.more = all
+	case p.odd():
+		p.rare.more = nil
+	default:
+		p.rare = nil
+	}
+}
+
+// addRef notes that a slice of the application names the pod, and dropRef that one
+// does no more: once for each endpoint.
 func (p *pod) addRef(a *app) {
 	if p.app == nil {
 		p.app = a
 	} else {
-		p.more = append(p.more, a)
+		p.setMore(append(p.more(), a))
 	}
 }
 
 func (p *pod) dropRef(a *app) {
-	if i := slices.Index(p.more, a); i >= 0 {
-		p.more = slices.Delete(p.more, i, i+1)
-		if len(p.more) == 0 {
-			p.more = nil
-		}
+	more := p.more()
+	if i := slices.Index(more, a); i >= 0 {
+		p.setMore(slices.Delete(more, i, i+1))
 		return
 	}
 	if p.app != a {
 		return
 	}
 	p.app = nil
-	if n := len(p.more); n > 0 {
-		p.app = p.more[n-1]
-		if p.more = p.more[:n-1]; n == 1 {
-			p.more = nil
-		}
+	if n := len(more); n > 0 {
+		p.app = more[n-1]
+		p.setMore(more[:n-1])
 	}
 }
 
 // refers reports whether one of the application's slices names the pod.
-func (p *pod) refers(a *app) bool { return p.app == a || slices.Contains(p.more, a) }
+func (p *pod) refers(a *app) bool { return p.app == a || slices.Contains(p.more(), a) }
 
 // touchApps marks every application that has the pod.
 func (p *pod) touchApps(now time.Time) {
 	if p.app != nil {
 		p.app.touch(now)
 	}
-	for _, a := range p.more {
+	for _, a := range p.more() {
 		a.touch(now)
 	}
 }
 
 // podOf returns the entry of a pod that a slice names, known or not.
-func (s *space) podOf(uid, name string) *pod {
-	p := s.pods[uid]
+func (s *space) podOf(u uid, odd, name string) *pod {
+	p := s.pods[u]
 	if p == nil {
-		p = &pod{uid: uid, name: name}
-		s.pods[uid] = p
+		p = newPod(u, odd, name)
+		s.pods[u] = p
 	}
 	return p
 }
@@ -223,7 +272,8 @@ func (s *space) podOf(uid, name string) *pod {
 // created returns when the pod of an instance was made; the zero time where that is
 // not known.
 func (s *space) created(i *registry.Instance) time.Time {
-	if p := s.pods[i.ID]; p != nil && p.created != 0 {
+	u, _ := parseUID(i.ID)
+	if p := s.pods[u]; p != nil && p.created != 0 {
 		return time.Unix(int64(p.created), 0)
 	}
 	return time.Time{}

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,28 +28,55 @@ const (
 // "pod" or "service". Operators write it; a DiscoveryPolicy goes over it.
 const AnnotationCallMode = "weirmesh.io/call-mode"
 
-// statement is what an annotation io.dubbo/metadata says. Pods of one revision
-// say the same and share one.
+// words are what a pod says of itself that others of its revision say as well.
+type words struct {
+	namespace  string // the pod's
+	app        string // what it says it is an instance of
+	text       string // of the annotation io.dubbo/metadata
+	registered bool   // it has that annotation
+}
+
+// sum tells words apart.
+func (w words) sum() (sum [16]byte) {
+	h := sha256.New()
+	registered := "-"
+	if w.registered {
+		registered = "+"
+	}
+	for _, part := range [...]string{w.namespace, "\x00", w.app, "\x00", registered, w.text} {
+		_, _ = io.WriteString(h, part) // never fails
+	}
+	var all [sha256.Size]byte
+	copy(sum[:], h.Sum(all[:0]))
+	return sum
+}
+
+// statement is what words say. Pods of one revision share one.
 type statement struct {
+	sum        [16]byte
+	namespace  string
+	app        string
+	registered bool
+	users      int32
+
+	// text is that of the annotation until somebody asks for all that it says; it is
+	// metadata from then on. See words.
 	text      string
 	metadata  map[string]string
 	endpoints []registry.Endpoint
 	revision  string
 	tag       string
 	problem   string
-	users     int
 }
 
-// attrs is what an annotation weirmesh.io/instance says, but for the start
-// time. Most pods say the same and share one.
+// attrs is what an annotation weirmesh.io/instance says, but for the application and
+// the start time. Most pods say the same and share one.
 type attrs struct {
 	weight  int
 	tag     string
 	state   registry.State
 	zone    string
 	warning string
-	// namespace is the pod's, and app what it says it is an instance of.
-	namespace, app string
 }
 
 var noAttrs = attrs{weight: registry.DefaultWeight, state: registry.Up}
@@ -59,7 +87,7 @@ const maxAnnotation = 512 << 10
 
 // parseMetadata reads the annotation io.dubbo/metadata.
 func parseMetadata(text string) *statement {
-	s := &statement{text: text}
+	s := &statement{}
 	unreadable := func(err error) *statement {
 		s.metadata, s.endpoints, s.revision, s.tag = nil, nil, "", ""
 		s.problem = "its annotation " + AnnotationMetadata + " cannot be read: " + err.Error()
@@ -101,29 +129,29 @@ type instanceDocument struct {
 // parseInstance reads the annotation weirmesh.io/instance. What cannot be read
 // is replaced by defaults, with a warning: a wrong weight must not take an
 // instance out.
-func parseInstance(text string) (values attrs, started int64) {
+func parseInstance(text string) (values attrs, app string, started int64) {
 	values = noAttrs
 	warn := func(format string, args ...any) {
 		values.warning = "its annotation " + AnnotationInstance + " " + fmt.Sprintf(format, args...)
 	}
 	if text == "" {
-		return values, 0
+		return values, "", 0
 	}
 	var doc instanceDocument
 	err := decodeJSON(text, &doc)
 	if doc.Version > 1 {
 		warn("has version %d, and this reader knows 1; defaults stand in for it", doc.Version)
-		return values, 0
+		return values, "", 0
 	}
 	if err != nil {
 		warn("cannot be read, so defaults stand in for it: %v", err)
-		return values, 0
+		return values, "", 0
 	}
 	if doc.Version != 1 {
 		warn("names no version; defaults stand in for it")
-		return values, 0
+		return values, "", 0
 	}
-	values.tag, values.zone, values.app = doc.Tag, doc.Zone, doc.App
+	values.tag, values.zone = doc.Tag, doc.Zone
 	if doc.Weight != nil {
 		if *doc.Weight < 0 || *doc.Weight > registry.MaxWeight {
 			warn("names weight %d, which is not between 0 and %d", *doc.Weight, registry.MaxWeight)
@@ -140,7 +168,7 @@ func parseInstance(text string) (values attrs, started int64) {
 	if doc.Started != nil && doc.Started.Year() >= 1970 && doc.Started.Year() < 2200 {
 		started = doc.Started.UnixNano()
 	}
-	return values, started
+	return values, doc.App, started
 }
 
 // decodeJSON reads exactly one JSON value, and says what is wrong in words that
@@ -220,20 +248,50 @@ func encodeJSON(v any) (string, error) {
 }
 
 // statements keeps what pods say in common. It is guarded by hub.mu.
-type statements map[string]*statement
+type statements map[[16]byte]*statement
 
-// acquire returns the one for the annotation's text; nil for no annotation.
-func (all statements) acquire(text string, has bool) *statement {
-	if !has {
-		return nil
-	}
-	s := all[text]
+// acquire returns the one for words of that sum.
+func (all statements) acquire(w words, sum [16]byte) *statement {
+	s := all[sum]
 	if s == nil {
-		s = parseMetadata(text)
-		all[text] = s
+		s = newStatement(w, sum)
+		all[sum] = s
 	}
 	s.users++
 	return s
+}
+
+// newStatement reads what words say. A consumer hears of far more applications than it
+// calls: of others it keeps the text, and no map.
+func newStatement(w words, sum [16]byte) *statement {
+	s := &statement{}
+	if w.registered {
+		s = parseMetadata(w.text)
+	}
+	s.sum, s.namespace, s.app, s.registered = sum, w.namespace, w.app, w.registered
+	if s.metadata != nil {
+		s.text, s.metadata = w.text, nil
+		s.revision, s.tag = within(w.text, s.revision), within(w.text, s.tag)
+	}
+	return s
+}
+
+// within returns part as a part of text where it is one, so that it takes no memory of
+// its own.
+func within(text, part string) string {
+	if at := strings.Index(text, part); at >= 0 {
+		return text[at : at+len(part)]
+	}
+	return part
+}
+
+// words returns all that the annotation says. hub.mu is held.
+func (s *statement) words() map[string]string {
+	if s.text != "" {
+		all := parseMetadata(s.text)
+		s.text, s.metadata, s.revision, s.tag = "", all.metadata, all.revision, all.tag
+	}
+	return s.metadata
 }
 
 func (all statements) release(s *statement) {
@@ -241,6 +299,6 @@ func (all statements) release(s *statement) {
 		return
 	}
 	if s.users--; s.users == 0 {
-		delete(all, s.text)
+		delete(all, s.sum)
 	}
 }

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"math"
 	"net/netip"
 	"slices"
@@ -70,7 +71,8 @@ func (t sliceTable) slim(obj runtime.Object) (string, any) {
 		}
 		r := rawEndpoint{addr: addr, health: healthOf(e.Conditions), place: unique.Make(place{node: value(e.NodeName), zone: value(e.Zone)})}
 		if ref := e.TargetRef; ref != nil && ref.Kind == "Pod" && ref.UID != "" {
-			r.uid, r.name = string(ref.UID), ref.Name
+			r.name = ref.Name
+			r.uid, r.odd = parseUID(string(ref.UID))
 		}
 		raw.endpoints = append(raw.endpoints, r)
 	}
@@ -111,8 +113,8 @@ func (t sliceTable) put(key string, kept any, now time.Time) {
 	}
 	for i, r := range raw.endpoints {
 		e := endpoint{addr: r.addr, place: r.place, health: r.health}
-		if r.uid != "" && s.app != nil {
-			e.pod = t.podOf(r.uid, r.name)
+		if r.uid != (uid{}) && s.app != nil {
+			e.pod = t.podOf(r.uid, r.odd, r.name)
 			e.pod.addRef(s.app)
 		}
 		s.endpoints[i] = e
@@ -180,11 +182,11 @@ func (s *slice) same(raw *rawSlice) bool {
 	}
 	return name == raw.app && s.stray == raw.stray && slices.Equal(s.ports, raw.ports) &&
 		slices.EqualFunc(s.endpoints, raw.endpoints, func(e endpoint, r rawEndpoint) bool {
-			uid := ""
+			var of uid
 			if e.pod != nil {
-				uid = e.pod.uid
+				of = e.pod.uid
 			}
-			return e.addr == r.addr && uid == r.uid && e.place == r.place && e.health == r.health
+			return e.addr == r.addr && of == r.uid && e.place == r.place && e.health == r.health
 		})
 }
 
@@ -194,8 +196,7 @@ type podTable struct{ *space }
 // podNews is what is kept of a pod before it is compared with what is known.
 type podNews struct {
 	name        string
-	text        string // of the annotation io.dubbo/metadata
-	has         bool
+	says        words
 	attrs       unique.Handle[attrs]
 	started     int64
 	created     uint32
@@ -208,37 +209,34 @@ func (t podTable) slim(obj runtime.Object) (string, any) {
 		return "", &podNews{}
 	}
 	n := &podNews{name: o.Name, terminating: o.DeletionTimestamp != nil}
-	n.text, n.has = o.Annotations[AnnotationMetadata]
-	values, started := parseInstance(o.Annotations[AnnotationInstance])
-	values.namespace = o.Namespace
+	values, app, started := parseInstance(o.Annotations[AnnotationInstance])
 	n.attrs, n.started = unique.Make(values), started
+	n.says = words{namespace: cmp.Or(t.space.namespace, o.Namespace), app: app}
+	n.says.text, n.says.registered = o.Annotations[AnnotationMetadata]
 	if at := o.CreationTimestamp.Unix(); at > 0 {
 		n.created = uint32(min(at, math.MaxUint32))
 	}
 	return string(o.UID), n
 }
 
-func (t podTable) put(uid string, kept any, now time.Time) {
+func (t podTable) put(key string, kept any, now time.Time) {
 	news, ok := kept.(*podNews)
 	if !ok {
 		return
 	}
-	p := t.pods[uid]
-	if p == nil {
-		p = &pod{uid: uid, name: news.name}
-		t.pods[uid] = p
-	}
+	u, odd := parseUID(key)
+	p := t.podOf(u, odd, news.name)
 	before := *p
-	if p.said == nil || !news.has || p.said.text != news.text {
+	if sum := news.says.sum(); p.said == nil || p.said.sum != sum {
 		t.hub.statements.release(p.said)
-		p.said = t.hub.statements.acquire(news.text, news.has)
-		if p.said != nil && p.said.problem != "" {
-			t.hub.warnPod(news.attrs.Value().namespace, news.name, p.said.problem)
+		p.said = t.hub.statements.acquire(news.says, sum)
+		if p.said.problem != "" {
+			t.hub.warnPod(p.said.namespace, news.name, p.said.problem)
 		}
 	}
 	if p.attrs != news.attrs {
 		if w := news.attrs.Value().warning; w != "" {
-			t.hub.warnPod(news.attrs.Value().namespace, news.name, w)
+			t.hub.warnPod(p.said.namespace, news.name, w)
 		}
 	}
 	p.name, p.attrs, p.started = news.name, news.attrs, news.started
@@ -283,8 +281,9 @@ func (t podTable) touchLosing(p *pod, now time.Time) {
 	}
 }
 
-func (t podTable) remove(uid string, now time.Time) {
-	p := t.pods[uid]
+func (t podTable) remove(key string, now time.Time) {
+	u, _ := parseUID(key)
+	p := t.pods[u]
 	if p == nil || !p.known {
 		return
 	}
@@ -298,9 +297,9 @@ func (t podTable) replace(all map[string]any, now time.Time) {
 	// Pods that only slices know of are not gone because the list lacks them:
 	// the slices may be ahead of it.
 	known := map[string]*pod{}
-	for uid, p := range t.pods {
+	for _, p := range t.pods {
 		if p.known {
-			known[uid] = p
+			known[p.id()] = p
 		}
 	}
 	sweep(t, known, all, now)
