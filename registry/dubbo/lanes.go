@@ -28,8 +28,11 @@ const (
 const renewPause = 10 * time.Second
 
 // nodesPause is how long after an instance came or began to end the nodes have all
-// heard of it, and give new connections accordingly. dubbo-go's own providers serve
-// on for 3 s.
+// heard of it, and give new connections accordingly. It is also the shortest time
+// between two renewals of any kind: however fast instances end, no more connections are
+// on their way out than were renewed in the time that this takes. The last lane that
+// may lead to an instance so gives way 2 s after its end began at the latest;
+// dubbo-go's own providers serve on for 3 s.
 const nodesPause = time.Second
 
 // refillPause is the shortest time between two replacements of Triple's lanes whose
@@ -72,7 +75,7 @@ func (l *lanes) renew(want int, shared bool, a around, now time.Time) (left, gro
 		return !now.Before(at)
 	}
 	for id, since := range l.ending {
-		if l.maybe[id] && due(since.Add(nodesPause)) {
+		if l.maybe[id] && due(later(since, l.renewed).Add(nodesPause)) {
 			left = len(l.ids)
 		}
 	}
@@ -91,11 +94,7 @@ func (l *lanes) renew(want int, shared bool, a around, now time.Time) (left, gro
 		if l.came.IsZero() {
 			l.came = now
 		}
-		at := l.came.Add(nodesPause)
-		if next := l.renewed.Add(renewPause); next.After(at) {
-			at = next
-		}
-		if left == 0 && due(at) {
+		if left == 0 && due(later(l.came.Add(nodesPause), l.renewed.Add(renewPause))) {
 			grown = min((want*newcomers+len(a.callable)-1)/len(a.callable), len(l.ids))
 			if shared {
 				grown = len(l.ids)
@@ -119,6 +118,13 @@ func (l *lanes) renew(want int, shared bool, a around, now time.Time) (left, gro
 	}
 	l.fill(want, a, now)
 	return left, grown, again
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // look takes in which instances there are.

@@ -31,7 +31,7 @@ func TestAThousandReferencesLeaveNothing(t *testing.T) {
 		left            int64 // connections that dubbo-go may leave
 	}{
 		{constant.TriProtocol, triple, 1000, 0},
-		{constant.DubboProtocol, hessian, 50, 50},
+		{constant.DubboProtocol, hessian, 1000, 1000},
 	} {
 		protocol, iface, references, left := tc.protocol, tc.iface, tc.references, tc.left
 		t.Run(protocol, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -288,6 +289,34 @@ func TestOldLanesAreRememberedByInstancesThatTheyMayLeadTo(t *testing.T) {
 	now = now.Add(nodesPause)
 	if n := renew(around{callable: []string{"d"}, ending: []string{"a", "c"}}); n != 4 {
 		t.Errorf("%d lanes gave way to the end of a", n)
+	}
+}
+
+// A rollout in which ten instances end each second renews the lanes once in a second:
+// each renewal leaves connections that take their time to go.
+func TestLanesAreRenewedOnceAtATime(t *testing.T) {
+	now := time.Now()
+	var l lanes
+	var at []time.Time
+	callable := []string{"new"}
+	for n := range 200 {
+		callable = append(callable, strconv.Itoa(n))
+	}
+	l.renew(16, true, around{callable: callable}, now)
+	for n := range 200 {
+		now = now.Add(nodesPause / 10)
+		a := around{callable: append([]string{"new"}, callable[n+2:]...), ending: callable[max(1, n-30) : n+2]}
+		if left, _, _ := l.renew(16, true, a, now); left > 0 {
+			at = append(at, now)
+		}
+	}
+	if len(at) < 15 {
+		t.Fatalf("%d renewals in 20 s", len(at))
+	}
+	for i := range at[1:] {
+		if pause := at[i+1].Sub(at[i]); pause < nodesPause || pause > 2*nodesPause {
+			t.Errorf("two renewals %v apart", pause)
+		}
 	}
 }
 

@@ -42,6 +42,18 @@ func lanes(pods int) int { return min(max(8, 2*pods), 32) }
 
 const pool = 16
 
+// Connections that give way are closed at last so long after, over Triple and over the
+// Dubbo protocol, as registry/dubbo has it, which renews them once in a pause at most.
+const (
+	closedWithin, lingers = 5 * time.Second, 15 * time.Second
+	renewed               = time.Second
+)
+
+// peak is how many connections a consumer may have at most where it should have n, and
+// those that give way go within a time: one more renewal than there are pauses in that,
+// as the last of them has not gone when the next begins.
+func peak(n int, within time.Duration) int { return n * (2 + int(within/renewed)) }
+
 // calls is how many each consumer makes by each way for a figure.
 const calls = 200
 
@@ -107,12 +119,13 @@ func (c *cluster) ask(pod corev1.Pod, path string, into any) error {
 }
 
 // holds waits until every consumer has as many connections as it should have to so
-// many pods, and tells what there were on the way.
+// many pods, and has at no time more than may be on their way out beside them.
 func (c *cluster) holds(callers []corev1.Pod, pods int) {
 	c.t.Helper()
 	// The plain connection ends with its pod, and is made again by the next call.
 	triple, dubbo, plain := fmt.Sprintf("%s:%d", c.service(echo), triplePort), fmt.Sprintf("%s:%d", c.service(echo), dubboPort), fmt.Sprintf("%s:%d", c.service(direct), triplePort)
 	want := map[string]int{triple: lanes(pods), dubbo: pool}
+	bound := map[string]int{triple: peak(lanes(many), closedWithin), dubbo: peak(pool, lingers)}
 	most := map[string]int{}
 	mesh.Eventually(c.t, fmt.Sprintf("connections are those to %d pods", pods), func() error {
 		var wrong []string
@@ -136,6 +149,11 @@ func (c *cluster) holds(callers []corev1.Pod, pods int) {
 		}
 		return nil
 	})
+	for to, n := range most {
+		if n > bound[to] {
+			c.t.Errorf("a consumer had %d connections to %s, more than the %d that renewals allow for", n, to, bound[to])
+		}
+	}
 	c.t.Logf("%d pods: each consumer has %d lanes and a pool of %d; on the way it had at most %d and %d", pods, lanes(pods), pool, most[triple], most[dubbo])
 }
 
