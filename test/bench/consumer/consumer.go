@@ -15,6 +15,8 @@ import (
 	"runtime/pprof"
 	"time"
 
+	gxtime "github.com/dubbogo/gost/time"
+
 	"github.com/weirmesh/weir/test/bench/child"
 	"github.com/weirmesh/weir/test/bench/clock"
 	"github.com/weirmesh/weir/test/bench/plan"
@@ -31,6 +33,7 @@ const (
 	ZooKeeper Backend = "zookeeper" // dubbo-go's own registry
 	Weir      Backend = "weir"      // Weir's registry under dubbo-go
 	Hub       Backend = "hub"       // Weir's registry without dubbo-go on top
+	Nothing   Backend = "nothing"   // the process alone
 )
 
 // OpenArgs say what to consume and where it is.
@@ -45,6 +48,9 @@ type OpenArgs struct {
 	// Fixed opens the registry and subscribes to nothing: what remains is the
 	// cost of having a registry at all.
 	Fixed bool `json:"fixed,omitempty"`
+	// WithoutDubbo stops the clock that dubbo-go starts wherever it is linked in: the
+	// process then stands for one without it.
+	WithoutDubbo bool `json:"withoutDubbo,omitempty"`
 	// Profiles, when set, is a path to which .heap (what the list holds) and
 	// .cpu (of the changes) are appended for go tool pprof. Profiling costs what
 	// is measured.
@@ -147,6 +153,10 @@ const openTimeout = 2 * time.Minute
 func (s *session) open(args OpenArgs) (Opened, error) {
 	var out Opened
 	s.args = args
+	if args.WithoutDubbo {
+		// dubbo-getty (v1.4.10) starts it in an init, and it ticks 100 times a second.
+		gxtime.GetDefaultTimerWheel().Close()
+	}
 	if args.Profiles != "" {
 		runtime.MemProfileRate = 256 // bytes: the instances' share is small
 	}

@@ -15,6 +15,8 @@ func open(ctx context.Context, args OpenArgs, t *tap) (source, error) {
 		return newWeirSource(ctx, args, t)
 	case Hub:
 		return newHubSource(ctx, args, t)
+	case Nothing:
+		return nil, nil //nolint:nilnil // such a consumer subscribes to nothing
 	default:
 		return nil, fmt.Errorf("no backend %q", args.Backend)
 	}

@@ -72,8 +72,8 @@ func result(b consumer.Backend, took ...int64) *Result {
 func TestReportTellsWhatWasMeasured(t *testing.T) {
 	lost := result(consumer.ZooKeeper, 8e6, 9e6)
 	lost.Changes = append(lost.Changes, Change{Asked: 1, Settled: consumer.Settled{Arrived: 5}})
-	idle, cached := int64(3e6), result(consumer.Hub, 1e6)
-	cached.Opened[0].Cached, cached.Idle = 600, &idle
+	cached := result(consumer.Hub, 1e6)
+	cached.Opened[0].Cached, cached.Idle, cached.FixedIdle, cached.ProcessIdle = 600, new(int64(3e6)), new(int64(2e6)), new(int64(1e6))
 	rep := Report{
 		Options: Options{Plan: plan.Plan{Instances: 10, Apps: 2}, Rounds: 1, Changes: 2, Idle: time.Second},
 		Results: map[consumer.Backend]*Result{consumer.Weir: result(consumer.Weir, 1e6, 2e6), consumer.ZooKeeper: lost, consumer.Hub: cached},
@@ -95,7 +95,7 @@ func TestReportTellsWhatWasMeasured(t *testing.T) {
 		"watch event read → NotifyAll returned, p50 1 ms 8 ms 1 ms 8×",
 		"heap per instance 100 B 100 B 100 B",
 		"of these cached, with nobody who asks – – 50 B",
-		"processor time of 1s without a change – – 3 ms",
+		"Processor time of 1s without a change a consumer of all – – 3 ms of these a registry with nothing in it – – 2 ms of these a process without a registry – – 1 ms",
 		"changes that never came 0 1 0",
 		"kept (2 ms of 2)",
 	} {

@@ -100,7 +100,9 @@ func (r *run) kubernetesSubject(backend consumer.Backend, cluster *kubernetes.Cl
 			if empty {
 				namespace = kubernetes.Empty
 			}
-			return consumer.OpenArgs{Backend: backend, Plan: r.options.Plan, Kubeconfig: kubeconfig, Namespace: namespace}
+			return consumer.OpenArgs{
+				Backend: backend, Plan: r.options.Plan, Kubeconfig: kubeconfig, Namespace: namespace, WithoutDubbo: backend == consumer.Hub,
+			}
 		},
 		change: cluster.Change,
 		outage: func(ctx context.Context, down time.Duration) error {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"runtime"
+	"time"
 
 	"github.com/weirmesh/weir/test/bench/consumer"
 	"github.com/weirmesh/weir/test/bench/report"
@@ -35,6 +36,10 @@ type Result struct {
 	// Idle is the processor time of a while in which nothing changed, in
 	// nanoseconds; nil where that was not measured.
 	Idle *int64 `json:"idleNS,omitempty"`
+	// FixedIdle is that of a consumer of nothing, and ProcessIdle that of a process of
+	// its kind without a registry.
+	FixedIdle   *int64 `json:"fixedIdleNS,omitempty"`
+	ProcessIdle *int64 `json:"processIdleNS,omitempty"`
 	// ServerMemory is resident, in bytes, at the end; 0 if unknown.
 	ServerMemory uint64 `json:"serverMemory,omitempty"`
 }
@@ -141,6 +146,10 @@ func (r Report) Write(w io.Writer) error {
 	}
 	changeRows(&t, results)
 	holdingRows(&t, results, r.Options)
+	if r.Options.Idle > 0 {
+		idleRows(&t, results, r.Options.Idle)
+	}
+	serverRows(&t, results)
 	if err := t.Write(w); err != nil {
 		return err
 	}
@@ -229,14 +238,9 @@ func holdingRows(t *report.Table, results []*Result, o Options) {
 	row("processor time of that", report.Time, func(o consumer.Opened) float64 { return float64(o.CPUNS) })
 	row("NotifyAll calls of that", report.Number, func(o consumer.Opened) float64 { return float64(o.Told) })
 	row("bytes from the server for that", report.Size, func(o consumer.Opened) float64 { return float64(o.TrafficIn) })
-	if o.Idle > 0 {
-		t.Row(fmt.Sprintf("processor time of %s without a change", o.Idle), report.Time, each(results, func(r *Result) float64 {
-			if r == nil || r.Idle == nil {
-				return math.NaN()
-			}
-			return float64(*r.Idle)
-		})...)
-	}
+}
+
+func serverRows(t *report.Table, results []*Result) {
 	t.Section("The server")
 	t.RowAlone("resident memory", report.Size, each(results, func(r *Result) float64 {
 		if r == nil || r.ServerMemory == 0 || r.Subject == consumer.Hub {
@@ -244,6 +248,23 @@ func holdingRows(t *report.Table, results []*Result, o Options) {
 		}
 		return float64(r.ServerMemory)
 	})...)
+}
+
+// idleRows take apart what a consumer costs while nothing changes: a process of this
+// kind costs something, and so does a registry with nothing in it.
+func idleRows(t *report.Table, results []*Result, idle time.Duration) {
+	row := func(title string, of func(*Result) *int64) {
+		t.RowAlone(title, report.Time, each(results, func(r *Result) float64 {
+			if r == nil || of(r) == nil {
+				return math.NaN()
+			}
+			return float64(*of(r))
+		})...)
+	}
+	t.Section(fmt.Sprintf("Processor time of %s without a change", idle))
+	row("a consumer of all", func(r *Result) *int64 { return r.Idle })
+	row("of these a registry with nothing in it", func(r *Result) *int64 { return r.FixedIdle })
+	row("of these a process without a registry", func(r *Result) *int64 { return r.ProcessIdle })
 }
 
 func outageRows(t *report.Table, results []*Result) {

@@ -189,9 +189,29 @@ func (r *run) measureFixed(ctx context.Context, s subject, res *Result) error {
 	if err != nil {
 		return err
 	}
-	p.Stop(consumerGrace)
+	defer p.Stop(consumerGrace)
 	res.Fixed = opened
-	return nil
+	if r.options.Idle == 0 {
+		return nil
+	}
+	if res.FixedIdle, err = r.idle(ctx, p, string(s.backend)+" with nothing in it"); err != nil {
+		return err
+	}
+	alone := consumer.OpenArgs{Backend: consumer.Nothing, Plan: args.Plan, Fixed: true, WithoutDubbo: args.WithoutDubbo}
+	process, _, err := r.consume(ctx, string(s.backend)+"-alone", alone)
+	if err != nil {
+		return err
+	}
+	defer process.Stop(consumerGrace)
+	res.ProcessIdle, err = r.idle(ctx, process, string(s.backend)+", its process alone")
+	return err
+}
+
+// idle returns the processor time that a consumer takes while nothing happens.
+func (r *run) idle(ctx context.Context, p *child.Process, who string) (*int64, error) {
+	r.say("%s: nothing changes for %s …", who, r.options.Idle)
+	cpu := new(int64)
+	return cpu, p.Call(ctx, "idle", r.options.Idle, cpu)
 }
 
 func (r *run) measureRound(ctx context.Context, s subject, round int, res *Result) error {
@@ -201,13 +221,10 @@ func (r *run) measureRound(ctx context.Context, s subject, round int, res *Resul
 	}
 	defer p.Stop(consumerGrace)
 	res.Opened = append(res.Opened, opened)
-	if idle := r.options.Idle; round == 0 && idle > 0 {
-		r.say("%s: nothing changes for %s …", s.backend, idle)
-		var cpu int64
-		if err := p.Call(ctx, "idle", idle, &cpu); err != nil {
+	if round == 0 && r.options.Idle > 0 {
+		if res.Idle, err = r.idle(ctx, p, string(s.backend)); err != nil {
 			return err
 		}
-		res.Idle = &cpu
 	}
 	n := r.options.changes()
 	r.say("round %d of %d, %s: all %d instances after %s; %d changes …", round+1, r.options.Rounds, s.backend,
