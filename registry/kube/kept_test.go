@@ -150,7 +150,9 @@ func TestPodsThatEndedAreNotKept(t *testing.T) {
 	w.await("three instances", ready(3))
 	for _, name := range names[:2] {
 		pods := n.Cluster.Client.CoreV1().Pods(n.Name)
-		if _, err := pods.Patch(t.Context(), name, types.MergePatchType, []byte(`{"status":{"phase":"Failed","reason":"Evicted"}}`), metav1.PatchOptions{}, "status"); err != nil {
+		// As a kubelet does: the EndpointSlice controller does not look at a phase alone.
+		evicted := []byte(`{"status":{"phase":"Failed","reason":"Evicted","conditions":[{"type":"Ready","status":"False","reason":"PodFailed"}]}}`)
+		if _, err := pods.Patch(t.Context(), name, types.StrategicMergePatchType, evicted, metav1.PatchOptions{}, "status"); err != nil {
 			t.Fatal(err)
 		}
 	}
