@@ -40,7 +40,7 @@ func join(a *app, mode registry.Mode, now time.Time) registry.Snapshot {
 		}
 	}
 	slices.SortFunc(all, func(x, y joined) int {
-		if c := x.compare(y); c != 0 {
+		if c := x.compare(&y); c != 0 {
 			return c
 		}
 		return cmp.Or(
@@ -52,7 +52,7 @@ func join(a *app, mode registry.Mode, now time.Time) registry.Snapshot {
 	})
 	distinct := 0
 	for i := range all {
-		if i == 0 || all[i].compare(all[i-1]) != 0 {
+		if i == 0 || all[i].compare(&all[i-1]) != 0 {
 			distinct++
 		}
 	}
@@ -63,7 +63,7 @@ func join(a *app, mode registry.Mode, now time.Time) registry.Snapshot {
 	}
 	for i := 0; i < len(all); {
 		first, worst := &all[i], all[i].health
-		for i++; i < len(all) && all[i].compare(*first) == 0; i++ {
+		for i++; i < len(all) && all[i].compare(first) == 0; i++ {
 			worst = max(worst, all[i].health)
 		}
 		s.Instances = append(s.Instances, first.instance(texts.of(first), worst))
@@ -96,7 +96,7 @@ func newJoined(e *endpoint) joined {
 }
 
 // compare orders by the text of the id, which UUIDs have in the order of their bytes.
-func (j joined) compare(o joined) int {
+func (j *joined) compare(o *joined) int {
 	switch {
 	case j.id == "" && o.id == "":
 		return bytes.Compare(j.pod.uid[:], o.pod.uid[:])

@@ -352,7 +352,7 @@ func (k *keeper) forgotten(r *remembered) bool {
 		(k.apps[r.snapshot.App] == nil || k.hub.inTouch())
 }
 
-// forget lets go of what nobody has asked for for long.
+// forget lets go of what nobody has asked for in a long time.
 func (k *keeper) forget() {
 	for name, r := range k.known {
 		if k.forgotten(r) {

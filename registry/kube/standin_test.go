@@ -3,6 +3,7 @@ package kube
 import (
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,19 +47,16 @@ func (h *Hub) hear(s *space) {
 	}
 }
 
+// standIn reports whether the file stands in for anything.
+func (h *Hub) standIn() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.keeper.used()
+}
+
 type emptyTable struct{ table }
 
 func (emptyTable) replace(map[string]any, time.Time) {}
-
-// file returns the one snapshot file in dir.
-func file(t *testing.T, dir string) string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "registry-*.snapshot"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("snapshot files %v (%v)", files, err)
-	}
-	return files[0]
-}
 
 // write makes the snapshot file that a process has left, which was last true a while ago.
 func write(t *testing.T, dir string, s *saved, ago time.Duration) {
@@ -91,15 +89,15 @@ func storeInventory() registry.App { return registry.App{Namespace: "store", Nam
 // heardOf follows an application, and returns what its follower was told last.
 func heardOf(t *testing.T, h *Hub, app registry.App) func() *registry.Snapshot {
 	t.Helper()
-	var last *registry.Snapshot
-	stop, err := h.Subscribe(app, func(s registry.Snapshot) { last = &s })
+	var last atomic.Pointer[registry.Snapshot]
+	stop, err := h.Subscribe(app, func(s registry.Snapshot) { last.Store(&s) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
 	return func() *registry.Snapshot {
 		synctest.Wait()
-		return last
+		return last.Load()
 	}
 }
 
@@ -117,21 +115,21 @@ func TestTheFileGivesEachNamespaceItsTime(t *testing.T) {
 		if s := told(); s != nil {
 			t.Fatalf("told at once: %+v", s)
 		}
-		if used := h.keeper.used(); used {
+		if used := h.standIn(); used {
 			t.Error("the file counts as used")
 		}
 		advance(2 * h.cfg.SnapshotWait)
 		if s := told(); s == nil || len(s.Instances) != 2 || s.StaleSince.IsZero() {
 			t.Fatalf("after its time: %+v", s)
 		}
-		if used := h.keeper.used(); !used {
+		if used := h.standIn(); !used {
 			t.Error("the file does not count as used")
 		}
 		h.hear(store)
 		if s := told(); len(s.Instances) != 0 || !s.StaleSince.IsZero() {
 			t.Fatalf("heard: %+v", s)
 		}
-		if used := h.keeper.used(); used {
+		if used := h.standIn(); used {
 			t.Error("the file counts as used for ever")
 		}
 	})
@@ -219,9 +217,11 @@ func TestAnOutageIsNotForgottenInTheFile(t *testing.T) {
 		h.mu.Unlock()
 		advance(time.Hour)
 		h.keeper.save()
+		h.mu.Lock()
 		if confirmed.IsZero() || h.keeper.confirmed != confirmed {
 			t.Error("what cannot be heard counts as confirmed")
 		}
+		h.mu.Unlock()
 		next := remembering(t, dir)
 		next.ask("shop")
 		stale := heardOf(t, next, inventory)
