@@ -12,7 +12,7 @@ import { Page } from '~/ui/page'
 import { Empty, Loaded } from '~/ui/state'
 import { Table, type Column } from '~/ui/table'
 import { Ago, Time } from '~/ui/time'
-import { Callable, Held, modeWord } from '~/views/registry/parts'
+import { Callable, Held, modeWord, NoInterfaces } from '~/views/registry/parts'
 import { words as w } from '~/views/registry/words'
 
 type Instance = Schemas['RegistryApiInstance']
@@ -74,7 +74,7 @@ export default function RegistryApp({ params }: ViewProps) {
                       {w('undescribed', { revision: u.revision, n: u.instances, why: say(u.why) })}
                     </Notice>
                   ))}
-                  <Table label={w('interfaces')} param="isort" columns={interfaceColumns()} rows={d.interfaces} rowKey={(i) => `${i.group ?? ''}/${i.name}:${i.version ?? ''}`} empty={<Empty title={shared('none')}>{w('noInterfaces')}</Empty>} />
+                  <Table label={w('interfaces')} param="isort" columns={interfaceColumns()} rows={d.interfaces} rowKey={(i) => `${i.group ?? ''}/${i.name}:${i.version ?? ''}`} empty={<NoInterfaces ports={d.service.ports} unregistered={d.instances.length > 0 && !d.instances.some((i) => i.revision)} />} />
                 </Card>
               </>
             )

@@ -1,7 +1,9 @@
 import type { Schemas } from '~/api/client'
 import { link, type Patch } from '~/app/address'
+import { words as shared } from '~/app/words'
 import { say } from '~/said'
-import { Badge } from '~/ui/basic'
+import { Badge, Notice } from '~/ui/basic'
+import { Empty } from '~/ui/state'
 import { words as w } from '~/views/registry/words'
 
 /** registryPath is the address of an application in the registry. */
@@ -34,4 +36,11 @@ export function Held({ held }: { held: Schemas['RegistryHeld'][] }) {
       ))}
     </ul>
   )
+}
+
+/** NoInterfaces stands where an application describes no Dubbo interface: an HTTP service has none, but one whose Service has a port for Dubbo should. */
+export function NoInterfaces({ ports, unregistered }: { ports: { name?: string }[]; unregistered: boolean }) {
+  const port = ports.find((p) => /^(dubbo|tri)/.test(p.name ?? ''))?.name
+  if (!port || !unregistered) return <Empty title={shared('none')}>{w('noInterfaces')}</Empty>
+  return <Notice tone="warn">{w('notRegistered', { port })}</Notice>
 }
