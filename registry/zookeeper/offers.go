@@ -180,7 +180,7 @@ func (o *offer) parameters(p *provider, i *registry.Instance) map[string]string 
 	params := map[string]string{}
 	for k, v := range o.Params {
 		// Values are not escaped by themselves, and hidden ones are nobody's.
-		if v != "" && !strings.HasPrefix(k, ".") && !strings.HasPrefix(k, "registry") && !strings.ContainsAny(k+v, "&=?") {
+		if v != "" && !strings.HasPrefix(k, ".") && !strings.HasPrefix(strings.ToLower(k), "registry") && !strings.ContainsAny(k+v, "&=?") {
 			params[k] = v
 		}
 	}

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 
 	"github.com/spf13/pflag"
 
 	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
-	"github.com/weirmesh/weir/gateway"
 	"github.com/weirmesh/weir/gateway/dubbo"
 	"github.com/weirmesh/weir/internal/config"
-	"github.com/weirmesh/weir/registry"
 	"github.com/weirmesh/weir/registry/zookeeper"
 )
 
@@ -85,21 +82,6 @@ func (b *Bridge) named(ctx context.Context, target *cluster.Target) (*zookeeper.
 	return &out, nil
 }
 
-// askOffers has an instance tell what it offers, by its MetadataService, which
-// providers have whose metadata is local.
-func askOffers(ctx context.Context, app registry.App, i *registry.Instance) ([]byte, error) {
-	at, err := registry.DubboMetadataService(i.Metadata)
-	if err != nil {
-		return nil, err
-	}
-	asked := *i
-	asked.Endpoints = []registry.Endpoint{at}
-	return dubbo.Once(ctx, &asked, gateway.Dubbo{
-		App: app.String(), Interface: "org.apache.dubbo.metadata.MetadataService", Group: app.Name, Version: "1.0.0", Method: "getMetadataInfo",
-		Args: []gateway.Arg{{Type: "java.lang.String", From: "query.revision"}},
-	}, url.Values{"revision": {i.Revision}})
-}
-
 // serveBridge writes applications into ZooKeeper, where that is asked for.
 func (c *Control) serveBridge() error {
 	d := c.deps
@@ -107,7 +89,7 @@ func (c *Control) serveBridge() error {
 		return nil
 	}
 	cfg := *d.Bridge
-	cfg.Ask = askOffers
+	cfg.Ask = dubbo.AskOffers
 	cfg.Node, cfg.Logger, cfg.Metrics = selfOf(d.Env, ControlName, d.Node, c.control.Facts)().Name, d.Log.With("part", "bridge"), d.Metrics
 	var err error
 	if c.bridge, err = zookeeper.NewBridge(d.Registry, d.Registry, cfg); err != nil {
