@@ -20,7 +20,7 @@ var words = []string{
 var light = []string{"sdk", "sdk/sdktest", "sdk/breaker", "sdk/policy", "sdk/report", "sdk/trace", "sdk/httpmw"}
 
 // kits are only for tests; a trailing * stands for anything.
-var kits = []string{"internal/testdb", "internal/testkube", "internal/testzk", "internal/deptest", "*/*test"}
+var kits = []string{"internal/testdb", "internal/testkube", "internal/testzk", "internal/testprocess", "internal/deptest", "registry/dubbo/dubbotest", "*/*test"}
 
 // heavy are modules that only some packages may import, since each makes a
 // binary, or what it drags in, a good deal larger.

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	dubbologger "dubbo.apache.org/dubbo-go/v3/logger"
 	"dubbo.apache.org/dubbo-go/v3/protocol/base"
 
+	"github.com/weirmesh/weir/internal/testprocess"
 	"github.com/weirmesh/weir/registry"
 	"github.com/weirmesh/weir/registry/memory"
 )
@@ -81,7 +81,7 @@ func instances(t testing.TB, c *memory.Client, name string) map[string]registry.
 func TestCall(t *testing.T) {
 	world := memory.New()
 	b := newBridge(t, world, false)
-	ports := freePorts(t, 2)
+	ports := testprocess.FreePorts(t, 2)
 	cfg := providerOf(b, "p1", ports)
 	cfg.Servers[1].Services = append(cfg.Servers[1].Services, serviceConfig{Interface: triple, Group: "g", Version: "2.0.0"})
 	start(t, cfg)
@@ -121,10 +121,10 @@ func TestMetadataByCall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			world := memory.New()
 			b := newBridge(t, world, false)
-			cfg := providerOf(b, "p1", freePorts(t, 2))
+			cfg := providerOf(b, "p1", testprocess.FreePorts(t, 2))
 			cfg.Servers = cfg.Servers[tc.servers : tc.servers+1]
 			if tc.own {
-				cfg.MetadataPort = freePorts(t, 1)[0]
+				cfg.MetadataPort = testprocess.FreePorts(t, 1)[0]
 			}
 			start(t, cfg)
 			backend, c := memoryBackend(t, world)
@@ -238,14 +238,14 @@ func TestRollingRestart(t *testing.T) {
 			world := memory.New()
 			b := newBridge(t, world, false)
 			backend, c := memoryBackend(t, world)
-			begin := func(id string) *process {
-				cfg := providerOf(b, id, freePorts(t, 2))
+			begin := func(id string) *testprocess.Process {
+				cfg := providerOf(b, id, testprocess.FreePorts(t, 2))
 				cfg.Discovery = discovery
 				p := start(t, cfg)
 				eventually(t, id+" is registered", func() bool { i := instances(t, c, "greeter")[id]; return i.ID == id && i.Callable() })
 				return p
 			}
-			old := []*process{begin("a1"), begin("a2")}
+			old := []*testprocess.Process{begin("a1"), begin("a2")}
 			consumer := newConsumer(t, backend, discovery)
 			opts := []client.ReferenceOption{client.WithRetries(0), client.WithClusterFailFast(), client.WithLoadBalanceRoundRobin(), client.WithParam(constant.WarmupKey, "1")}
 			dubboConn, triConn := consumer.refer(hessian, constant.DubboProtocol, opts...), consumer.refer(triple, constant.TriProtocol, opts...)
@@ -258,8 +258,8 @@ func TestRollingRestart(t *testing.T) {
 				id := fmt.Sprintf("b%d", n+1)
 				begin(id)
 				eventually(t, id+" is called", func() bool { return overDubbo.by(id) > 0 && overTri.by(id) > 0 })
-				p.stop()
-				world.RemoveInstance(app("greeter"), p.cfg.ID)
+				p.Stop(t)
+				world.RemoveInstance(app("greeter"), p.Name())
 			}
 			overDubbo.end(t, "dubbo")
 			overTri.end(t, "tri")
@@ -273,7 +273,7 @@ func TestCallUnderWay(t *testing.T) {
 	world := memory.New()
 	b := newBridge(t, world, false)
 	backend, c := memoryBackend(t, world)
-	start(t, providerOf(b, "p1", freePorts(t, 2)))
+	start(t, providerOf(b, "p1", testprocess.FreePorts(t, 2)))
 	consumer := newConsumer(t, backend, false)
 	conns := map[string]*client.Connection{
 		"dubbo": consumer.refer(hessian, constant.DubboProtocol, client.WithRetries(0)),
@@ -303,13 +303,13 @@ func TestKilledProvider(t *testing.T) {
 	world := memory.New()
 	b := newBridge(t, world, false)
 	backend, _ := memoryBackend(t, world)
-	p1 := start(t, providerOf(b, "p1", freePorts(t, 2)))
-	start(t, providerOf(b, "p2", freePorts(t, 2)))
+	p1 := start(t, providerOf(b, "p1", testprocess.FreePorts(t, 2)))
+	start(t, providerOf(b, "p2", testprocess.FreePorts(t, 2)))
 	consumer := newConsumer(t, backend, false)
 	conn := consumer.refer(triple, constant.TriProtocol, client.WithLoadBalanceRoundRobin())
 	answers(t, conn, "p1")
 	answers(t, conn, "p2")
-	p1.kill()
+	p1.Kill()
 	world.SetHealth(app("greeter"), "p1", registry.NotReady)
 	eventually(t, "only p2 is listed", func() bool {
 		return strings.Count(consumer.log.String(), "providers found") > 0 && listed(consumer.binding) == 1
@@ -334,7 +334,7 @@ func listed(b *Binding) int {
 func TestTwoRegistries(t *testing.T) {
 	east, west := memory.New(), memory.New()
 	a, b := newBridge(t, east, false), newBridge(t, west, false)
-	cfg := providerOf(a, "p1", freePorts(t, 2))
+	cfg := providerOf(a, "p1", testprocess.FreePorts(t, 2))
 	cfg.Second = b.url
 	start(t, cfg)
 	eastBackend, eastClient := memoryBackend(t, east)
@@ -407,20 +407,20 @@ func TestProviderIsRefused(t *testing.T) {
 			world := memory.New()
 			b := newBridge(t, world, true)
 			tc.prep(b, world)
-			cfg := providerOf(b, "p1", freePorts(t, 2))
+			cfg := providerOf(b, "p1", testprocess.FreePorts(t, 2))
 			cfg.App = tc.app
 			p := start(t, cfg)
 			select {
-			case <-p.done:
+			case <-p.Done():
 			case <-time.After(deadline):
 				t.Fatal("the process does not end")
 			}
-			if p.err == nil {
+			if p.Err() == nil {
 				t.Error("the process ended as if all were well")
 			}
-			_, sentence, ok := strings.Cut(p.output(), "serve: ")
+			_, sentence, ok := strings.Cut(p.Output(), "serve: ")
 			if !ok || !strings.Contains(sentence, tc.want) {
-				t.Errorf("Serve returned %q, want %q in it\n%s", sentence, tc.want, p.output())
+				t.Errorf("Serve returned %q, want %q in it\n%s", sentence, tc.want, p.Output())
 			}
 		})
 	}
@@ -433,15 +433,15 @@ func TestProviderWaitsForRegistry(t *testing.T) {
 	b := newBridge(t, world, false)
 	b.client("p1", "").Cut()
 	b.client("p2", "").Cut()
-	p1, p2 := start(t, providerOf(b, "p1", freePorts(t, 2))), start(t, providerOf(b, "p2", freePorts(t, 2)))
-	for _, p := range []*process{p1, p2} {
+	p1, p2 := start(t, providerOf(b, "p1", testprocess.FreePorts(t, 2))), start(t, providerOf(b, "p2", testprocess.FreePorts(t, 2)))
+	for _, p := range []*testprocess.Process{p1, p2} {
 		eventually(t, "the provider says that it waits", func() bool {
-			return strings.Contains(p.output(), "the registry does not take this instance yet; it is not ready until it does")
+			return strings.Contains(p.Output(), "the registry does not take this instance yet; it is not ready until it does")
 		})
 	}
-	_ = p2.cmd.Process.Signal(syscall.SIGTERM)
+	p2.Terminate()
 	select {
-	case <-p2.done:
+	case <-p2.Done():
 	case <-time.After(deadline):
 		t.Error("a provider that waits for the registry cannot be stopped")
 	}
@@ -457,7 +457,7 @@ func TestProviderWaitsForRegistry(t *testing.T) {
 func TestShutdownDrains(t *testing.T) {
 	world := memory.New()
 	b := newBridge(t, world, false)
-	p := start(t, providerOf(b, "p1", freePorts(t, 2)))
+	p := start(t, providerOf(b, "p1", testprocess.FreePorts(t, 2)))
 	_, c := memoryBackend(t, world)
 	var mu sync.Mutex
 	var states []string
@@ -482,8 +482,8 @@ func TestShutdownDrains(t *testing.T) {
 		}
 	}
 	eventually(t, "up", seen("up"))
-	eventually(t, "the provider serves", func() bool { return strings.Contains(p.output(), "msg=registered") })
-	p.stop()
+	eventually(t, "the provider serves", func() bool { return strings.Contains(p.Output(), "msg=registered") })
+	p.Stop(t)
 	if !seen("draining")() {
 		t.Errorf("the instance went through %v", states)
 	}
@@ -499,7 +499,7 @@ func TestWeightReachesCalls(t *testing.T) {
 	world := memory.New()
 	b := newBridge(t, world, false)
 	for _, id := range []string{"p1", "p2"} {
-		start(t, providerOf(b, id, freePorts(t, 2)))
+		start(t, providerOf(b, id, testprocess.FreePorts(t, 2)))
 	}
 	backend, c := memoryBackend(t, world)
 	consumer := newConsumer(t, backend, false)
@@ -525,8 +525,8 @@ func TestWeightReachesCalls(t *testing.T) {
 func TestServiceDiscovery(t *testing.T) {
 	world := memory.New()
 	b := newBridge(t, world, false)
-	cfg := providerOf(b, "p1", freePorts(t, 2))
-	cfg.Discovery, cfg.MetadataPort = true, freePorts(t, 1)[0]
+	cfg := providerOf(b, "p1", testprocess.FreePorts(t, 2))
+	cfg.Discovery, cfg.MetadataPort = true, testprocess.FreePorts(t, 1)[0]
 	start(t, cfg)
 	backend, c := memoryBackend(t, world)
 	// dubbo-go attaches mapping listeners to one metadata report per process, and

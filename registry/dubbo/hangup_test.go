@@ -19,6 +19,7 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/protocol/base"
 	"dubbo.apache.org/dubbo-go/v3/protocol/invocation"
 
+	"github.com/weirmesh/weir/internal/testprocess"
 	"github.com/weirmesh/weir/registry"
 	"github.com/weirmesh/weir/registry/memory"
 )
@@ -86,7 +87,7 @@ func leadTo(ctx context.Context, conn net.Conn, address string) {
 func servedBy(t *testing.T, protocol, iface string) (*memory.Registry, registry.Instance, *relay) {
 	t.Helper()
 	there := memory.New()
-	cfg := providerOf(newBridge(t, there, false), "p1", freePorts(t, 2))
+	cfg := providerOf(newBridge(t, there, false), "p1", testprocess.FreePorts(t, 2))
 	start(t, cfg)
 	_, c := memoryBackend(t, there)
 	eventually(t, "the provider is registered", func() bool { return instances(t, c, "greeter")["p1"].Revision != "" })

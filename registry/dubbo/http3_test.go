@@ -21,6 +21,7 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/global"
 	dubbotls "dubbo.apache.org/dubbo-go/v3/tls"
 
+	"github.com/weirmesh/weir/internal/testprocess"
 	"github.com/weirmesh/weir/registry/memory"
 )
 
@@ -88,7 +89,7 @@ func sockets(t *testing.T, port int) (udp, tcp int) {
 // Over HTTP/3 an invoker has two connections and a socket, and leaves none of them.
 func TestTripleHangsUpOverHTTP3(t *testing.T) {
 	world := memory.New()
-	ports := freePorts(t, 2)
+	ports := testprocess.FreePorts(t, 2)
 	cfg := providerOf(newBridge(t, world, false), "p1", ports)
 	cfg.Servers, cfg.TLS = cfg.Servers[1:], selfSigned(t)
 	start(t, cfg)

@@ -22,6 +22,7 @@ import (
 	gxset "github.com/dubbogo/gost/container/set"
 	"github.com/dubbogo/gost/gof/observer"
 
+	"github.com/weirmesh/weir/internal/testprocess"
 	"github.com/weirmesh/weir/registry"
 	"github.com/weirmesh/weir/registry/memory"
 )
@@ -30,7 +31,7 @@ import (
 // first call of each is answered all the same, without a retry to cover for it.
 func TestTheFirstCallIsAnswered(t *testing.T) {
 	world := memory.New()
-	cfg := providerOf(newBridge(t, world, false), "p1", freePorts(t, 2))
+	cfg := providerOf(newBridge(t, world, false), "p1", testprocess.FreePorts(t, 2))
 	start(t, cfg)
 	backend, c := memoryBackend(t, world)
 	for _, iface := range []string{hessian, triple} {
@@ -58,7 +59,7 @@ func TestARegistryThatIsDownHoldsUpNoOther(t *testing.T) {
 	a, b := newBridge(t, up, false), newBridge(t, down, false)
 	for n, id := range []string{"p1", "p2", "p3"} {
 		b.client(id, "").Cut()
-		cfg := providerOf(a, id, freePorts(t, 2))
+		cfg := providerOf(a, id, testprocess.FreePorts(t, 2))
 		cfg.Second = b.url
 		p := start(t, cfg)
 		upBackend, c := memoryBackend(t, up)
@@ -68,7 +69,7 @@ func TestARegistryThatIsDownHoldsUpNoOther(t *testing.T) {
 			return err == nil && len(apps) == 1
 		})
 		if n > 0 {
-			p.kill()
+			p.Kill()
 			up.RemoveInstance(app("greeter"), id)
 			continue
 		}
@@ -177,7 +178,7 @@ func TestAnotherServerAfterARefusal(t *testing.T) {
 		t.Run(fmt.Sprint(registries), func(t *testing.T) {
 			worlds := []*memory.Registry{memory.New(), memory.New()}[:registries]
 			bridges := []*bridge{newBridge(t, worlds[0], false)}
-			cfg := providerOf(bridges[0], "p1", freePorts(t, 2))
+			cfg := providerOf(bridges[0], "p1", testprocess.FreePorts(t, 2))
 			if cfg.Insist = true; registries == 2 {
 				bridges = append(bridges, newBridge(t, worlds[1], false))
 				cfg.Second = bridges[1].url
@@ -185,9 +186,9 @@ func TestAnotherServerAfterARefusal(t *testing.T) {
 			refuse := bridges[registries-1].client("p1", "").Refuse
 			refuse(errors.New("bind ClusterRole weir-provider"))
 			p := start(t, cfg)
-			eventually(t, "two starts are refused", func() bool { return strings.Contains(p.output(), "another server: registry: ") })
+			eventually(t, "two starts are refused", func() bool { return strings.Contains(p.Output(), "another server: registry: ") })
 			for _, said := range []string{"access refused: bind ClusterRole weir-provider; the same server again: ", "has already unexported"} {
-				if !strings.Contains(p.output(), said) {
+				if !strings.Contains(p.Output(), said) {
 					t.Errorf("it does not say %q", said)
 				}
 			}
@@ -212,16 +213,16 @@ func TestAStartThatIsRefusedLeavesNobodyElsewhere(t *testing.T) {
 		here, there := memory.New(), memory.New()
 		a, b := newBridge(t, here, false), newBridge(t, there, false)
 		b.client("p1", "").Refuse(errors.New("bind ClusterRole weir-provider"))
-		cfg := providerOf(a, "p1", freePorts(t, 2))
+		cfg := providerOf(a, "p1", testprocess.FreePorts(t, 2))
 		cfg.Second = b.url
 		p := start(t, cfg)
 		select {
-		case <-p.done:
+		case <-p.Done():
 		case <-time.After(deadline):
 			t.Fatal("the process does not end")
 		}
-		if !strings.Contains(p.output(), "access refused: bind ClusterRole weir-provider") {
-			t.Errorf("it says\n%s", p.output())
+		if !strings.Contains(p.Output(), "access refused: bind ClusterRole weir-provider") {
+			t.Errorf("it says\n%s", p.Output())
 		}
 		_, c := memoryBackend(t, here)
 		if i := instances(t, c, "greeter")["p1"]; i.Revision != "" && i.Callable() {

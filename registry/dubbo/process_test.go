@@ -1,23 +1,17 @@
 package dubbo
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -32,6 +26,7 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/server"
 	dubbotls "dubbo.apache.org/dubbo-go/v3/tls"
 
+	"github.com/weirmesh/weir/internal/testprocess"
 	"github.com/weirmesh/weir/registry"
 	"github.com/weirmesh/weir/registry/memory"
 )
@@ -224,20 +219,8 @@ func options(b *Binding, discovery bool) []goregistry.Option {
 	}
 }
 
-// process is a running provider.
-type process struct {
-	t    *testing.T
-	cfg  processConfig
-	cmd  *exec.Cmd
-	done chan struct{}
-
-	mu  sync.Mutex
-	log bytes.Buffer
-	err error
-}
-
 // start starts a provider process and ends it with the test.
-func start(t *testing.T, cfg processConfig) *process {
+func start(t *testing.T, cfg processConfig) *testprocess.Process {
 	t.Helper()
 	if raceDetector {
 		t.Skip("dubbo-go v3.3.2 has data races of its own, which would be reported as this package's")
@@ -246,92 +229,8 @@ func start(t *testing.T, cfg processConfig) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{t: t, cfg: cfg, cmd: exec.Command(exe), done: make(chan struct{})}
-	p.cmd.Dir = t.TempDir()
-	p.cmd.Env = append(os.Environ(), processEnv+"="+string(text))
-	out, in := io.Pipe()
-	p.cmd.Stdout, p.cmd.Stderr = in, in
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		lines := bufio.NewReader(out)
-		for {
-			line, err := lines.ReadString('\n')
-			p.mu.Lock()
-			p.log.WriteString(line)
-			p.mu.Unlock()
-			if err != nil {
-				return
-			}
-		}
-	}()
-	go func() {
-		err := p.cmd.Wait()
-		in.Close()
-		<-read
-		p.mu.Lock()
-		p.err = err
-		p.mu.Unlock()
-		close(p.done)
-	}()
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			t.Logf("log of %s:\n%s", cfg.ID, p.output())
-		}
-	})
-	return p
+	return testprocess.Start(t, cfg.ID, processEnv+"="+string(text))
 }
-
-func (p *process) output() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.String()
-}
-
-// stop ends the process gracefully and waits for it.
-func (p *process) stop() {
-	p.t.Helper()
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.done:
-	case <-time.After(deadline):
-		p.t.Errorf("%s does not end", p.cfg.ID)
-		p.kill()
-	}
-}
-
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.done
-}
-
-// freePorts returns ports that were free a moment ago.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for len(ports) < n {
-		port := firstPort + rand.IntN(lastPort-firstPort)
-		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		ports = append(ports, port)
-	}
-	return ports
-}
-
-// Ports of providers lie below those that the kernel gives to outgoing
-// connections, which might take one between its choice and its use.
-const firstPort, lastPort = 23000, 32000
 
 // eventually waits until f holds.
 func eventually(t testing.TB, what string, f func() bool) {

@@ -12,6 +12,7 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/client"
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
 
+	"github.com/weirmesh/weir/internal/testprocess"
 	"github.com/weirmesh/weir/registry"
 	"github.com/weirmesh/weir/registry/memory"
 )
@@ -84,14 +85,14 @@ func TestServiceModeLosesNoCall(t *testing.T) {
 		{Name: "tri", Port: overTriple.port}, {Name: "dubbo", Port: overDubbo.port},
 	}})
 	world.SetMode(app("greeter"), registry.ModeService)
-	begin := func(id string) *process {
-		cfg := providerOf(b, id, freePorts(t, 2))
+	begin := func(id string) *testprocess.Process {
+		cfg := providerOf(b, id, testprocess.FreePorts(t, 2))
 		cfg.UpdateWait = 3 * time.Second // as dubbo-go has it
 		p := start(t, cfg)
 		eventually(t, id+" is registered", func() bool { i := instances(t, c, "greeter")[id]; return i.ID == id && i.Callable() })
 		return p
 	}
-	old := []*process{begin("a1"), begin("a2")}
+	old := []*testprocess.Process{begin("a1"), begin("a2")}
 	consumer := newConsumer(t, backend, false)
 	opts := []client.ReferenceOption{client.WithRetries(0), client.WithClusterFailFast(), client.WithLoadBalanceRoundRobin()}
 	dubboConn, triConn := consumer.refer(hessian, constant.DubboProtocol, opts...), consumer.refer(triple, constant.TriProtocol, opts...)
@@ -108,9 +109,9 @@ func TestServiceModeLosesNoCall(t *testing.T) {
 	for n, p := range old {
 		id := fmt.Sprintf("b%d", n+1)
 		begin(id)
-		world.SetHealth(app("greeter"), p.cfg.ID, registry.Terminating) // as Kubernetes says before the process knows
-		p.stop()
-		world.RemoveInstance(app("greeter"), p.cfg.ID)
+		world.SetHealth(app("greeter"), p.Name(), registry.Terminating) // as Kubernetes says before the process knows
+		p.Stop(t)
+		world.RemoveInstance(app("greeter"), p.Name())
 		called(id)
 	}
 	for _, mode := range []registry.Mode{registry.ModePod, registry.ModeService} {

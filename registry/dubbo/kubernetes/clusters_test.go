@@ -42,7 +42,7 @@ func TestTwoClusters(t *testing.T) {
 	}
 	east.start("one").ready()
 	west.start("two").ready()
-	consumer := east.consume(WithClusters("east", Cluster{Name: "west", Kubeconfig: west.kubeconfig(west.ns.As(t, "caller", nil))}))
+	consumer := east.consume(WithClusters("east", Cluster{Name: "west", Kubeconfig: west.ns.Kubeconfig(west.t, west.ns.As(t, "caller", nil))}))
 	conn := consumer.refer(stock, "dubbo")
 	east.answers(conn, "one")
 

@@ -172,7 +172,7 @@ func testRefused(t *testing.T, c *testkube.Cluster) {
 		"other's app":   {true, true, "other", "other"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &world{t: t, ns: c.Namespace(t), ip: hostAddress(t)}
+			w := &world{t: t, ns: c.Namespace(t), ip: testkube.HostAddress(t)}
 			var roles []string
 			if tc.role {
 				roles = append(roles, "weir-provider")
@@ -183,9 +183,9 @@ func testRefused(t *testing.T, c *testkube.Cluster) {
 			}
 			p := w.start("one", func(cfg *processConfig) { cfg.App = tc.app })
 			p.ends()
-			_, sentence, ok := strings.Cut(p.output(), "serve: ")
-			if p.err == nil || !ok || !strings.Contains(sentence, tc.want) {
-				t.Errorf("it ended with %v and said %q, want %q in it:\n%s", p.err, sentence, tc.want, p.output())
+			_, sentence, ok := strings.Cut(p.Output(), "serve: ")
+			if p.Err() == nil || !ok || !strings.Contains(sentence, tc.want) {
+				t.Errorf("it ended with %v and said %q, want %q in it:\n%s", p.Err(), sentence, tc.want, p.Output())
 			}
 		})
 	}
@@ -194,7 +194,7 @@ func testRefused(t *testing.T, c *testkube.Cluster) {
 	t.Run("consumer", func(t *testing.T) {
 		w := newWorld(t, c)
 		w.ns.ServiceAccount(t, "stranger")
-		consumer := w.consume(WithKubeconfig(w.kubeconfig(w.ns.As(t, "stranger", nil))))
+		consumer := w.consume(WithKubeconfig(w.ns.Kubeconfig(w.t, w.ns.As(t, "stranger", nil))))
 		conn := consumer.refer(stock, "dubbo")
 		consumer.says("bind ClusterRole weir-consumer to it")
 		w.ns.Service(t, greeter, 20000)
@@ -215,7 +215,7 @@ func testOutage(t *testing.T, c *testkube.Cluster) {
 	conn := consumer.refer(stock, "dubbo")
 	w.answers(conn, "one")
 	late := w.prepare("two")
-	dir, account := t.TempDir(), w.kubeconfig(w.ns.As(t, "caller", nil))
+	dir, account := t.TempDir(), w.ns.Kubeconfig(w.t, w.ns.As(t, "caller", nil))
 	before := w.caller("before", account, dir)
 	before.says("answer: one greets you")
 	testkube.Eventually(t, "the snapshot file", func() error {
@@ -238,8 +238,7 @@ func testOutage(t *testing.T, c *testkube.Cluster) {
 		}
 		return err
 	})
-	_ = before.cmd.Process.Kill() // as a container that is out of memory
-	<-before.done
+	before.Kill() // as a container that is out of memory
 	c.Kill(t)
 	consumer.says("registry watch lost")
 	w.answers(conn, "one")
@@ -252,8 +251,8 @@ func testOutage(t *testing.T, c *testkube.Cluster) {
 	w.answers(conn, "one", "two")
 	after.says("answer: two greets you")
 	select {
-	case <-after.done:
-		t.Fatalf("a call failed: %s", after.output())
+	case <-after.Done():
+		t.Fatalf("a call failed: %s", after.Output())
 	default:
 	}
 }
@@ -293,7 +292,7 @@ func TestBadConfiguration(t *testing.T) {
 func TestSharedHub(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	w := &world{t: t, ns: &testkube.Namespace{Name: "shop"}}
-	if err := os.Rename(w.kubeconfig(&rest.Config{Host: "https://127.0.0.1:1", BearerToken: "x"}), file); err != nil {
+	if err := os.Rename(w.ns.Kubeconfig(w.t, &rest.Config{Host: "https://127.0.0.1:1", BearerToken: "x"}), file); err != nil {
 		t.Fatal(err)
 	}
 	with := func(opts ...Option) config { return newConfig(append([]Option{WithKubeconfig(file)}, opts...)) }

@@ -6,17 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -30,11 +26,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/weirmesh/weir/internal/testkube"
+	"github.com/weirmesh/weir/internal/testprocess"
 )
 
 // processEnv makes the test binary a provider process instead of running tests.
@@ -165,69 +159,17 @@ const greeter = "greeter"
 
 func newWorld(t *testing.T, c *testkube.Cluster) *world {
 	t.Helper()
-	w := &world{t: t, ns: c.Namespace(t), ip: hostAddress(t)}
+	w := &world{t: t, ns: c.Namespace(t), ip: testkube.HostAddress(t)}
 	w.ns.ServiceAccount(t, greeter, "weir-provider")
 	w.ns.ServiceAccount(t, "caller", "weir-consumer")
 	return w
 }
 
-// hostAddress is an address of this machine that EndpointSlices take, which
-// refuse those of the loopback interface.
-func hostAddress(t *testing.T) netip.Addr {
-	t.Helper()
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range addrs {
-		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Is4() && prefix.Addr().IsGlobalUnicast() {
-			return prefix.Addr()
-		}
-	}
-	t.Fatal("this machine has no IPv4 address but the loopback's, and pods cannot have that")
-	return netip.Addr{}
-}
-
-// kubeconfig writes the credentials to a file, as a user has them.
-func (w *world) kubeconfig(cfg *rest.Config) string {
-	w.t.Helper()
-	file := filepath.Join(w.t.TempDir(), "kubeconfig")
-	err := clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters: map[string]*clientcmdapi.Cluster{"c": {
-			Server: cfg.Host, CertificateAuthority: cfg.CAFile, CertificateAuthorityData: cfg.CAData,
-		}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"u": {Token: cfg.BearerToken}},
-		Contexts:       map[string]*clientcmdapi.Context{"x": {Cluster: "c", AuthInfo: "u", Namespace: w.ns.Name}},
-		CurrentContext: "x",
-	}, file)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return file
-}
-
 // process is a provider process and the pod that stands for it.
 type process struct {
-	w    *world
-	pod  *corev1.Pod
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error
-
-	mu  sync.Mutex
-	log bytes.Buffer
-}
-
-func (p *process) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.Write(b)
-}
-
-func (p *process) output() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.String()
+	*testprocess.Process
+	w   *world
+	pod *corev1.Pod
 }
 
 // start makes a pod that is not ready and starts its process.
@@ -241,8 +183,8 @@ func (w *world) start(name string, change ...func(*processConfig)) *process {
 func (w *world) prepare(name string, change ...func(*processConfig)) func() *process {
 	w.t.Helper()
 	pod := w.ns.Pod(w.t, greeter, name, testkube.Pod{ServiceAccount: greeter, IP: w.ip, NotReady: true})
-	ports := freePorts(w.t, 2)
-	cfg := processConfig{App: greeter, ID: name, DubboPort: ports[0], TriPort: ports[1], Kubeconfig: w.kubeconfig(w.ns.As(w.t, greeter, pod))}
+	ports := testprocess.FreePorts(w.t, 2)
+	cfg := processConfig{App: greeter, ID: name, DubboPort: ports[0], TriPort: ports[1], Kubeconfig: w.ns.Kubeconfig(w.t, w.ns.As(w.t, greeter, pod))}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -250,11 +192,7 @@ func (w *world) prepare(name string, change ...func(*processConfig)) func() *pro
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return func() *process { return w.run(pod, exe, string(text)) }
+	return func() *process { return w.run(pod, string(text)) }
 }
 
 // caller starts a process that calls, with the credentials of that file.
@@ -264,35 +202,13 @@ func (w *world) caller(name, kubeconfig, dir string) *process {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return w.run(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}}, exe, string(text))
+	return w.run(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}}, string(text))
 }
 
-func (w *world) run(pod *corev1.Pod, exe, text string) *process {
+func (w *world) run(pod *corev1.Pod, text string) *process {
 	w.t.Helper()
-	p := &process{w: w, pod: pod, cmd: exec.Command(exe), done: make(chan struct{})}
-	p.cmd.Dir = w.t.TempDir()
-	p.cmd.Env = append(os.Environ(), processEnv+"="+text,
-		"POD_NAME="+pod.Name, "POD_NAMESPACE="+w.ns.Name, "POD_UID="+string(pod.UID), "POD_IP="+w.ip.String())
-	p.cmd.Stdout, p.cmd.Stderr = p, p
-	if err := p.cmd.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	go func() {
-		p.err = p.cmd.Wait()
-		close(p.done)
-	}()
-	w.t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		<-p.done
-		if w.t.Failed() {
-			w.t.Logf("log of %s:\n%s", pod.Name, p.output())
-		}
-	})
-	return p
+	return &process{w: w, pod: pod, Process: testprocess.Start(w.t, pod.Name, processEnv+"="+text,
+		"POD_NAME="+pod.Name, "POD_NAMESPACE="+w.ns.Name, "POD_UID="+string(pod.UID), "POD_IP="+w.ip.String())}
 }
 
 // ready waits until the process is registered and makes its pod ready, as the
@@ -306,7 +222,7 @@ func (p *process) ready() {
 // listens returns the ports on which the process takes connections, in order.
 func (p *process) listens() (ports []int) {
 	p.w.t.Helper()
-	proc := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
+	proc := fmt.Sprintf("/proc/%d/", p.PID())
 	open, err := filepath.Glob(proc + "fd/*")
 	if err != nil {
 		p.w.t.Fatal(err)
@@ -342,56 +258,21 @@ func (p *process) listens() (ports []int) {
 
 func (p *process) says(what string) {
 	p.w.t.Helper()
-	testkube.Eventually(p.w.t, p.pod.Name+" says "+strconv.Quote(what), func() error {
-		if strings.Contains(p.output(), what) {
-			return nil
-		}
-		select {
-		case <-p.done:
-			return fmt.Errorf("it ended (%w): %s", p.err, p.output())
-		default:
-			return fmt.Errorf("it says: %s", p.output())
-		}
-	})
+	p.Says(p.w.t, what)
 }
 
 // stop ends pod and process as Kubernetes does: told to go, waited for, removed.
 func (p *process) stop() {
 	p.w.t.Helper()
 	p.w.ns.Terminate(p.w.t, p.pod.Name)
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	p.ends()
+	p.Stop(p.w.t)
 	p.w.ns.Remove(p.w.t, p.pod.Name)
 }
 
 func (p *process) ends() {
 	p.w.t.Helper()
-	select {
-	case <-p.done:
-	case <-time.After(testkube.Deadline):
-		p.w.t.Fatalf("%s does not end:\n%s", p.pod.Name, p.output())
-	}
+	p.Ends(p.w.t)
 }
-
-// freePorts returns ports that were free a moment ago.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for len(ports) < n {
-		port := firstPort + rand.IntN(lastPort-firstPort)
-		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		ports = append(ports, port)
-	}
-	return ports
-}
-
-// Ports of providers lie below those that the kernel gives to outgoing
-// connections, which might take one between its choice and its use.
-const firstPort, lastPort = 23000, 32000
 
 // consumer is a dubbo-go client in the test's own process.
 type consumer struct {
@@ -417,7 +298,7 @@ func (w *world) consume(opts ...Option) *consumer {
 	c := &consumer{w: w, log: &bytes.Buffer{}, mu: &sync.Mutex{}}
 	id := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(w.t.Name()))
 	opts = append([]Option{
-		WithKubeconfig(w.kubeconfig(w.ns.As(w.t, "caller", nil))), WithID(id), WithoutSignals(),
+		WithKubeconfig(w.ns.Kubeconfig(w.t, w.ns.As(w.t, "caller", nil))), WithID(id), WithoutSignals(),
 		WithLogger(slog.New(slog.NewTextHandler(lockedWriter{c.mu, c.log}, nil))),
 	}, opts...)
 	ins, err := dubbogo.NewInstance(dubbogo.WithName("caller"), WithKubernetes(opts...), dubbogo.WithLogger(dubbologger.WithLevel("error")))
@@ -428,13 +309,13 @@ func (w *world) consume(opts ...Option) *consumer {
 	w.t.Cleanup(func() {
 		leave(id)
 		if w.t.Failed() {
-			w.t.Logf("log of the consumer:\n%s", c.output())
+			w.t.Logf("log of the consumer:\n%s", c.Output())
 		}
 	})
 	return c
 }
 
-func (c *consumer) output() string {
+func (c *consumer) Output() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.log.String()
@@ -443,7 +324,7 @@ func (c *consumer) output() string {
 func (c *consumer) says(what string) {
 	c.w.t.Helper()
 	testkube.Eventually(c.w.t, "the consumer says "+strconv.Quote(what), func() error {
-		if out := c.output(); !strings.Contains(out, what) {
+		if out := c.Output(); !strings.Contains(out, what) {
 			return fmt.Errorf("it says: %s", out)
 		}
 		return nil

@@ -1,21 +1,16 @@
 package zookeeper
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,12 +25,10 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/server"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/weirmesh/weir/internal/run"
 	"github.com/weirmesh/weir/internal/testkube"
+	"github.com/weirmesh/weir/internal/testprocess"
 	"github.com/weirmesh/weir/internal/testzk"
 	dubbokubernetes "github.com/weirmesh/weir/registry/dubbo/kubernetes"
 )
@@ -260,70 +253,18 @@ func newWorld(t *testing.T, c *testkube.Cluster) *world {
 	if raceDetector {
 		t.Skip("dubbo-go v3.3.2 has data races of its own, which would be reported as this package's")
 	}
-	w := &world{t: t, ns: c.Namespace(t), zk: testzk.StartOwn(t), ip: hostAddress(t)}
+	w := &world{t: t, ns: c.Namespace(t), zk: testzk.StartOwn(t), ip: testkube.HostAddress(t)}
 	w.ns.Service(t, inventory, 20000)
 	w.ns.ServiceAccount(t, inventory, "weir-provider")
 	w.ns.ServiceAccount(t, orders, "weir-consumer")
 	return w
 }
 
-// hostAddress is an address of this machine that EndpointSlices take, which refuse
-// those of the loopback interface.
-func hostAddress(t *testing.T) netip.Addr {
-	t.Helper()
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range addrs {
-		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Is4() && prefix.Addr().IsGlobalUnicast() {
-			return prefix.Addr()
-		}
-	}
-	t.Fatal("this machine has no IPv4 address but the loopback's, and pods cannot have that")
-	return netip.Addr{}
-}
-
-// kubeconfig writes the credentials to a file, as a user has them.
-func (w *world) kubeconfig(cfg *rest.Config) string {
-	w.t.Helper()
-	file := filepath.Join(w.t.TempDir(), "kubeconfig")
-	err := clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters: map[string]*clientcmdapi.Cluster{"c": {
-			Server: cfg.Host, CertificateAuthority: cfg.CAFile, CertificateAuthorityData: cfg.CAData,
-		}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"u": {Token: cfg.BearerToken}},
-		Contexts:       map[string]*clientcmdapi.Context{"x": {Cluster: "c", AuthInfo: "u", Namespace: w.ns.Name}},
-		CurrentContext: "x",
-	}, file)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return file
-}
-
 // process is an application's process, and the pod that stands for it.
 type process struct {
-	w    *world
-	pod  *corev1.Pod
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error
-
-	mu  sync.Mutex
-	log bytes.Buffer
-}
-
-func (p *process) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.Write(b)
-}
-
-func (p *process) output() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.String()
+	*testprocess.Process
+	w   *world
+	pod *corev1.Pod
 }
 
 // start starts a process in a pod that is not ready. In says which registries it has.
@@ -338,45 +279,23 @@ func (w *world) prepare(app, id string, in processConfig) func() *process {
 	pod := w.ns.Pod(w.t, app, id, testkube.Pod{ServiceAccount: app, IP: w.ip, NotReady: true})
 	in.App, in.ID = app, id
 	if in.Kubeconfig != "" {
-		in.Kubeconfig = w.kubeconfig(w.ns.As(w.t, app, pod))
+		in.Kubeconfig = w.ns.Kubeconfig(w.t, w.ns.As(w.t, app, pod))
 	}
 	if app == inventory {
-		ports := freePorts(w.t, 2)
+		ports := testprocess.FreePorts(w.t, 2)
 		in.DubboPort, in.TriPort = ports[0], ports[1]
 	}
 	text, err := json.Marshal(in)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return func() *process { return w.run(pod, exe, string(text)) }
+	return func() *process { return w.run(pod, string(text)) }
 }
 
-func (w *world) run(pod *corev1.Pod, exe, text string) *process {
+func (w *world) run(pod *corev1.Pod, text string) *process {
 	w.t.Helper()
-	p := &process{w: w, pod: pod, cmd: exec.Command(exe), done: make(chan struct{})}
-	p.cmd.Dir = w.t.TempDir()
-	p.cmd.Env = append(os.Environ(), processEnv+"="+text, constant.DubboIpToRegistryKey+"="+w.ip.String(),
-		"POD_NAME="+pod.Name, "POD_NAMESPACE="+w.ns.Name, "POD_UID="+string(pod.UID), "POD_IP="+w.ip.String())
-	p.cmd.Stdout, p.cmd.Stderr = p, p
-	if err := p.cmd.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	go func() {
-		p.err = p.cmd.Wait()
-		close(p.done)
-	}()
-	w.t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		<-p.done
-		if w.t.Failed() {
-			w.t.Logf("log of %s:\n%s", pod.Name, p.output())
-		}
-	})
-	return p
+	return &process{w: w, pod: pod, Process: testprocess.Start(w.t, pod.Name, processEnv+"="+text, constant.DubboIpToRegistryKey+"="+w.ip.String(),
+		"POD_NAME="+pod.Name, "POD_NAMESPACE="+w.ns.Name, "POD_UID="+string(pod.UID), "POD_IP="+w.ip.String())}
 }
 
 // provider starts a provider and makes its pod ready, as the kubelet does.
@@ -393,35 +312,20 @@ func (w *world) provider(id string, in processConfig) *process {
 
 func (p *process) says(what string) {
 	p.w.t.Helper()
-	testkube.Eventually(p.w.t, p.pod.Name+" says "+strconv.Quote(what), func() error {
-		if strings.Contains(p.output(), what) {
-			return nil
-		}
-		select {
-		case <-p.done:
-			return fmt.Errorf("it ended (%w): %s", p.err, p.output())
-		default:
-			return fmt.Errorf("it says: %s", p.output())
-		}
-	})
+	p.Says(p.w.t, what)
 }
 
 // stop ends pod and process as Kubernetes does: told to go, waited for, removed.
 func (p *process) stop() {
 	p.w.t.Helper()
 	p.w.ns.Terminate(p.w.t, p.pod.Name)
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.done:
-	case <-time.After(testkube.Deadline):
-		p.w.t.Fatalf("%s does not end:\n%s", p.pod.Name, p.output())
-	}
+	p.Stop(p.w.t)
 	p.w.ns.Remove(p.w.t, p.pod.Name)
 }
 
 // last returns what a consumer told last.
 func (p *process) last() (tally, bool) {
-	lines := strings.Split(p.output(), "\n")
+	lines := strings.Split(p.Output(), "\n")
 	for _, line := range slices.Backward(lines[:len(lines)-1]) {
 		word, text, _ := strings.Cut(line, " ")
 		var t tally
@@ -451,7 +355,7 @@ func (p *process) answered(by ...string) {
 		}
 		slices.Sort(have)
 		if !ok || !slices.Equal(have, want) {
-			return fmt.Errorf("it is answered by %v:\n%s", have, p.output())
+			return fmt.Errorf("it is answered by %v:\n%s", have, p.Output())
 		}
 		return nil
 	})
@@ -461,28 +365,8 @@ func (p *process) answered(by ...string) {
 func (p *process) lostNothing() int {
 	p.w.t.Helper()
 	t, _ := p.last()
-	if t.Failed > 0 || strings.Contains(p.output(), "FAILED") {
+	if t.Failed > 0 || strings.Contains(p.Output(), "FAILED") {
 		p.w.t.Errorf("%s lost calls: %d of %d", p.pod.Name, t.Failed, t.OK+t.Failed)
 	}
 	return t.OK
 }
-
-// freePorts returns ports that were free a moment ago.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for len(ports) < n {
-		port := firstPort + rand.IntN(lastPort-firstPort)
-		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		ports = append(ports, port)
-	}
-	return ports
-}
-
-// Ports of providers lie below those that the kernel gives to outgoing connections,
-// which might take one between its choice and its use.
-const firstPort, lastPort = 23000, 32000
