@@ -47,6 +47,8 @@ const (
 	KindAppSlow = "app.slow"
 	// KindInstanceHeld: the registry holds instances back: critical if none is called.
 	KindInstanceHeld = "instance.held"
+	// KindInstanceKept: instances are called though they are not ready: too many were lost at once to believe it.
+	KindInstanceKept = "instance.kept"
 	// KindInstanceBehind: an instance does not enforce what was written 15 s ago or earlier.
 	KindInstanceBehind = "instance.behind"
 	// KindRefusing: an instance cannot take a policy.
@@ -100,7 +102,7 @@ const (
 // wrong with Weir itself comes before what it might be the cause of.
 func (f *facts) attention() []Attention {
 	out := slices.Concat(
-		f.circuitsOpen(), f.appsFailing(), f.instancesHeld(), f.instancesBehind(), f.instancesRefusing(), f.switchesExpiring(),
+		f.circuitsOpen(), f.appsFailing(), f.instancesHeld(), f.instancesKept(), f.instancesBehind(), f.instancesRefusing(), f.switchesExpiring(),
 		f.routesQuarantined(), f.upstreamsGone(), f.gatewaysBehind(), f.systemAilments(),
 	)
 	slices.SortStableFunc(out, func(a, b Attention) int {

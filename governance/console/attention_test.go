@@ -128,6 +128,19 @@ func TestRulesOfHeldInstances(t *testing.T) {
 	})
 }
 
+func TestRuleOfKeptInstances(t *testing.T) {
+	t.Parallel()
+	rule := (*facts).instancesKept
+	of := func(s registry.Summary) facts {
+		return facts{apps: map[registry.App]registered{{Namespace: "shop", Name: "a"}: {Summary: s}}}
+	}
+	check(t, map[string]ruleCase{
+		"none is kept": {of(registry.Summary{Instances: 2, Callable: 2}), rule, ""},
+		"one is":       {of(registry.Summary{Instances: 1, Callable: 1, Kept: 1}), rule, "warning instance.kept 1 of 1 instance of shop/a is called though it is not ready: too many were lost at once to believe it without proof."},
+		"several are":  {of(registry.Summary{Instances: 3, Callable: 3, Kept: 2}), rule, "warning instance.kept 2 of 3 instances of shop/a are called though they are not ready: too many were lost at once to believe it without proof."},
+	})
+}
+
 func TestRulesOfInstancesAndPolicies(t *testing.T) {
 	t.Parallel()
 	versions := []governance.Version{{Version: 9, Created: at.Add(-time.Second)}, {Version: 8, Created: at.Add(-settleFor)}, {Version: 7, Created: at.Add(-time.Hour)}}

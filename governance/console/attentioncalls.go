@@ -180,6 +180,27 @@ func (f *facts) instancesHeld() (out []Attention) {
 	return out
 }
 
+// instancesKept tells of instances that are called though they are not ready. That
+// saves calls, and hides what somebody should look at.
+func (f *facts) instancesKept() (out []Attention) {
+	for app, r := range f.apps {
+		if r.Kept == 0 {
+			continue
+		}
+		verb, they := "are", "they are"
+		if r.Kept == 1 {
+			verb, they = "is", "it is"
+		}
+		out = append(out, Attention{
+			Kind: KindInstanceKept, Severity: Warning, namespace: app.Namespace, Link: link([]string{"registry", app.Namespace, app.Name}),
+			Params: map[string]string{"app": app.String(), "kept": strconv.Itoa(r.Kept), "of": strconv.Itoa(r.Instances)},
+			Text: fmt.Sprintf("%d of %s of %s %s called though %s not ready: too many were lost at once to believe it without proof.",
+				r.Kept, count(r.Instances, "instance"), app, verb, they),
+		})
+	}
+	return out
+}
+
 // instancesBehind tells of instances that do not enforce what they should, once
 // they have had the time to.
 func (f *facts) instancesBehind() (out []Attention) {

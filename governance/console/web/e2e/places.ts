@@ -1,6 +1,6 @@
 // Every address of the console that shows something, with objects that are there.
 import type { APIRequestContext } from '@playwright/test'
-import { failing, json } from './support'
+import { failing, json, kept } from './support'
 
 interface Listed {
   items: { traceId?: string; policy?: { namespace: string; name: string }; route?: { namespace: string; name: string }; namespace?: string; name?: string }[]
@@ -39,6 +39,7 @@ export async function ofObjects(api: APIRequestContext): Promise<Place[]> {
   for (const tab of ['commands', 'instances', 'policies', 'events', 'explain']) places.push({ name: `app-${tab}`, path: `${app}?tab=${tab}` })
   places.push({ name: 'app-command', path: `${app}?tab=commands&command=${failing.command}&at=provider` })
   places.push({ name: 'registry-one', path: `/registry/${failing.app}` })
+  if (kept) places.push({ name: 'registry-kept', path: `/registry/${kept}` })
   const policy = (await json<Listed>(api, '/api/v1/policies')).items[0]?.policy
   if (policy) {
     const path = `/policies/${policy.namespace}/${policy.name}`

@@ -15,6 +15,9 @@ export const mesh = {
   knobs: setting('WEIR_TEST_KNOBS', '').split(' ').filter(Boolean),
 }
 
+/** An application whose instances are called though none is ready, where there is one. */
+export const kept = setting('WEIR_TEST_KEPT', '')
+
 /** The failing operation of the shop, as its circuits and policies name it. */
 export const failing = { app: 'shop/inventory', operation: 'reserve', command: 'InventoryService.reserve' }
 

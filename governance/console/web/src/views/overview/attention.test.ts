@@ -33,6 +33,7 @@ describe('what needs a person', () => {
   })
   test.each([
     ['instance.held', { app: 'a/b', held: '1', of: '2', why: 'draining' }],
+    ['instance.kept', { app: 'a/b', kept: '2', of: '3' }],
     ['instance.behind', { app: 'a/b', instances: '1' }],
     ['instance.refusing', { app: 'a/b', instances: '2', policy: '', why: 'no' }],
     ['instance.refusing', { app: 'a/b', instances: '2', policy: 'a/p', why: 'no' }],
