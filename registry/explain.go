@@ -75,9 +75,12 @@ func (f *findings) no(c Check, e Effect, format string, args ...any) {
 func (s Snapshot) Explain(i *Instance, document *Document) []Finding {
 	var f findings
 	s.explainView(&f)
-	if s.Service.Host != "" {
+	switch {
+	case s.Service.Host != "":
 		f.ok(CheckService, "%s", s.Service.Host)
-	} else {
+	case s.Service.known():
+		f.ok(CheckService, "one of another cluster, which has no name that can be called from here")
+	default:
 		f.no(CheckService, EffectNone, "no Service bears the name %s in namespace %s, so it cannot be called as a whole; make one that selects its pods", s.App.Name, s.App.Namespace)
 	}
 	switch {
@@ -179,7 +182,7 @@ func (s Snapshot) explainView(f *findings) {
 func (s Snapshot) ExplainMissing(name string) []Finding {
 	var f findings
 	s.explainView(&f)
-	if s.Service.Host == "" {
+	if !s.Service.known() {
 		f.no(CheckService, EffectHeld, "no Service bears the name %s in namespace %s, so nothing says which pods are its instances; make one that selects them", s.App.Name, s.App.Namespace)
 		return f
 	}

@@ -21,7 +21,13 @@ type Summary struct {
 	Kept int
 	// Endpoints are those of all instances, each once, sorted as they are written.
 	Endpoints []Endpoint
-	// Held are the reasons why instances are not called, sorted.
+	// Standby counts those that are as good, and not called since nearer ones are.
+	Standby int
+	// Clusters counts the instances of each cluster, sorted by name; none where
+	// instances name no cluster.
+	Clusters []ClusterCount
+	// Held are the reasons why instances are not called, other than that nearer ones
+	// are, sorted.
 	Held []Held
 	// Revisions are what instances say they offer, the one of most instances
 	// first.
@@ -45,11 +51,14 @@ func Summarize(s Snapshot) Summary {
 	sum := Summary{App: s.App, Mode: s.Mode, Service: s.Service, Instances: len(s.Instances)}
 	for n := range s.Instances {
 		i := &s.Instances[n]
+		sum.addCluster(i)
 		if why := i.Why(); why == "" {
 			sum.Callable++
 			if i.Kept != nil {
 				sum.Kept++
 			}
+		} else if i.StandsBy() {
+			sum.Standby++
 		} else if at := slices.IndexFunc(sum.Held, func(h Held) bool { return h.Why == why }); at >= 0 {
 			sum.Held[at].Instances++
 		} else {
@@ -79,11 +88,32 @@ func Summarize(s Snapshot) Summary {
 		}
 	}
 	slices.SortFunc(sum.Held, func(a, b Held) int { return strings.Compare(a.Why, b.Why) })
+	slices.SortFunc(sum.Clusters, func(a, b ClusterCount) int { return strings.Compare(a.Cluster, b.Cluster) })
 	slices.SortFunc(sum.Endpoints, func(a, b Endpoint) int { return strings.Compare(a.String(), b.String()) })
 	slices.SortFunc(sum.Revisions, func(a, b RevisionCount) int {
 		return cmp.Or(cmp.Compare(b.Instances, a.Instances), strings.Compare(a.Revision, b.Revision))
 	})
 	return sum
+}
+
+// addCluster counts an instance where it runs.
+func (s *Summary) addCluster(i *Instance) {
+	if i.Cluster == "" {
+		return
+	}
+	at := slices.IndexFunc(s.Clusters, func(c ClusterCount) bool { return c.Cluster == i.Cluster })
+	if at < 0 {
+		at = len(s.Clusters)
+		s.Clusters = append(s.Clusters, ClusterCount{Cluster: i.Cluster})
+	}
+	c := &s.Clusters[at]
+	c.Instances++
+	switch {
+	case i.Callable():
+		c.Callable++
+	case i.StandsBy():
+		c.Standby++
+	}
 }
 
 // Protocols are what the instances speak, each once, sorted.
@@ -118,4 +148,8 @@ func (s Snapshot) Find(who string) *Instance {
 
 // Known reports whether there is such an application at all: a Service of its
 // name, or an instance.
-func (s Snapshot) Known() bool { return s.Service.Host != "" || len(s.Instances) > 0 }
+func (s Snapshot) Known() bool { return s.Service.known() || len(s.Instances) > 0 }
+
+// known reports whether there is such a Service, though it may be one of another
+// cluster that has no name here.
+func (s Service) known() bool { return s.Host != "" || len(s.Ports) > 0 }

@@ -44,8 +44,17 @@ type List struct {
 	Items []App `json:"items" nullable:"false" doc:"Sorted by namespace and name."`
 	// Stale is since when the registry is out of touch.
 	Stale time.Time `json:"stale,omitzero" doc:"Since when the registry has been out of touch; what is told is the last state known."`
+	// Clusters are those that the control plane looks at, where there are several.
+	Clusters []Cluster `json:"clusters,omitempty" nullable:"false" doc:"The clusters that the control plane looks at, its own first; missing where there is one alone."`
 	// Unknown is why the list is not whole.
 	Unknown string `json:"unknown,omitempty" doc:"Why the list is not whole, or empty: then it says nothing of whether there are applications."`
+}
+
+// Cluster is one of several that are looked at.
+type Cluster struct {
+	Name    string    `json:"name"`
+	Stale   time.Time `json:"stale,omitzero" doc:"Since when the cluster has not answered; what is told of it is the last state known."`
+	Unknown string    `json:"unknown,omitempty" doc:"Why nothing is known of the cluster, or empty: its applications are not told then."`
 }
 
 // App is one application in a list.
@@ -61,13 +70,15 @@ type App struct {
 
 // Counts are how an application's instances are.
 type Counts struct {
-	Instances int             `json:"instances"`
-	Callable  int             `json:"callable" doc:"Those that get new calls."`
-	Kept      int             `json:"kept" doc:"Those of them that are not ready: so many were lost at once that their loss is doubted."`
-	Held      int             `json:"held" doc:"Those that do not."`
-	HeldBack  []registry.Held `json:"heldBack" nullable:"false" doc:"Why not, the reasons of most instances first, five at most."`
-	Protocols []string        `json:"protocols" nullable:"false" doc:"What they say they speak, sorted."`
-	Warnings  int             `json:"warnings" doc:"Those with something wrong that does not keep calls away."`
+	Instances int                     `json:"instances"`
+	Callable  int                     `json:"callable" doc:"Those that get new calls."`
+	Kept      int                     `json:"kept" doc:"Those of them that are not ready: so many were lost at once that their loss is doubted."`
+	Held      int                     `json:"held" doc:"Those that do not, for another reason than that nearer ones do."`
+	Standby   int                     `json:"standby" doc:"Those that would get them, were there not nearer ones: in another zone or cluster."`
+	Clusters  []registry.ClusterCount `json:"clusters,omitempty" nullable:"false" doc:"How many are in each cluster; missing where there is one alone."`
+	HeldBack  []registry.Held         `json:"heldBack" nullable:"false" doc:"Why not, the reasons of most instances first, five at most."`
+	Protocols []string                `json:"protocols" nullable:"false" doc:"What they say they speak, sorted."`
+	Warnings  int                     `json:"warnings" doc:"Those with something wrong that does not keep calls away."`
 }
 
 // mostReasons bounds Counts.HeldBack: each pod may have one of its own.
@@ -75,7 +86,7 @@ const mostReasons = 5
 
 func counts(sum *registry.Summary) Counts {
 	c := Counts{
-		Instances: sum.Instances, Callable: sum.Callable, Kept: sum.Kept, Held: sum.Instances - sum.Callable, Warnings: sum.Warnings,
+		Instances: sum.Instances, Callable: sum.Callable, Kept: sum.Kept, Held: sum.Instances - sum.Callable - sum.Standby, Standby: sum.Standby, Clusters: sum.Clusters, Warnings: sum.Warnings,
 		HeldBack: sum.Held, Protocols: sum.Protocols(),
 	}
 	slices.SortStableFunc(c.HeldBack, func(a, b registry.Held) int { return cmp.Compare(b.Instances, a.Instances) })
@@ -88,6 +99,7 @@ func counts(sum *registry.Summary) Counts {
 
 type listIn struct {
 	Namespace string `query:"namespace" doc:"Only this namespace." example:"shop"`
+	Cluster   string `query:"cluster" doc:"Only what is in this cluster, as it knows it by itself."`
 }
 
 type listOut struct{ Body List }
@@ -138,10 +150,14 @@ func (s *server) list(ctx context.Context, in *listIn) (*listOut, error) {
 			return nil, err
 		}
 	}
+	if err := s.checkCluster(in.Cluster); err != nil {
+		return nil, err
+	}
 	out := &listOut{Body: List{Items: []App{}}}
 	first, cancel := context.WithTimeout(ctx, s.deps.Patience)
 	defer cancel()
 	apps, err := s.apps(first)
+	out.Body.Clusters = s.clusters(first, apps)
 	if err != nil {
 		out.Body.Unknown = registry.Text(err)
 		return out, nil
@@ -151,10 +167,14 @@ func (s *server) list(ctx context.Context, in *listIn) (*listOut, error) {
 		if in.Namespace != "" && app.Namespace != in.Namespace || !httpapi.Sees(ctx, app.Namespace) {
 			continue
 		}
+		app.Cluster = in.Cluster
 		snapshot, err := s.deps.Registry.Snapshot(first, app)
 		if err != nil {
 			out.Body.Unknown = registry.Text(err)
 			break
+		}
+		if in.Cluster != "" && !snapshot.Known() {
+			continue
 		}
 		if since := snapshot.StaleSince; !since.IsZero() && (out.Body.Stale.IsZero() || since.Before(out.Body.Stale)) {
 			out.Body.Stale = since

@@ -20,6 +20,8 @@ type Detail struct {
 	Choice     registry.Choice `json:"choice,omitempty" enum:"kubernetes,zookeeper,both" doc:"By which registry consumers that use ZooKeeper, too, are to call it; missing where nothing says."`
 	ChoiceFrom string          `json:"choiceFrom,omitempty" doc:"What says so; missing where nothing does."`
 	Service    Service         `json:"service"`
+	// Clusters are those that are looked at, where there are several.
+	Clusters []string `json:"clusters,omitempty" nullable:"false" doc:"The clusters that the control plane looks at, its own first; missing where there is one alone."`
 	// Generation and Observed say how new this is.
 	Generation uint64    `json:"generation" doc:"Grows with each change that this control plane has seen; others count for themselves."`
 	Observed   time.Time `json:"observed" doc:"When the newest change reached this control plane."`
@@ -58,6 +60,7 @@ type Instance struct {
 	Node      string              `json:"node,omitempty"`
 	Started   time.Time           `json:"started,omitzero"`
 	Revision  string              `json:"revision,omitempty" doc:"Names what it offers."`
+	Standby   bool                `json:"standby,omitempty" doc:"It would get new calls, were there not nearer ones, as why says."`
 	Callable  bool                `json:"callable" doc:"Whether it gets new calls."`
 	Why       string              `json:"why,omitempty" doc:"Why it does not, in a few words."`
 	Kept      *registry.Kept      `json:"kept,omitempty" doc:"Set where it is called though it is not ready, since so many were lost at once that their loss is doubted."`
@@ -95,6 +98,7 @@ type getIn struct {
 	Namespace string `path:"namespace" maxLength:"63" example:"shop"`
 	Name      string `path:"name" maxLength:"63" example:"inventory"`
 	Instance  string `query:"instance" doc:"Only the instance of this name or id."`
+	Cluster   string `query:"cluster" doc:"Only what is in this cluster, as it knows it by itself."`
 	Held      bool   `query:"held" doc:"Only instances that are not called."`
 	Limit     int    `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"How many instances are told at most."`
 }
@@ -106,6 +110,9 @@ func (s *server) get(ctx context.Context, in *getIn) (*getOut, error) {
 	if err := app.Validate(); err != nil {
 		return nil, err
 	}
+	if err := s.checkCluster(in.Cluster); err != nil {
+		return nil, err
+	}
 	first, cancel := context.WithTimeout(ctx, s.deps.Patience)
 	defer cancel()
 	apps, err := s.apps(first)
@@ -115,7 +122,9 @@ func (s *server) get(ctx context.Context, in *getIn) (*getOut, error) {
 	if _, there := slices.BinarySearchFunc(apps, app, registry.App.Compare); !there {
 		return nil, noApp(app)
 	}
-	snapshot, err := s.deps.Registry.Snapshot(first, app)
+	wanted := app
+	wanted.Cluster = in.Cluster
+	snapshot, err := s.deps.Registry.Snapshot(first, wanted)
 	if err != nil {
 		return nil, unknown(err)
 	}
@@ -125,26 +134,27 @@ func (s *server) get(ctx context.Context, in *getIn) (*getOut, error) {
 	sum := registry.Summarize(snapshot)
 	s.offers.read(first, sum.App, sum.Revisions)
 	out := &getOut{Body: Detail{
-		App: app, Mode: snapshot.Mode, ModeFrom: snapshot.ModeFrom, Choice: snapshot.Choice, ChoiceFrom: snapshot.ChoiceFrom, Generation: snapshot.Generation,
-		Observed: snapshot.Observed, Stale: snapshot.StaleSince, Counts: counts(&sum), Instances: []Instance{},
+		App: wanted, Clusters: s.clusterNames(), Mode: snapshot.Mode, ModeFrom: snapshot.ModeFrom, Choice: snapshot.Choice, ChoiceFrom: snapshot.ChoiceFrom,
+		Generation: snapshot.Generation,
+		Observed:   snapshot.Observed, Stale: snapshot.StaleSince, Counts: counts(&sum), Instances: []Instance{},
 		Service: Service{Host: snapshot.Service.Host, Headless: snapshot.Service.Headless, Ports: snapshot.Service.Ports},
 	}}
 	if out.Body.Service.Ports == nil {
 		out.Body.Service.Ports = []registry.ServicePort{}
 	}
-	wanted := make([]*registry.Instance, 0, len(snapshot.Instances))
+	chosen := make([]*registry.Instance, 0, len(snapshot.Instances))
 	for i := range snapshot.Instances {
 		instance := &snapshot.Instances[i]
 		if (in.Instance == "" || instance.Name == in.Instance || instance.ID == in.Instance) && (!in.Held || !instance.Callable()) {
-			wanted = append(wanted, instance)
+			chosen = append(chosen, instance)
 		}
 	}
 	if in.Instance != "" && snapshot.Find(in.Instance) == nil {
 		out.Body.Missing = findings(snapshot.ExplainMissing(in.Instance))
 	}
-	slices.SortFunc(wanted, byName)
-	told := wanted[:min(len(wanted), in.Limit)]
-	out.Body.LeftOut = len(wanted) - len(told)
+	slices.SortFunc(chosen, byName)
+	told := chosen[:min(len(chosen), in.Limit)]
+	out.Body.LeftOut = len(chosen) - len(told)
 	for _, instance := range told {
 		out.Body.Instances = append(out.Body.Instances, s.instance(snapshot, instance))
 	}
@@ -168,7 +178,7 @@ func noApp(app registry.App) error {
 func (s *server) instance(snapshot registry.Snapshot, i *registry.Instance) Instance {
 	out := Instance{
 		ID: i.ID, Name: i.Name, Endpoints: i.Endpoints, Health: i.Health, State: i.Details.State, Weight: i.Details.Weight, Tag: i.Details.Tag,
-		Zone: i.Zone, Cluster: i.Cluster, Node: i.Node, Started: i.Details.Started, Revision: i.Revision, Callable: i.Callable(), Why: i.Why(),
+		Zone: i.Zone, Cluster: i.Cluster, Node: i.Node, Started: i.Details.Started, Revision: i.Revision, Callable: i.Callable(), Standby: i.StandsBy(), Why: i.Why(),
 		Problem: i.Problem, Warning: i.Warning, Metadata: make(map[string]string, len(i.Metadata)),
 	}
 	if i.Kept != nil {

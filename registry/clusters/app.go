@@ -381,8 +381,10 @@ func (a *app) wakeAt(at time.Time, first func()) {
 
 // tell logs that other clusters are called than before. a.mu is held.
 func (a *app) tell(from, to int) {
+	levels := a.r.levels(a.r.preferred(&a.parts[0]).Clusters)
+	a.r.metrics.moved(a.r, levels, from, to)
 	var names []string
-	for _, level := range a.r.levels(a.r.preferred(&a.parts[0]).Clusters)[:to+1] {
+	for _, level := range levels[:to+1] {
 		for _, at := range level {
 			names = append(names, a.r.members[at].Name)
 		}

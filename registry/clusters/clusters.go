@@ -30,6 +30,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/weirmesh/weir/registry"
 )
 
@@ -82,6 +84,9 @@ type Config struct {
 	ProbeEvery time.Duration
 	// Logger takes what an operator should know. Discarded when nil.
 	Logger *slog.Logger
+	// Metrics takes what is measured of several clusters, weir_registry_…; nothing is
+	// measured when nil. One Registry per Registerer.
+	Metrics prometheus.Registerer
 }
 
 // Registry is the registry of several clusters. It implements registry.Discoverer,
@@ -96,7 +101,8 @@ type Registry struct {
 	work   sync.WaitGroup
 	// missed are members that were waited for in vain, and have not answered since: they
 	// are not waited for again.
-	missed []atomic.Bool
+	missed  []atomic.Bool
+	metrics *metrics
 
 	mu         sync.Mutex
 	closed     bool
@@ -119,9 +125,11 @@ var (
 	_ registry.Registrar     = (*Registry)(nil)
 	_ registry.Mapping       = (*Registry)(nil)
 	_ registry.MetadataStore = (*Registry)(nil)
+	_ registry.Clustered     = (*Registry)(nil)
 )
 
-// New makes a registry. It fails with code Invalid. The members go on to belong to the
+// New makes a registry. It fails with code Invalid, also where its metrics cannot be
+// registered. The members go on to belong to the
 // caller, who closes them after the registry.
 func New(cfg Config) (*Registry, error) {
 	if err := cfg.validate(); err != nil {
@@ -136,6 +144,10 @@ func New(cfg Config) (*Registry, error) {
 	r := &Registry{
 		cfg: cfg, members: slices.Clone(cfg.Members), log: cfg.Logger, zone: cfg.Zone, missed: make([]atomic.Bool, len(cfg.Members)),
 		apps: map[registry.App]*app{}, alone: map[*alone]struct{}{}, interfaces: map[*followedInterface]struct{}{}, stopSelf: func() {},
+	}
+	var err error
+	if r.metrics, err = newMetrics(r); err != nil {
+		return nil, err
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r, nil
@@ -193,6 +205,7 @@ func (r *Registry) Close() {
 		stop()
 	}
 	r.work.Wait()
+	r.metrics.unregister()
 }
 
 func errClosed() error {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -12,6 +14,8 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
 	"dubbo.apache.org/dubbo-go/v3/common/extension"
 	"dubbo.apache.org/dubbo-go/v3/global"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weirmesh/weir/registry"
 	"github.com/weirmesh/weir/registry/clusters"
@@ -130,13 +134,19 @@ func (j *joined) begin(cfg config, app string) error {
 		Lazy:       true, // a process that only provides needs no watches
 		App:        app,
 		Logger:     cfg.logger,
-		Metrics:    cfg.metrics,
 
 		SnapshotDir: cfg.snapshotDir,
 	}
 	if cfg.namespace != "" {
 		kc.Namespaces = []string{cfg.namespace}
 	}
+	measure := func(cluster string) prometheus.Registerer {
+		if cfg.metrics == nil || len(cfg.others) == 0 {
+			return cfg.metrics
+		}
+		return prometheus.WrapRegistererWith(prometheus.Labels{"cluster": cluster}, cfg.metrics)
+	}
+	kc.Metrics = measure(cfg.home)
 	home, err := j.open(cfg.target, kc)
 	if err != nil {
 		return err
@@ -146,6 +156,7 @@ func (j *joined) begin(cfg config, app string) error {
 	several := clusters.Config{
 		ZonePercent: cfg.zonePercent, Self: registry.App{Namespace: own.Namespace, Name: app}, Instance: own.UID,
 		Logger:  cfg.logger.With(slog.String("registry", cfg.id)),
+		Metrics: cfg.metrics,
 		Members: []clusters.Member{{Name: cfg.home, Discoverer: home, Mapping: home, Metadata: home, Registrar: home}},
 	}
 	if len(cfg.others) == 0 {
@@ -154,8 +165,10 @@ func (j *joined) begin(cfg config, app string) error {
 	for n, o := range cfg.others {
 		kc.Kubeconfig, kc.Context, kc.Namespaces = o.Kubeconfig, o.Context, []string{namespace}
 		kc.Identity = kube.Identity{Namespace: namespace}
-		kc.Metrics = nil    // they would be told apart by nothing
-		kc.SnapshotDir = "" // the file is that of the first
+		kc.Metrics, kc.SnapshotDir = measure(o.Name), ""
+		if cfg.snapshotDir != "" {
+			kc.SnapshotDir = filepath.Join(cfg.snapshotDir, "cluster-"+url.PathEscape(o.Name))
+		}
 		h, err := j.open(target{o.Kubeconfig, o.Context, namespace}, kc)
 		if err != nil {
 			return fmt.Errorf("cluster %s: %w", o.Name, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,15 @@ type opened struct {
 	stored    func(ctx context.Context, namespace string) ([]kube.StoredRevision, error)
 	target    string
 	timeout   time.Duration
+	clusters  []string // their names, where there are several
+	cluster   string   // the one that is looked at alone; empty for all
+}
+
+// within is an application as it is asked for: in one cluster alone where that is
+// wanted.
+func (r *opened) within(app registry.App) registry.App {
+	app.Cluster = r.cluster
+	return app
 }
 
 // withRegistry loads the settings, opens the registry for the namespaces (an
@@ -53,7 +63,12 @@ func (m *Main) withRegistry(c *cobra.Command, cfg *registryConfig, fs *pflag.Fla
 		return coded(ExitLacking, err)
 	}
 	defer closing()
-	return ask(c.Context(), &opened{Discoverer: r, documents: r, stored: hub.StoredRevisions, target: target.String(), timeout: cfg.Timeout})
+	if names := r.Clusters(); cfg.Cluster != "" && !slices.Contains(names, cfg.Cluster) {
+		return usage(fmt.Errorf("--cluster %s is none of the clusters: name one of %s", cfg.Cluster, strings.Join(names, ", ")))
+	}
+	return ask(c.Context(), &opened{
+		Discoverer: r, documents: r, stored: hub.StoredRevisions, target: target.String(), timeout: cfg.Timeout, clusters: r.Clusters(), cluster: cfg.Cluster,
+	})
 }
 
 // hubConfig is that of a hub that only reads, on behalf of a person.
@@ -97,11 +112,13 @@ func (r *opened) list(ctx context.Context, w io.Writer, namespace string, format
 	}
 	snapshots := make([]registry.Snapshot, 0, len(apps))
 	for _, app := range apps {
-		s, err := r.Snapshot(first, app)
+		s, err := r.Snapshot(first, r.within(app))
 		if err != nil {
 			return explain(ctx, err)
 		}
-		snapshots = append(snapshots, s)
+		if r.cluster == "" || s.Known() {
+			snapshots = append(snapshots, s)
+		}
 	}
 	if format != view.Table {
 		return view.Encode(w, format, snapshots)
@@ -116,15 +133,15 @@ func (r *opened) list(ctx context.Context, w io.Writer, namespace string, format
 	}
 	rows := make([]view.Row, 0, len(snapshots))
 	for _, s := range snapshots {
-		rows = append(rows, view.AppRow(s))
+		rows = append(rows, view.AppRow(s, r.clusters))
 	}
-	return view.WriteTable(w, view.AppHeader, rows)
+	return view.WriteTable(w, view.AppHeader(r.clusters), rows)
 }
 
 func (r *opened) get(ctx context.Context, w io.Writer, app registry.App, format view.Format) error {
 	first, cancel := r.first(ctx)
 	defer cancel()
-	s, err := r.Snapshot(first, app)
+	s, err := r.Snapshot(first, r.within(app))
 	if err != nil {
 		return explain(ctx, err)
 	}
@@ -142,7 +159,7 @@ func (r *opened) get(ctx context.Context, w io.Writer, app registry.App, format 
 func (r *opened) instance(ctx context.Context, w io.Writer, app registry.App, name string, format view.Format) error {
 	first, cancel := r.first(ctx)
 	defer cancel()
-	s, err := r.Snapshot(first, app)
+	s, err := r.Snapshot(first, r.within(app))
 	if err != nil {
 		return explain(ctx, err)
 	}
@@ -218,7 +235,7 @@ func (r *opened) watch(ctx context.Context, w io.Writer, namespace string, apps 
 		first, cancel := r.first(ctx)
 		defer cancel()
 		for _, app := range apps {
-			if _, err := r.Snapshot(first, app); err != nil {
+			if _, err := r.Snapshot(first, r.within(app)); err != nil {
 				return explain(ctx, err)
 			}
 		}
@@ -235,7 +252,7 @@ func (r *opened) watch(ctx context.Context, w io.Writer, namespace string, apps 
 	followed := make(map[registry.App]bool)
 	follow := func(apps []registry.App) error {
 		for _, app := range apps {
-			if followed[app] {
+			if app = r.within(app); followed[app] {
 				continue
 			}
 			followed[app] = true

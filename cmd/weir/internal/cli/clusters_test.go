@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/weirmesh/weir/cmd/weir/internal/cli"
 	"github.com/weirmesh/weir/internal/testkube"
 )
 
@@ -41,6 +42,27 @@ func TestRegistryLooksAtSeveralClusters(t *testing.T) {
 	}
 	if code, out, errs = ask("--clusters", "north=east,west"); code != 0 || !strings.Contains(out, "1 of 3 callable") || !strings.Contains(out, "cluster    home") {
 		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	// In a list, and one alone.
+	list := func(more ...string) (int, string, string) {
+		return do(t, nil, append([]string{"registry", "list", "-n", ns.Name, "--kubeconfig", file, "--context", "east", "--cluster-name", "east"}, more...)...)
+	}
+	if code, out, errs = list("--clusters", "west"); code != 0 || !strings.Contains(out, "CLUSTERS") || !strings.Contains(out, "east 1 of 1, west 0 of 1 (1 stand by)") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	if code, out, errs = list("--clusters", "west", "--cluster", "west"); code != 0 || !strings.Contains(out, "west 1 of 1") || strings.Contains(out, "east") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	if code, out, errs = list(); code != 0 || strings.Contains(out, "CLUSTER") || strings.Contains(out, "east") {
+		t.Errorf("of a single one: %d\n%s%s", code, out, errs)
+	}
+	for _, wrong := range [][]string{{"--clusters", "west", "--cluster", "north"}, {"--cluster", "west"}} {
+		if code, out, errs = list(wrong...); code != cli.ExitUsage || !strings.Contains(errs, "--cluster ") {
+			t.Errorf("%v: %d\n%s%s", wrong, code, out, errs)
+		}
+	}
+	if code, out, errs = do(t, nil, "explain", "instance", app+"/inventory-a", "--kubeconfig", file, "--context", "east", "--clusters", "west", "--cluster", "west"); code != 0 || !strings.Contains(out, "inventory-a") {
+		t.Errorf("explained: %d\n%s%s", code, out, errs)
 	}
 	for clusters, want := range map[string]string{"south": `has no context "south"`, "west=": "names no cluster: write it like west=CONTEXT", "west=" + file + ".not:west": "does not exist"} {
 		if code, out, errs = ask("--clusters", clusters); code == 0 || !strings.Contains(errs, want) {

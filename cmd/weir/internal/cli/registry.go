@@ -24,6 +24,8 @@ type registryConfig struct {
 	DataDir    string
 	Timeout    time.Duration
 	Several    cluster.Several
+	// Cluster is the one of them to look at alone; all when empty.
+	Cluster string
 }
 
 func registryDefaults() *registryConfig {
@@ -35,10 +37,14 @@ func (c *registryConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Context, "context", c.Context, "context of the kubeconfig (default: its current one)")
 	fs.StringVar(&c.DataDir, "data-dir", c.DataDir, "data directory of the weir up whose cluster to ask")
 	c.Several.Flags(fs)
+	fs.StringVar(&c.Cluster, "cluster", c.Cluster, "look at this one alone of --cluster-name and --clusters, as it knows itself (default: all as one)")
 	fs.DurationVar(&c.Timeout, "timeout", c.Timeout, "how long to wait for the API server's first answer")
 }
 
 func (c *registryConfig) validate() error {
+	if c.Cluster != "" && len(c.Several.Others) == 0 {
+		return fmt.Errorf("--cluster %s chooses one of several clusters: name them with --clusters", c.Cluster)
+	}
 	if c.Timeout <= 0 {
 		return fmt.Errorf("--timeout %s leaves no time for an answer: give a duration such as 10s", c.Timeout)
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 
 	"github.com/weirmesh/weir/registry/clusters"
@@ -96,8 +98,29 @@ func (o other) config() (kube.Config, error) {
 	return kube.Config{REST: target.REST}, nil
 }
 
+// Measure returns what takes the metrics of the first cluster's hub: they name their
+// cluster where there are others.
+func (s *Several) Measure(r prometheus.Registerer) prometheus.Registerer { return s.of(s.Name, r) }
+
+func (s *Several) of(name string, r prometheus.Registerer) prometheus.Registerer {
+	if r == nil || len(s.Others) == 0 {
+		return r
+	}
+	return prometheus.WrapRegistererWith(prometheus.Labels{"cluster": name}, r)
+}
+
+// snapshotDir is where what is known of another cluster is kept, below where that of
+// the first is; empty for nowhere.
+func snapshotDir(dir, name string) string {
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, "cluster-"+url.PathEscape(name))
+}
+
 // Open opens the registry of a cluster that is open already, and the others. base is
-// what their hubs have in common. close ends all but the first.
+// what their hubs have in common; it holds the registerer that Measure was given.
+// stop ends all but the first.
 func (s *Several) Open(ctx context.Context, home *kube.Hub, base kube.Config, kubeconfig string, cfg clusters.Config) (r *clusters.Registry, stop func(), err error) {
 	others, err := s.others(kubeconfig)
 	if err != nil {
@@ -116,13 +139,18 @@ func (s *Several) Open(ctx context.Context, home *kube.Hub, base kube.Config, ku
 	if len(others) == 0 {
 		name, cfg.ProbeEvery = "", -1 // there is nothing to tell apart, and nowhere to go
 	}
+	cfg.Metrics = base.Metrics
 	cfg.Members = []clusters.Member{{Name: name, Discoverer: home, Mapping: home, Metadata: home}}
 	for n, o := range others {
 		hc, err := o.config()
 		var hub *kube.Hub
 		if err == nil {
 			hc.Namespaces, hc.Identity = base.Namespaces, kube.Identity{Namespace: home.Identity().Namespace}
-			hc.App, hc.Logger, hc.UserAgent = base.App, base.Logger, base.UserAgent
+			hc.App, hc.UserAgent = base.App, base.UserAgent
+			hc.Metrics, hc.SnapshotDir = s.of(o.name, base.Metrics), snapshotDir(base.SnapshotDir, o.name)
+			if base.Logger != nil {
+				hc.Logger = base.Logger.With("cluster", o.name)
+			}
 			hub, err = kube.Open(ctx, hc)
 		}
 		if err != nil {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/weirmesh/weir/cmd/weir/internal/role"
 	"github.com/weirmesh/weir/governance"
+	"github.com/weirmesh/weir/registry/clusters"
 	dubboregistry "github.com/weirmesh/weir/registry/dubbo"
 	"github.com/weirmesh/weir/registry/kube"
 	"github.com/weirmesh/weir/sdk"
@@ -66,7 +67,7 @@ where it hands over a Prometheus registerer.`)
 		{role.ControlName, "Control plane", ""},
 		{role.GatewayName, "Gateway", ""},
 		{role.TracingName, "Tracing", "Those named `zipkin_…` are the ones that dashboards for Zipkin know."},
-		{"registry", "Registry", "In every process that follows the registry of a cluster: the control plane, gateways, and Dubbo services."},
+		{"registry", "Registry", "In every process that follows the registry of a cluster: the control plane, gateways, and Dubbo services. Where it follows several, all of these have the label `cluster` as well."},
 		{"dubbo", "Dubbo services", "Of the adapter to dubbo-go, in services."},
 		{"sdk", "Services with the SDK", ""},
 	} {
@@ -135,8 +136,15 @@ func readRegistry(ctx context.Context, r *recorder) error {
 	if err != nil {
 		return err
 	}
+	defer hub.Close()
+	several, err := clusters.New(clusters.Config{
+		Members: []clusters.Member{{Name: "home", Discoverer: hub}, {Name: "other", Discoverer: hub}}, ProbeEvery: -1, Metrics: r,
+	})
+	if err != nil {
+		return err
+	}
 	r.read()
-	hub.Close()
+	several.Close()
 	return nil
 }
 

@@ -70,7 +70,7 @@ func (c *Control) serveGovernance(h *httpapi.API) {
 		return
 	}
 	c.outside = agentless.New(agentless.Config{
-		Registry: d.Registry, Policies: c.control, Store: c.policies, MaxPods: d.AgentlessPods, Log: d.Log.With("part", "agentless"), Metrics: d.Metrics,
+		Registry: d.Home, Policies: c.control, Store: c.policies, MaxPods: d.AgentlessPods, Log: d.Log.With("part", "agentless"), Metrics: d.Metrics,
 	})
 	c.works = append(c.works, c.outside.Run)
 }
@@ -84,7 +84,7 @@ func (c *Control) serveDubbo() {
 	}
 	cfg := dubboconfig.Config{Policies: c.control, Store: c.policies, MaxClients: d.DubboConfigClients, Log: d.Log.With("part", "dubboconfig"), Metrics: d.Metrics}
 	if d.Registry != nil {
-		cfg.Registry = d.Registry
+		cfg.Registry = d.Home
 	}
 	c.dubbo = dubboconfig.New(cfg)
 	c.works = append(c.works, c.dubbo.Run)

@@ -92,7 +92,7 @@ func (c *Control) serveBridge() error {
 	cfg.Ask = dubbo.AskOffers
 	cfg.Node, cfg.Logger, cfg.Metrics = selfOf(d.Env, ControlName, d.Node, c.control.Facts)().Name, d.Log.With("part", "bridge"), d.Metrics
 	var err error
-	if c.bridge, err = zookeeper.NewBridge(d.Registry, d.Registry, cfg); err != nil {
+	if c.bridge, err = zookeeper.NewBridge(d.Home, d.Home, cfg); err != nil {
 		return err
 	}
 	c.works = append(c.works, c.bridge.Run)

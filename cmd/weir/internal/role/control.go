@@ -62,6 +62,9 @@ type ControlConfig struct {
 	RevisionGrace time.Duration
 	// Bridge is what is written into ZooKeeper.
 	Bridge Bridge
+	// Several are other clusters, whose applications are shown beside those of the
+	// first. Each is governed and kept in order by a control plane of its own.
+	Several cluster.Several
 }
 
 // DefaultRevisionGrace is how long the metadata of a revision outlives its last pod.
@@ -109,12 +112,13 @@ func (c *ControlConfig) Flags(fs *pflag.FlagSet) {
 	c.Bridge.flags(fs)
 	c.Database.flags(fs)
 	c.Cluster.flags(fs)
+	c.Several.Flags(fs)
 	c.Base.flags(fs)
 }
 
 // Validate reports everything that is wrong with the settings by themselves.
 func (c *ControlConfig) Validate() error {
-	return errors.Join(CheckListen(ControlListen, c.Listen), checkHistory(c.History), CheckGrace(c.Grace), c.checkAgentless(), c.checkDubboConfig(), c.checkUpkeep(), c.Bridge.validate(), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
+	return errors.Join(CheckListen(ControlListen, c.Listen), checkHistory(c.History), CheckGrace(c.Grace), c.checkAgentless(), c.checkDubboConfig(), c.checkUpkeep(), c.Bridge.validate(), c.Several.Validate(c.Kubeconfig), c.Database.validate(), c.Cluster.validate(), c.Base.validate())
 }
 
 func (c *ControlConfig) checkAgentless() error {
@@ -190,7 +194,7 @@ func (c *ControlConfig) Host(lookup func(string) (string, bool)) *Host {
 		h.More = []More{{Listen: c.DubboConfigListen, Flag: dubboConfigListen, H2C: true, Handler: DubboConfig}}
 	}
 	h.Make = func(ctx context.Context, env Env) (Service, error) {
-		hub, target, err := c.Cluster.open(ctx, lookup, env)
+		hub, target, err := c.Cluster.open(ctx, lookup, env, &c.Several)
 		if err != nil {
 			return nil, err
 		}
@@ -204,18 +208,23 @@ func (c *ControlConfig) Host(lookup func(string) (string, bool)) *Host {
 			env.Log.InfoContext(ctx, "no cluster is named: pods cannot prove who they are, and applications are not known")
 			return NewControl(deps), nil
 		}
-		deps.Registry, deps.closing = hub, hub.Close
+		wide, closing, err := Wide(ctx, &c.Several, hub, c.Cluster.base(env), c.Kubeconfig)
+		if err != nil {
+			hub.Close()
+			return nil, err
+		}
+		deps.Registry, deps.Home, deps.closing = wide, hub, func() { closing(); hub.Close() }
 		if c.Agentless {
 			deps.AgentlessPods = c.AgentlessPods
 		}
 		deps.Upkeep, deps.RevisionGrace = c.Upkeep, c.RevisionGrace
 		if deps.Reviewer, err = cluster.NewReviewer(target); err != nil {
-			hub.Close()
+			deps.closing()
 			return nil, err
 		}
 		if c.Bridge.ZooKeeper != "" {
 			if deps.Bridge, err = c.Bridge.named(ctx, target); err != nil {
-				hub.Close()
+				deps.closing()
 				return nil, err
 			}
 		}
@@ -244,8 +253,10 @@ type ControlDeps struct {
 	// Grace is how long sessions and tokens count on for reading while the database
 	// does not answer; zero for not at all.
 	Grace time.Duration
-	// Registry tells the applications; nil where there is no cluster.
+	// Registry tells the applications; nil where there is no cluster. Home tells those
+	// of the control plane's own cluster, which it governs; Registry when nil.
 	Registry Registry
+	Home     Registry
 	// Reviewer tells whose the tokens of pods are; nil where there is no cluster.
 	Reviewer access.TokenReviewer
 	// AgentlessPods is how many pods without code of Weir's are governed at most; 0
@@ -290,7 +301,12 @@ type Control struct {
 }
 
 // NewControl returns a control plane that is not open yet.
-func NewControl(deps ControlDeps) *Control { return &Control{deps: deps} }
+func NewControl(deps ControlDeps) *Control {
+	if deps.Home == nil {
+		deps.Home = deps.Registry
+	}
+	return &Control{deps: deps}
+}
 
 // Open brings the database up to date, makes the first account, and puts the
 // APIs together.

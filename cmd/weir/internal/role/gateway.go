@@ -24,7 +24,6 @@ import (
 	"github.com/weirmesh/weir/internal/pg"
 	"github.com/weirmesh/weir/registry"
 	"github.com/weirmesh/weir/registry/clusters"
-	"github.com/weirmesh/weir/registry/kube"
 	"github.com/weirmesh/weir/sdk"
 )
 
@@ -156,7 +155,7 @@ func (c *GatewayConfig) Host(lookup func(string) (string, bool)) *Host {
 			Env: env, UpstreamTLS: secure, DatabaseURL: c.DatabaseURL, Dir: filepath.Join(c.DataDir, "gateway"), Node: c.Node, TrustedPeers: peers, AccessLog: c.AccessLog,
 			Kit: sdk.Config{ControlURL: c.ControlURL, TracingURL: c.TracingURL, TokenFile: c.TokenFile},
 		}
-		hub, _, err := c.Cluster.open(ctx, lookup, env)
+		hub, _, err := c.Cluster.open(ctx, lookup, env, &c.Several)
 		if err != nil {
 			return nil, err
 		}
@@ -164,7 +163,7 @@ func (c *GatewayConfig) Host(lookup func(string) (string, bool)) *Host {
 			env.Log.InfoContext(ctx, "no cluster is named: routes to applications cannot be served, those to URLs can")
 			return NewGateway(deps), nil
 		}
-		several, closing, err := c.Several.Open(ctx, hub, kube.Config{Namespaces: c.Namespaces, Logger: env.Log.With("part", "registry")}, c.Kubeconfig, clusters.Config{
+		several, closing, err := c.Several.Open(ctx, hub, c.Cluster.base(env), c.Kubeconfig, clusters.Config{
 			ZonePercent: c.SameZone, Zone: c.Zone, Self: registry.App{Namespace: cmp.Or(hub.Identity().Namespace, SystemNamespace), Name: GatewayName}, Instance: hub.Identity().UID,
 			Logger: env.Log.With("part", "registry"),
 		})

@@ -43,6 +43,19 @@ func (l *Late) Set(r Registry, reviewer access.TokenReviewer) {
 	}
 }
 
+// Clusters implements registry.Clustered.
+func (l *Late) Clusters() []string {
+	select {
+	case <-l.known:
+	default:
+		return nil
+	}
+	if c, ok := l.registry.(registry.Clustered); ok {
+		return c.Clusters()
+	}
+	return nil
+}
+
 // get waits for the registry.
 func (l *Late) get(ctx context.Context) (Registry, error) {
 	select {

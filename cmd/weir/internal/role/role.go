@@ -176,13 +176,20 @@ func (c *Cluster) validate() error {
 	return nil
 }
 
-// open opens the registry of the cluster; both are nil where there is none.
-func (c *Cluster) open(ctx context.Context, lookup func(string) (string, bool), env Env) (*kube.Hub, *cluster.Target, error) {
+// base is what the hubs of all clusters have in common.
+func (c *Cluster) base(env Env) kube.Config {
+	return kube.Config{Namespaces: c.Namespaces, Logger: env.Log.With("part", "registry"), Metrics: env.Metrics, SnapshotDir: c.SnapshotDir}
+}
+
+// open opens the registry of the cluster; both are nil where there is none. several
+// tells whether there are others beside it.
+func (c *Cluster) open(ctx context.Context, lookup func(string) (string, bool), env Env, several *cluster.Several) (*kube.Hub, *cluster.Target, error) {
 	target, err := cluster.Named(cluster.Query{Kubeconfig: c.Kubeconfig, Context: c.Context, Env: lookup})
 	if err != nil || target == nil {
 		return nil, nil, err
 	}
-	cfg := kube.Config{REST: target.REST, Namespaces: c.Namespaces, Logger: env.Log.With("part", "registry"), Metrics: env.Metrics, SnapshotDir: c.SnapshotDir}
+	cfg := c.base(env)
+	cfg.REST, cfg.Metrics = target.REST, several.Measure(env.Metrics)
 	if len(target.Kubeconfig) == 1 {
 		cfg.REST, cfg.Kubeconfig, cfg.Context = nil, target.Kubeconfig[0], target.Context
 	}

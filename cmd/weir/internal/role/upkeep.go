@@ -22,7 +22,7 @@ func (c *Control) keepObjects() error {
 		return fmt.Errorf("keep the cluster's objects in order: %w", err)
 	}
 	c.works = append(c.works, func(ctx context.Context) error {
-		known := d.Registry
+		known := d.Home
 		if late, ok := known.(*Late); ok {
 			var err error
 			if known, err = late.get(ctx); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
 	"github.com/weirmesh/weir/cmd/weir/internal/role"
 	"github.com/weirmesh/weir/internal/config"
 	"github.com/weirmesh/weir/registry"
@@ -48,6 +49,9 @@ type Config struct {
 	Context    string
 	// Namespaces are those that Weir looks after; all when it holds "*".
 	Namespaces []string
+	// Several are other clusters, whose applications are shown and called beside those of
+	// the first.
+	Several cluster.Several
 	// Install allows writing Weir's definitions, roles and admission policies
 	// into the user's cluster.
 	Install bool
@@ -104,6 +108,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Kubeconfig, "kubeconfig", c.Kubeconfig, "your cluster (default: a Kubernetes node of its own on this machine; $KUBECONFIG is not used)")
 	fs.StringVar(&c.Context, "context", c.Context, "context of --kubeconfig (default: its current one)")
 	fs.StringSliceVar(&c.Namespaces, "namespaces", c.Namespaces, "namespaces of your cluster to look after, or *")
+	c.Several.Flags(fs)
 	fs.BoolVar(&c.Install, "install", c.Install, "write Weir's definitions, roles and admission policies into your cluster, and keep Weir's objects there in order")
 	fs.StringVar(&c.Devcluster, "devcluster", c.Devcluster, "the program that runs a Kubernetes of its own (default: devcluster beside weir)")
 	fs.StringVar(&c.DevclusterSlot, "devcluster-slot", c.DevclusterSlot, "number from 1 to 254 that the addresses of its own node derive from, or auto")
@@ -147,6 +152,9 @@ func (c *Config) Validate() error {
 	}
 	if !c.Node && c.DevclusterSlot != auto {
 		bad("--devcluster-slot is for a node: leave out --node=false")
+	}
+	if err := c.Several.Validate(c.Kubeconfig); err != nil {
+		errs = append(errs, err)
 	}
 	for _, ns := range c.Namespaces {
 		if ns == kube.AllNamespaces {

@@ -23,9 +23,11 @@ import (
 type registrar struct {
 	up         *Up
 	kubernetes *kubernetes
-	late       *role.Late // told once the cluster is known
+	late       *role.Late // told once the cluster is known, with all others that are named
+	home       *role.Late // told of the cluster alone
 	check      *run.Check
 	hub        *kube.Hub
+	closing    func()      // ends what the other clusters take
 	open       atomic.Bool // hub may be asked
 }
 
@@ -41,7 +43,10 @@ func (r *registrar) start(ctx context.Context) error {
 	}
 	r.up.board.detail(partRegistry, "reading the cluster")
 	target := client.Target()
-	cfg := kube.Config{REST: target.REST, Namespaces: r.up.Config.Namespaces, Logger: r.up.log.With("part", partRegistry), Metrics: r.up.metrics}
+	several := &r.up.Config.Several
+	base := kube.Config{Namespaces: r.up.Config.Namespaces, Logger: r.up.log.With("part", partRegistry), Metrics: r.up.metrics}
+	cfg := base
+	cfg.REST, cfg.Metrics = target.REST, several.Measure(base.Metrics)
 	if len(target.Kubeconfig) == 1 {
 		// A file by name lets the hub name it when it cannot be used.
 		cfg.REST, cfg.Kubeconfig, cfg.Context = nil, target.Kubeconfig[0], target.Context
@@ -62,7 +67,13 @@ func (r *registrar) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.late.Set(hub, reviewer)
+	wide, closing, err := role.Wide(ctx, several, hub, base, r.up.Config.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	r.closing = closing
+	r.home.Set(hub, reviewer)
+	r.late.Set(wide, reviewer)
 	r.check.OK()
 	r.up.ready(partRegistry, r.describe(ctx))
 	return nil
@@ -181,6 +192,9 @@ func (r *registrar) staleSince(ctx context.Context) (time.Time, error) {
 
 func (r *registrar) stop(context.Context) error {
 	r.check.Fail("stopping")
+	if r.closing != nil {
+		r.closing()
+	}
 	if r.open.Swap(false) {
 		r.hub.Close()
 	}

@@ -104,13 +104,13 @@ func (h *hosted) url() string {
 }
 
 // hostConsole is the control plane with its APIs.
-func (u *Up) hostConsole(db *database, late *role.Late) *hosted {
+func (u *Up) hostConsole(db *database, late, home *role.Late) *hosted {
 	password := ""
 	return &hosted{
 		up: u, name: partConsole, listen: u.Config.ControlListen, flag: role.ControlListen, needs: []string{partPostgres},
 		make: func(env role.Env) role.Service {
 			return role.NewControl(role.ControlDeps{
-				Env: env, DatabaseURL: db.url, Node: nodeName, Grace: access.DefaultGrace, Registry: late, Reviewer: late,
+				Env: env, DatabaseURL: db.url, Node: nodeName, Grace: access.DefaultGrace, Registry: late, Home: home, Reviewer: home,
 				AgentlessPods: role.ControlDefaults().AgentlessPods, DubboConfigClients: role.ControlDefaults().DubboConfigClients,
 				// In somebody else's cluster nothing is written, and nothing deleted, without a word.
 				Upkeep: u.own() || u.Config.Install, RevisionGrace: role.DefaultRevisionGrace,

@@ -167,14 +167,14 @@ func (u *Up) assemble(group *run.Group) error {
 
 	db := &database{up: u}
 	kubernetes := &kubernetes{up: u}
-	late := role.NewLate()
-	registrar := &registrar{up: u, kubernetes: kubernetes, late: late}
+	late, home := role.NewLate(), role.NewLate()
+	registrar := &registrar{up: u, kubernetes: kubernetes, late: late, home: home}
 	shop, err := u.findShop()
 	if err != nil {
 		return err
 	}
 	roles := make(map[string]*hosted) // by the names of their Services
-	roles[role.ControlName] = u.hostConsole(db, late)
+	roles[role.ControlName] = u.hostConsole(db, late, home)
 	roles[role.GatewayName] = u.hostGateway(db, late, roles)
 	roles[role.TracingName] = u.hostTracing(db)
 	parts := []run.Part{

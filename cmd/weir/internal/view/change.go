@@ -16,8 +16,10 @@ type Change struct {
 	// Kind is "app" for the application as a whole, "joined", "left" and
 	// "changed" for an instance, "stale" and "fresh" for the view itself.
 	Kind string `json:"kind"`
-	// Instance is the pod's name; empty for the application as a whole.
+	// Instance is the pod's name; empty for the application as a whole. Cluster is where
+	// it runs, where there are several.
 	Instance string `json:"instance,omitempty"`
+	Cluster  string `json:"cluster,omitempty"`
 	Address  string `json:"address,omitempty"`
 	// Text says what changed, for people.
 	Text string `json:"text"`
@@ -38,10 +40,14 @@ func Changes(old *registry.Snapshot, s registry.Snapshot) []Change {
 			Callable: callable, Instances: len(s.Instances),
 		})
 	}
+	of := func(kind string, i *registry.Instance, text string) {
+		add(kind, name(i), address(i), text)
+		out[len(out)-1].Cluster = i.Cluster
+	}
 	if old == nil {
 		add("app", "", "", appText(s))
 		for _, i := range byName(s.Instances) {
-			add("joined", name(i), address(i), stateText(i))
+			of("joined", i, stateText(i))
 		}
 		if !s.StaleSince.IsZero() {
 			add("stale", "", "", staleText(s))
@@ -68,9 +74,9 @@ func Changes(old *registry.Snapshot, s registry.Snapshot) []Change {
 		before := was[i.ID]
 		delete(was, i.ID)
 		if before == nil {
-			add("joined", name(i), address(i), stateText(i))
+			of("joined", i, stateText(i))
 		} else if diff := instanceDiff(before, i); diff != "" {
-			add("changed", name(i), address(i), diff)
+			of("changed", i, diff)
 		}
 	}
 	var left []*registry.Instance
@@ -79,7 +85,7 @@ func Changes(old *registry.Snapshot, s registry.Snapshot) []Change {
 	}
 	slices.SortFunc(left, func(a, b *registry.Instance) int { return strings.Compare(name(a), name(b)) })
 	for _, i := range left {
-		add("left", name(i), address(i), "gone")
+		of("left", i, "gone")
 	}
 	return out
 }
@@ -184,6 +190,9 @@ func (c Change) Line() string {
 		text += c.Instance
 		if c.Address != "" {
 			text += " " + c.Address
+		}
+		if c.Cluster != "" {
+			text += " in " + c.Cluster
 		}
 		text += "  "
 	}

@@ -107,23 +107,59 @@ func Bytes(n int64) string {
 }
 
 // AppHeader is the header of AppRow.
-var AppHeader = Row{"APPLICATION", "CALLABLE", "MODE", "SPEAKS", "HELD BACK"}
+func AppHeader(clusters []string) Row {
+	if len(clusters) == 0 {
+		return Row{"APPLICATION", "CALLABLE", "MODE", "SPEAKS", "HELD BACK"}
+	}
+	return Row{"APPLICATION", "CALLABLE", "CLUSTERS", "MODE", "SPEAKS", "HELD BACK"}
+}
 
-// AppRow is one application in a list.
-func AppRow(s registry.Snapshot) Row {
+// AppRow is one application in a list; of several clusters, where they are named.
+func AppRow(s registry.Snapshot, clusters []string) Row {
 	sum := registry.Summarize(s)
-	return Row{s.App.String(), Callable(sum) + kept(sum), string(s.Mode), dash(speaks(sum.Endpoints)), dash(heldBack(sum.Held))}
+	row := Row{s.App.String(), Callable(sum) + kept(sum), string(s.Mode), dash(speaks(sum.Endpoints)), dash(heldBack(sum.Held))}
+	if len(clusters) > 0 {
+		row = slices.Insert(row, 2, dash(inClusters(sum.Clusters, clusters)))
+	}
+	return row
+}
+
+// inClusters counts the instances of each cluster, in the order of the clusters:
+// "east 2 of 2, west 0 of 3 (3 stand by)".
+func inClusters(counts []registry.ClusterCount, order []string) string {
+	out := make([]string, 0, len(counts))
+	for _, name := range order {
+		at := slices.IndexFunc(counts, func(c registry.ClusterCount) bool { return c.Cluster == name })
+		if at < 0 {
+			continue
+		}
+		c := counts[at]
+		text := fmt.Sprintf("%s %d of %d", c.Cluster, c.Callable, c.Instances)
+		if c.Standby > 0 {
+			text += fmt.Sprintf(" (%d stand by)", c.Standby)
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, ", ")
 }
 
 // Callable is "2 of 3": how many instances are called, of how many there are.
 func Callable(s registry.Summary) string { return fmt.Sprintf("%d of %d", s.Callable, s.Instances) }
 
-// kept is " (1 kept)" where instances are called though they are not ready.
+// kept is " (1 kept, 2 stand by)" where instances are called though they are not
+// ready, or are not called since nearer ones are.
 func kept(s registry.Summary) string {
-	if s.Kept == 0 {
+	var parts []string
+	if s.Kept > 0 {
+		parts = append(parts, fmt.Sprintf("%d kept", s.Kept))
+	}
+	if s.Standby > 0 {
+		parts = append(parts, fmt.Sprintf("%d stand by", s.Standby))
+	}
+	if len(parts) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (%d kept)", s.Kept)
+	return " (" + strings.Join(parts, ", ") + ")"
 }
 
 // speaks lists protocols and ports, "dubbo:20000, tri:20001".
@@ -146,6 +182,23 @@ func heldBack(held []registry.Held) string {
 
 // instanceHeader is the header of instanceRow.
 var instanceHeader = Row{"INSTANCE", "ADDRESS", "SPEAKS", "HEALTH", "CALLED", "WHY NOT", "NODE"}
+
+// instanceTable are instances with their header; where one names its cluster, all do.
+func instanceTable(instances []registry.Instance) (header Row, rows []Row) {
+	clustered := slices.ContainsFunc(instances, func(i registry.Instance) bool { return i.Cluster != "" })
+	header = instanceHeader
+	if clustered {
+		header = slices.Insert(slices.Clone(header), 1, "CLUSTER")
+	}
+	for n := range instances {
+		row := instanceRow(&instances[n])
+		if clustered {
+			row = slices.Insert(row, 1, dash(instances[n].Cluster))
+		}
+		rows = append(rows, row)
+	}
+	return header, rows
+}
 
 func instanceRow(i *registry.Instance) Row {
 	host := "-"
@@ -172,13 +225,10 @@ func WriteSnapshot(w io.Writer, s registry.Snapshot) error {
 		fmt.Fprintf(&b, "stale     since %s: the API server does not answer; this is the last state known\n", s.StaleSince.Local().Format("15:04:05"))
 	}
 	b.WriteByte('\n')
-	rows := make([]Row, 0, len(s.Instances))
-	for i := range s.Instances {
-		rows = append(rows, instanceRow(&s.Instances[i]))
-	}
+	header, rows := instanceTable(s.Instances)
 	if len(rows) == 0 {
 		b.WriteString("no instances\n")
-	} else if err := WriteTable(&b, instanceHeader, rows); err != nil {
+	} else if err := WriteTable(&b, header, rows); err != nil {
 		return err
 	}
 	for i := range s.Instances {
@@ -227,7 +277,7 @@ func details(i *registry.Instance) [][2]string {
 }
 
 func service(s registry.Service) string {
-	if s.Host == "" {
+	if s.Host == "" && len(s.Ports) == 0 {
 		return "none: no Service bears the application's name"
 	}
 	ports := make([]string, 0, len(s.Ports))
@@ -242,6 +292,9 @@ func service(s registry.Service) string {
 		ports = append(ports, text)
 	}
 	text := s.Host
+	if text == "" {
+		text = "one of another cluster, without a name here"
+	}
 	if len(ports) > 0 {
 		text += " (" + strings.Join(ports, ", ") + ")"
 	}

@@ -43,7 +43,7 @@ func TestListTellsWhyInstancesAreHeldBack(t *testing.T) {
 		instance("e", func(i *registry.Instance) { i.Health, i.Kept = registry.NotReady, &registry.Kept{} }),
 	)
 	var out strings.Builder
-	if err := view.WriteTable(&out, view.AppHeader, []view.Row{view.AppRow(s), view.AppRow(registry.Snapshot{App: registry.App{Namespace: "x", Name: "y"}, Mode: registry.ModeService})}); err != nil {
+	if err := view.WriteTable(&out, view.AppHeader(nil), []view.Row{view.AppRow(s, nil), view.AppRow(registry.Snapshot{App: registry.App{Namespace: "x", Name: "y"}, Mode: registry.ModeService}, nil)}); err != nil {
 		t.Fatal(err)
 	}
 	want := `APPLICATION      CALLABLE          MODE      SPEAKS        HELD BACK

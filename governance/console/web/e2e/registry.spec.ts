@@ -24,7 +24,7 @@ test('says which instances are called though they are not ready, and why', async
   for (const letter of ['a', 'b', 'c']) {
     const row = instances.getByRole('row').filter({ has: page.getByRole('link', { name: `${name}-${letter}`, exact: true }) })
     await expect(row).toContainText('Called: kept, not ready')
-    await expect(row).toContainText(/until .* at the latest: \d of 3 instances were lost at once/)
+    await expect(row).toContainText(/not ready; called until .* at the latest: \d of 3 were lost at once/)
   }
 
   await instances.getByRole('link', { name: `${name}-b`, exact: true }).click()

@@ -98,6 +98,9 @@ export const governance: Sentences = {
   'switch of %s %s': '{1} {2} 的开关',
   '%s and %d more': '{1} 等，另有 {2} 项',
   '%d of %s of %s %s no calls: %s.': null,
+  '%d of %s of %s %s called though %s not ready: too many were lost at once to believe it without proof.': null,
+  'it is': null,
+  'they are': null,
   // These are said by the page's own words, by their kinds and parameters.
   '%s of %s': null,
   '%s of %s %s %s: %s.': null,

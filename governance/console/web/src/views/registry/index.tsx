@@ -10,14 +10,15 @@ import { FilterInput, matches } from '~/ui/field'
 import { Page } from '~/ui/page'
 import { Empty, Loaded } from '~/ui/state'
 import { Table, type Column } from '~/ui/table'
-import { Callable, Held, modeWord, registryPath } from '~/views/registry/parts'
+import { Callable, ClusterChoice, Held, InClusters, modeWord, registryPath } from '~/views/registry/parts'
 import { words as w } from '~/views/registry/words'
 
 type App = Schemas['RegistryApiApp']
 
-const columns = (): Column<App>[] => [
-  { key: 'app', label: w('app'), cell: (a) => <Link href={registryPath(a.app)}>{nameOf(a)}</Link>, sort: nameOf, class: 'name' },
-  { key: 'callable', label: w('instances'), cell: (a) => <Callable callable={a.callable} kept={a.kept} instances={a.instances} />, sort: (a) => (a.instances === 0 ? 2 : (a.held + a.kept) / a.instances) },
+const columns = (clusters: string[]): Column<App>[] => [
+  { key: 'app', label: w('app'), cell: (a) => <Link href={registryPath({ namespace: a.app.namespace, name: a.app.name }, { cluster: a.app.cluster })}>{nameOf(a)}</Link>, sort: nameOf, class: 'name' },
+  { key: 'callable', label: w('instances'), cell: (a) => <Callable callable={a.callable} kept={a.kept} standby={a.standby} instances={a.instances} />, sort: (a) => (a.instances === 0 ? 2 : (a.held + a.kept) / a.instances) },
+  ...(clusters.length > 0 ? [{ key: 'clusters', label: w('clusters'), cell: (a: App) => <InClusters counts={a.clusters} order={clusters} brief /> }] : []),
   { key: 'held', label: w('held'), cell: (a) => (a.held > 0 ? <Held held={a.heldBack} /> : <span class="muted">–</span>), sort: (a) => a.held, class: 'name' },
   {
     key: 'mode',
@@ -34,16 +35,25 @@ const nameOf = (a: App) => `${a.app.namespace}/${a.app.name}`
 
 export default function Registry() {
   const address = useAddress()
-  const query = useGet('/api/v1/registry', undefined, { every: 5_000 })
+  const cluster = address.get('cluster')
+  const query = useGet('/api/v1/registry', { query: { cluster } }, { every: 5_000 })
   const wrong = address.get('wrong') !== undefined
   return (
     <Page title={shared('registry')} lead={w('lead')}>
       <Loaded query={query}>
         {(list) => {
           const rows = list.items.filter((a) => matches(address.get('q'), nameOf(a), a.protocols.join(' ')) && (!wrong || a.held > 0 || a.kept > 0 || a.warnings > 0 || a.instances === 0))
+          const clusters = (list.clusters ?? []).map((c) => c.name)
           return (
             <>
-              {list.stale && <Notice tone="warn">{w('stale', { time: format.time(list.stale) })}</Notice>}
+              {list.clusters?.map((c) =>
+                c.unknown ? (
+                  <Notice key={c.name} tone="warn">{w('clusterUnknown', { cluster: c.name, why: say(c.unknown) })}</Notice>
+                ) : c.stale ? (
+                  <Notice key={c.name} tone="warn">{w('clusterStale', { cluster: c.name, time: format.time(c.stale) })}</Notice>
+                ) : null,
+              )}
+              {!list.clusters && list.stale && <Notice tone="warn">{w('stale', { time: format.time(list.stale) })}</Notice>}
               {list.unknown && <Notice tone="warn">{w('unknown', { why: say(list.unknown) })}</Notice>}
               <Card
                 flush
@@ -54,13 +64,14 @@ export default function Registry() {
                       <input type="checkbox" checked={wrong} onChange={(e) => address.set({ wrong: e.currentTarget.checked }, { replace: true })} />
                       {w('onlyHeld')}
                     </label>
+                    <ClusterChoice clusters={clusters} />
                     <FilterInput />
                   </>
                 }
               >
                 <Table
                   label={shared('registry')}
-                  columns={columns()}
+                  columns={columns(clusters)}
                   rows={rows}
                   rowKey={nameOf}
                   order="-held"

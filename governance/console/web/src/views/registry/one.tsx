@@ -12,7 +12,7 @@ import { Page } from '~/ui/page'
 import { Empty, Loaded } from '~/ui/state'
 import { Table, type Column } from '~/ui/table'
 import { Ago, Time } from '~/ui/time'
-import { Callable, Held, modeWord, NoInterfaces } from '~/views/registry/parts'
+import { Callable, ClusterChoice, Held, InClusters, modeWord, NoInterfaces } from '~/views/registry/parts'
 import { words as w } from '~/views/registry/words'
 
 type Instance = Schemas['RegistryApiInstance']
@@ -22,7 +22,8 @@ export default function RegistryApp({ params }: ViewProps) {
   const [namespace = '', name = ''] = [params.ns, params.name]
   const address = useAddress()
   const wanted = address.get('instance')
-  const query = useGet('/api/v1/registry/{namespace}/{name}', { path: { namespace, name } }, { every: 3_000 })
+  const cluster = address.get('cluster')
+  const query = useGet('/api/v1/registry/{namespace}/{name}', { path: { namespace, name }, query: { cluster } }, { every: 3_000 })
   const app = `${namespace}/${name}`
   return (
     <Page
@@ -49,12 +50,13 @@ export default function RegistryApp({ params }: ViewProps) {
             const chosen = d.instances.find((i) => i.name === wanted || i.id === wanted)
             return (
               <>
-                {d.stale && <Notice tone="warn">{w('stale', { time: format.time(d.stale) })}</Notice>}
+                {d.stale && <Notice tone="warn">{w(d.clusters && !cluster ? 'someStale' : 'stale', { time: format.time(d.stale) })}</Notice>}
                 {d.counts.kept > 0 && <Notice tone="warn">{w('keptNotice', { n: d.counts.kept })}</Notice>}
                 <Card>
                   <Facts
                     items={[
-                      [w('instances'), <Callable key="c" callable={d.counts.callable} kept={d.counts.kept} instances={d.counts.instances} />],
+                      [w('instances'), <Callable key="c" callable={d.counts.callable} kept={d.counts.kept} standby={d.counts.standby} instances={d.counts.instances} />],
+                      d.clusters && [w('clusters'), <InClusters key="k" counts={d.counts.clusters} order={d.clusters} />],
                       d.counts.held > 0 && [w('held'), <Held key="h" held={d.counts.heldBack} />],
                       [w('mode'), <>{modeWord(d.mode)} {d.modeFrom && <span class="muted">({w('modeFrom', { from: say(d.modeFrom) })})</span>}</>],
                       [w('service'), d.service.headless ? w('headless') : d.service.host ? <><code>{d.service.host}</code> <Copy text={d.service.host} /></> : w('noService')],
@@ -63,8 +65,8 @@ export default function RegistryApp({ params }: ViewProps) {
                     ]}
                   />
                 </Card>
-                <Card flush title={w('instances')}>
-                  <Table label={w('instances')} columns={instanceColumns()} rows={d.instances} rowKey={(i) => i.id} selected={(i) => i === chosen} empty={<Empty title={w('noInstances')} />} />
+                <Card flush title={w('instances')} actions={d.clusters && <ClusterChoice clusters={d.clusters} />}>
+                  <Table label={w('instances')} columns={instanceColumns(d.clusters !== undefined)} rows={d.instances} rowKey={(i) => i.id} selected={(i) => i === chosen} empty={<Empty title={w('noInstances')} />} />
                   {d.leftOut ? <p class="state">{w('leftOut', { n: d.leftOut })}</p> : null}
                 </Card>
                 {chosen ? <One instance={chosen} /> : wanted ? <Gone namespace={namespace} name={name} instance={wanted} /> : d.instances.length > 0 && <p class="muted">{w('pick')}</p>}
@@ -85,11 +87,12 @@ export default function RegistryApp({ params }: ViewProps) {
   )
 }
 
-function instanceColumns(): Column<Instance>[] {
+function instanceColumns(clustered: boolean): Column<Instance>[] {
   return [
     { key: 'name', label: w('name'), cell: (i) => <Pick instance={i} />, sort: (i) => i.name, class: 'name' },
+    ...(clustered ? [{ key: 'cluster', label: w('cluster'), cell: (i: Instance) => i.cluster ?? '–', sort: (i: Instance) => i.cluster }] : []),
     { key: 'state', label: w('state'), cell: (i) => <InstanceState instance={i} />, sort: (i) => (i.callable ? (i.kept ? 1 : 2) : 0) },
-    { key: 'why', label: w('why'), cell: (i) => ((i.problem ?? i.why ?? i.keptWhy ?? i.warning) ? <Said text={i.problem ?? i.why ?? i.keptWhy ?? i.warning} /> : <span class="muted">–</span>), class: 'name' },
+    { key: 'why', label: w('why'), cell: (i) => <Why instance={i} />, class: 'name' },
     { key: 'address', label: w('address'), cell: (i) => <code>{i.host || '–'}</code>, sort: (i) => i.host },
     { key: 'endpoints', label: w('endpoints'), cell: (i) => i.endpoints.map((e) => `${e.protocol} ${e.port}`).join(', ') || '–' },
     { key: 'tag', label: w('tag'), cell: (i) => i.tag ?? <span class="muted">–</span>, sort: (i) => i.tag },
@@ -103,11 +106,19 @@ function Pick({ instance }: { instance: Instance }) {
   return <Link href={address.with({ instance: instance.name || instance.id })}>{instance.name || instance.id}</Link>
 }
 
+/** Why an instance is not called, or is called all the same, in so few words that many fit below one another. */
+function Why({ instance: i }: { instance: Instance }) {
+  const text = i.problem ?? i.why
+  if (!text && i.kept) return <>{w(i.kept.because === 'unlisted' ? 'keptUnlisted' : 'keptNotReady', { time: format.time(i.kept.until), lost: i.kept.lost, of: i.kept.of })}</>
+  const said = text ?? i.warning
+  return said ? <Said text={said} /> : <span class="muted">–</span>
+}
+
 function InstanceState({ instance: i }: { instance: Instance }) {
   const word = i.kept ? w('kept') : i.state === 'draining' ? w('draining') : i.health !== 'ready' ? w(i.health) : undefined
   return (
-    <Badge tone={i.callable ? (i.warning || i.kept ? 'warn' : 'ok') : 'bad'}>
-      {i.callable ? w('called') : w('notCalled')}
+    <Badge tone={i.callable ? (i.warning || i.kept ? 'warn' : 'ok') : i.standby ? 'idle' : 'bad'}>
+      {i.callable ? w('called') : i.standby ? w('standsBy') : w('notCalled')}
       {word && `: ${word}`}
     </Badge>
   )
@@ -123,6 +134,7 @@ function One({ instance: i }: { instance: Instance }) {
           items={[
             [w('health'), w(i.health)],
             [w('weight'), format.count(i.weight)],
+            i.cluster ? [w('cluster'), i.cluster] : undefined,
             i.zone ? [w('zone'), i.zone] : undefined,
             i.node ? [w('node'), i.node] : undefined,
             i.revision ? [w('revision'), <code key="r">{i.revision}</code>] : undefined,

@@ -1,16 +1,18 @@
 import { render } from 'preact'
 import { describe, expect, test } from 'vitest'
-import { Callable, NoInterfaces } from '~/views/registry/parts'
+import { Callable, InClusters, NoInterfaces } from '~/views/registry/parts'
 
-function shown(callable: number, kept: number, instances: number): { text: string; tone: string } {
+function shown(callable: number, kept: number, instances: number, standby = 0): { text: string; tone: string } {
   const root = document.createElement('div')
-  render(<Callable callable={callable} kept={kept} instances={instances} />, root)
+  render(<Callable callable={callable} kept={kept} standby={standby} instances={instances} />, root)
   return { text: root.textContent ?? '', tone: root.querySelector('.badge')?.className ?? '' }
 }
 
 describe('how many instances are called', () => {
   test('all of them', () => expect(shown(3, 0, 3)).toEqual({ text: 'all 3 called', tone: 'badge ok' }))
   test('some', () => expect(shown(2, 0, 3)).toEqual({ text: '2 of 3 called', tone: 'badge warn' }))
+  test('some, and the rest stand by', () => expect(shown(2, 0, 4, 2)).toEqual({ text: '2 of 4 called, 2 stand by', tone: 'badge ok' }))
+  test('some, and one of the rest stands by', () => expect(shown(2, 0, 4, 1)).toEqual({ text: '2 of 4 called, 1 stands by', tone: 'badge warn' }))
   test('all, and some though they are not ready', () => expect(shown(3, 2, 3)).toEqual({ text: '3 of 3 called, 2 of them kept', tone: 'badge warn' }))
 })
 
@@ -24,4 +26,21 @@ describe('no Dubbo interface', () => {
   test('a port for Dubbo', () => expect(said(true, 'http', 'dubbo')).toContain('a port dubbo, and no instance says'))
   test('a port for Triple', () => expect(said(true, 'tri')).toContain('a port tri, and no instance says'))
   test('somebody has registered', () => expect(said(false, 'dubbo')).toContain('An HTTP service has none.'))
+})
+
+describe('where they are', () => {
+  test('in the order of the clusters', () => {
+    const root = document.createElement('div')
+    render(
+      <InClusters
+        order={['west', 'east']}
+        counts={[
+          { cluster: 'east', instances: 2, callable: 0, standby: 2 },
+          { cluster: 'west', instances: 1, callable: 1 },
+        ]}
+      />,
+      root,
+    )
+    expect([...root.querySelectorAll('li')].map((l) => l.textContent)).toEqual(['west: 1 of 1', 'east: 0 of 2, 2 stand by'])
+  })
 })

@@ -1,5 +1,5 @@
 import type { Schemas } from '~/api/client'
-import { link, type Patch } from '~/app/address'
+import { link, useAddress, type Patch } from '~/app/address'
 import { words as shared } from '~/app/words'
 import { say } from '~/said'
 import { Badge, Notice } from '~/ui/basic'
@@ -16,16 +16,55 @@ export function modeWord(mode: string): string {
 }
 
 /** Callable says how many of an application's instances get calls, and how many of those are kept though they are not ready. */
-export function Callable({ callable, kept, instances }: { callable: number; kept: number; instances: number }) {
+export function Callable({ callable, kept, standby, instances }: { callable: number; kept: number; standby: number; instances: number }) {
   if (instances === 0) return <Badge tone="idle">{w('noInstances')}</Badge>
+  const aside = standby > 0 ? w('standbyOf', { n: standby }) : ''
   if (kept > 0)
     return (
       <Badge tone="warn" title={w('keptHint')}>
         {w('callable', { n: callable, of: instances })}, {w('keptOf', { n: kept })}
+        {aside}
       </Badge>
     )
   if (callable === instances) return <Badge tone="ok">{w('allCalled', { n: instances })}</Badge>
-  return <Badge tone={callable === 0 ? 'bad' : 'warn'}>{w('callable', { n: callable, of: instances })}</Badge>
+  return (
+    <Badge tone={callable === 0 ? 'bad' : callable + standby === instances ? 'ok' : 'warn'} title={standby > 0 ? w('standbyHint') : undefined}>
+      {w('callable', { n: callable, of: instances })}
+      {aside}
+    </Badge>
+  )
+}
+
+/** InClusters says how many instances each cluster has, and how many of them are called, in the clusters' own order; brief where it is said elsewhere how many stand by. */
+export function InClusters({ counts, order, brief }: { counts: Schemas['RegistryClusterCount'][] | undefined; order: string[]; brief?: boolean }) {
+  const sorted = [...(counts ?? [])].sort((a, b) => order.indexOf(a.cluster) - order.indexOf(b.cluster))
+  if (sorted.length === 0) return <span class="muted">–</span>
+  return (
+    <ul>
+      {sorted.map((c) => (
+        <li key={c.cluster} class="nowrap" title={c.standby ? w('standbyHint') : undefined}>
+          {w('inCluster', { cluster: c.cluster, n: c.callable, of: c.instances })}
+          {c.standby && !brief ? w('standbyOf', { n: c.standby }) : ''}
+        </li>
+      ))}
+    </ul>
+  )
+}
+
+/** ClusterChoice narrows a view to one of several clusters, as that one knows it by itself. */
+export function ClusterChoice({ clusters }: { clusters: string[] }) {
+  const address = useAddress()
+  if (clusters.length === 0) return null
+  return (
+    <select class="select auto" aria-label={w('cluster')} value={address.get('cluster') ?? ''} onChange={(e) => address.set({ cluster: e.currentTarget.value || undefined, instance: undefined }, { replace: true })}>
+      <option value="">{w('allClusters')}</option>
+      {clusters.map((c) => (
+        <option key={c} value={c}>
+          {c}
+        </option>
+      ))}
+    </select>
+  )
 }
 
 export function Held({ held }: { held: Schemas['RegistryHeld'][] }) {
