@@ -8,6 +8,7 @@ const name = kept.split('/')[1] ?? ''
 test.beforeEach(() => expect(kept, 'WEIR_TEST_KEPT names an application of three instances, all of them kept').not.toBe(''))
 
 const rowOf = (page: Page, text: string) => page.getByRole('row').filter({ has: page.getByRole('link', { name: text, exact: true }) })
+const cardOf = (page: Page, title: string) => page.locator('section.card').filter({ has: page.getByRole('heading', { name: title, exact: true }) })
 
 test('says which instances are called though they are not ready, and why', async ({ page }) => {
   await open(page, '/')
@@ -28,7 +29,7 @@ test('says which instances are called though they are not ready, and why', async
   }
 
   await instances.getByRole('link', { name: `${name}-b`, exact: true }).click()
-  const why = page.getByRole('region', { name: `Why ${name}-b is called` })
+  const why = cardOf(page, `Why ${name}-b is called`)
   const check = why.getByRole('row').filter({ hasText: 'it is called all the same' }).first()
   await expect(check).toContainText('Ready')
   await expect(check).toContainText('nothing proves that they are gone')
@@ -39,5 +40,5 @@ test('says so in Chinese', async ({ page }) => {
   await open(page, `/registry/${kept}?instance=${name}-a`)
   await expect(page.locator('main')).toContainText('3 个实例未就绪但仍被调用')
   await expect(page.getByRole('table', { name: '实例' })).toContainText('保留，未就绪')
-  await expect(page.getByRole('region', { name: `${name}-a 为什么可调用` })).toContainText('没有证据表明它们已不存在')
+  await expect(cardOf(page, `${name}-a 为什么可调用`)).toContainText('没有证据表明它们已不存在')
 })
