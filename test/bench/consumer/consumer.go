@@ -155,7 +155,7 @@ func (s *session) open(args OpenArgs) (Opened, error) {
 	s.args = args
 	if args.WithoutDubbo {
 		// dubbo-getty (v1.4.10) starts it in an init, and it ticks 100 times a second.
-		gxtime.GetDefaultTimerWheel().Close()
+		gxtime.GetDefaultTimerWheel().Stop() // its Close would wait for ever
 	}
 	if args.Profiles != "" {
 		runtime.MemProfileRate = 256 // bytes: the instances' share is small
