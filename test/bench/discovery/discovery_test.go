@@ -121,6 +121,26 @@ func TestReportSaysWhenThePromiseIsBroken(t *testing.T) {
 	}
 }
 
+// What the peer cannot do does not cost the others their figures.
+func TestReportSaysWhereThePeerBrokeOff(t *testing.T) {
+	rep := Report{
+		Options: Options{Plan: plan.Plan{Instances: 10, Apps: 2}, Rounds: 1, Changes: 2},
+		Results: map[consumer.Backend]*Result{
+			consumer.Weir:      result(consumer.Weir, 1e6),
+			consumer.ZooKeeper: {Subject: consumer.ZooKeeper, Failed: "round 1: the registry goes on telling"},
+		},
+	}
+	var b strings.Builder
+	if err := rep.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"ZooKeeper broke off in round 1: the registry goes on telling", "NotifyAll returned, p50 1 ms – –"} {
+		if !strings.Contains(words(b.String()), want) {
+			t.Errorf("the report lacks %q:\n%s", want, b.String())
+		}
+	}
+}
+
 func TestOutageReport(t *testing.T) {
 	rep := Report{
 		Options: Options{Plan: plan.Plan{Instances: 10, Apps: 2}, Outage: true},

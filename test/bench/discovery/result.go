@@ -31,8 +31,10 @@ type Result struct {
 	Fixed   consumer.Opened   `json:"fixed"` // a consumer of nothing
 	Opened  []consumer.Opened `json:"opened"`
 	Changes []Change          `json:"changes"`
-	Outage  *Outage           `json:"outage,omitempty"`
-	Upgrade *Upgrade          `json:"upgrade,omitempty"`
+	// Failed is why nothing more was measured of it; empty where nothing went wrong.
+	Failed  string   `json:"failed,omitempty"`
+	Outage  *Outage  `json:"outage,omitempty"`
+	Upgrade *Upgrade `json:"upgrade,omitempty"`
 	// Idle is the processor time of a while in which nothing changed, in
 	// nanoseconds; nil where that was not measured.
 	Idle *int64 `json:"idleNS,omitempty"`
@@ -152,6 +154,13 @@ func (r Report) Write(w io.Writer) error {
 	serverRows(&t, results)
 	if err := t.Write(w); err != nil {
 		return err
+	}
+	for i, res := range results {
+		if res != nil && res.Failed != "" {
+			if _, err := fmt.Fprintf(w, "\n%s broke off in %s\n", names[i], res.Failed); err != nil {
+				return err
+			}
+		}
 	}
 	return r.writePromise(w)
 }
