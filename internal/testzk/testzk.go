@@ -25,6 +25,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/weirmesh/weir/internal/run"
 )
 
 // Deadline is how long the helpers wait for the server to do its part.
@@ -107,7 +109,7 @@ type Server struct {
 	dir     string // empty for a server that somebody else runs
 	jar     string
 	port    int
-	process *process // nil while it is dead
+	process *run.Process // nil while it is dead
 }
 
 // Address returns host:port.
@@ -149,7 +151,7 @@ func (s *Server) Wipe(tb testing.TB) {
 
 func (s *Server) kill() {
 	if s.process != nil {
-		s.process.kill()
+		_ = s.process.Stop(context.Background()) // as kill -9 does, which nobody withstands
 		s.process = nil
 	}
 }
@@ -203,10 +205,16 @@ func (s *Server) start() error {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return err
 	}
-	log := filepath.Join(s.dir, "server.log")
-	s.process = run(log, "java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-		"-Dzookeeper.forceSync=no", "-Dzookeeper.admin.enableServer=false",
-		"-cp", s.jar, "org.apache.zookeeper.server.ZooKeeperServerMain", file)
+	s.process = run.NewProcess(run.Command{
+		Name: "ZooKeeper", Path: "java", StopSignal: syscall.SIGKILL, LogFile: filepath.Join(s.dir, "server.log"),
+		Args: []string{
+			"-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.forceSync=no", "-Dzookeeper.admin.enableServer=false",
+			"-cp", s.jar, "org.apache.zookeeper.server.ZooKeeperServerMain", file,
+		},
+	})
+	if err := s.process.Start(context.Background()); err != nil {
+		return err
+	}
 	late := time.After(Deadline)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -216,11 +224,12 @@ func (s *Server) start() error {
 			if s.serves() {
 				return nil
 			}
-		case <-s.process.done:
-			return fmt.Errorf("ZooKeeper ended before it served: %w\n%s", s.process.err, tail(log))
+		case <-s.process.Done():
+			return fmt.Errorf("ZooKeeper does not serve: %w", s.process.Watch(context.Background()))
 		case <-late:
+			said := s.process.Lines()
 			s.kill()
-			return fmt.Errorf("ZooKeeper does not serve after %v\n%s", Deadline, tail(log))
+			return fmt.Errorf("ZooKeeper does not serve after %v:\n%s", Deadline, strings.Join(said, "\n"))
 		}
 	}
 }
@@ -252,19 +261,6 @@ func freePort() (int, error) {
 	}
 	at, err := netip.ParseAddrPort(l.Addr().String())
 	return int(at.Port()), errors.Join(err, l.Close())
-}
-
-// tail returns the end of a file.
-func tail(file string) string {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return err.Error()
-	}
-	const enough = 4 << 10
-	if len(content) > enough {
-		content = content[len(content)-enough:]
-	}
-	return string(content)
 }
 
 // sweep removes the directories of processes that were killed: their servers died

@@ -10,9 +10,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
-	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -46,11 +43,9 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/server"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/weirmesh/weir/internal/testkube"
+	"github.com/weirmesh/weir/internal/testprocess"
 	"github.com/weirmesh/weir/registry/dubbo/kubernetes"
 )
 
@@ -285,11 +280,11 @@ func TestTenMinutesWithoutTheAPIServer(t *testing.T) {
 	n.Service(t, provider, 20000)
 	n.ServiceAccount(t, provider, "weir-provider")
 	n.ServiceAccount(t, "caller", "weir-consumer")
-	ip := hostAddress(t)
+	ip := testkube.HostAddress(t)
 	add := func(id string) {
 		pod := n.Pod(t, provider, id, testkube.Pod{ServiceAccount: provider, IP: ip, NotReady: true})
-		ports := freePorts(t, 2)
-		p := start(t, processConfig{ID: id, DubboPort: ports[0], TriPort: ports[1], Kubeconfig: kubeconfig(t, n, n.As(t, provider, pod))},
+		ports := testprocess.FreePorts(t, 2)
+		p := start(t, processConfig{ID: id, DubboPort: ports[0], TriPort: ports[1], Kubeconfig: n.Kubeconfig(t, n.As(t, provider, pod))},
 			"POD_NAME="+id, "POD_NAMESPACE="+n.Name, "POD_UID="+string(pod.UID), "POD_IP="+ip.String())
 		p.says("msg=registered")
 		n.SetReady(t, id, true)
@@ -297,7 +292,7 @@ func TestTenMinutesWithoutTheAPIServer(t *testing.T) {
 	for _, id := range []string{"one", "two", "three"} {
 		add(id)
 	}
-	account := kubeconfig(t, n, n.As(t, "caller", nil))
+	account := n.Kubeconfig(t, n.As(t, "caller", nil))
 	dir := t.TempDir()
 	steady := start(t, processConfig{ID: "steady", Kubeconfig: account, SnapshotDir: filepath.Join(dir, "steady")})
 	victim := start(t, processConfig{ID: "victim", Kubeconfig: account, SnapshotDir: filepath.Join(dir, "victim")})
@@ -345,52 +340,4 @@ func TestTenMinutesWithoutTheAPIServer(t *testing.T) {
 		<-p.done
 		p.lost("back, and with one more provider")
 	}
-}
-
-func kubeconfig(t *testing.T, n *testkube.Namespace, cfg *rest.Config) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "kubeconfig")
-	err := clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{"c": {Server: cfg.Host, CertificateAuthority: cfg.CAFile, CertificateAuthorityData: cfg.CAData}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"u": {Token: cfg.BearerToken}},
-		Contexts:       map[string]*clientcmdapi.Context{"x": {Cluster: "c", AuthInfo: "u", Namespace: n.Name}},
-		CurrentContext: "x",
-	}, file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
-// hostAddress is an address of this machine that EndpointSlices take.
-func hostAddress(t *testing.T) netip.Addr {
-	t.Helper()
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range addrs {
-		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Is4() && prefix.Addr().IsGlobalUnicast() {
-			return prefix.Addr()
-		}
-	}
-	t.Fatal("this machine has no IPv4 address but the loopback's, and pods cannot have that")
-	return netip.Addr{}
-}
-
-// freePorts returns ports that were free a moment ago, below those that the kernel
-// gives to outgoing connections.
-func freePorts(t *testing.T, count int) []int {
-	t.Helper()
-	var ports []int
-	for len(ports) < count {
-		port := 23000 + rand.IntN(9000)
-		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		ports = append(ports, port)
-	}
-	return ports
 }
