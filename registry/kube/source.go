@@ -43,7 +43,8 @@ type source struct {
 	role      string
 	table     table
 
-	streams bool // the server sends the initial state as a watch
+	streams bool      // the server sends the initial state as a watch
+	told    time.Time // when the server last told something, of the goroutine that runs
 
 	// Guarded by hub.mu.
 	synced  bool
@@ -89,6 +90,9 @@ func (s *source) run(ctx context.Context) {
 				continue // an ordinary end: servers close watches every few minutes
 			}
 			err = errShort
+		}
+		if s.told.After(began) {
+			began = s.told // a watch may have stood for long
 		}
 		linked := s.lost(began, err)
 		// A server that is back, but not itself yet, is not made to wait for what
@@ -172,6 +176,7 @@ func (s *source) follow(ctx context.Context, version string) (next string, heard
 	defer w.Stop()
 	if initial == nil {
 		s.inTouch()
+		s.told = s.hub.clock.now()
 	}
 	for {
 		var event watch.Event
@@ -191,7 +196,7 @@ func (s *source) follow(ctx context.Context, version string) (next string, heard
 		if err != nil {
 			return version, heard, fmt.Errorf("read watch event: %w", err)
 		}
-		heard = true
+		heard, s.told = true, s.hub.clock.now()
 		switch {
 		case event.Type == watch.Bookmark && initial != nil:
 			if object.GetAnnotations()[metav1.InitialEventsAnnotationKey] != "true" {

@@ -190,7 +190,7 @@ func (r *opened) explanation(ctx context.Context, s *registry.Snapshot, i *regis
 func (r *opened) instances(ctx context.Context, w io.Writer, app registry.App, format view.Format) error {
 	first, cancel := r.first(ctx)
 	defer cancel()
-	s, err := r.Snapshot(first, app)
+	s, err := r.Snapshot(first, r.within(app))
 	if err != nil {
 		return explain(ctx, err)
 	}
