@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -47,20 +48,37 @@ func (t *UpstreamTLS) Roots() (*x509.CertPool, error) {
 	if len(t.CA) > MaxCA {
 		return nil, fmt.Errorf("is longer than %d bytes", MaxCA)
 	}
-	roots, count := x509.NewCertPool(), 0
-	for block, rest := pem.Decode([]byte(t.CA)); block != nil; block, rest = pem.Decode(rest) {
-		count++
+	certificates, err := ReadCertificates([]byte(t.CA))
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	for _, c := range certificates {
+		roots.AddCert(c)
+	}
+	return roots, nil
+}
+
+// ReadCertificates reads certificates in PEM: all that text holds, or an error. One
+// that was left out would be missed when what it signed is called.
+func ReadCertificates(text []byte) ([]*x509.Certificate, error) {
+	var all []*x509.Certificate
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
 			return nil, fmt.Errorf("holds a %q in PEM where only certificates belong", block.Type)
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("certificate %d cannot be read: %w", count, err)
+			return nil, fmt.Errorf("certificate %d cannot be read: %w", len(all)+1, err)
 		}
-		roots.AddCert(c)
+		all = append(all, c)
 	}
-	if count == 0 {
+	// Decode passes over a block that is damaged.
+	if begun := bytes.Count(text, []byte("-----BEGIN ")); begun > len(all) {
+		return nil, fmt.Errorf("%d of its %d blocks in PEM cannot be read: one is cut short or damaged", begun-len(all), begun)
+	}
+	if len(all) == 0 {
 		return nil, errors.New("holds no certificate in PEM")
 	}
-	return roots, nil
+	return all, nil
 }

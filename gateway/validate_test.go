@@ -129,6 +129,7 @@ func TestBadRoutes(t *testing.T) {
 		{`{` + ok + `,"match":{},"upstream":{"app":"a/b","tls":{"ca":"x"}}}`, "upstream.tls.ca", "no certificate"},
 		{`{` + ok + `,"match":{},"upstream":{"app":"a/b","tls":{"ca":"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"}}}`, "upstream.tls.ca", "PRIVATE KEY"},
 		{`{` + ok + `,"match":{},"upstream":{"app":"a/b","tls":{"ca":"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"}}}`, "upstream.tls.ca", "certificate 1 cannot be read"},
+		{`{` + ok + `,"match":{},"upstream":{"app":"a/b","tls":{"ca":"-----BEGIN CERTIFICATE-----\nA"}}}`, "upstream.tls.ca", "1 of its 1 blocks in PEM cannot be read"},
 		{`{` + ok + `,"match":{},"upstream":{"app":"a/b","port":"70000"}}`, "upstream.port", "between"},
 		{`{` + ok + `,"match":{},"upstream":{"app":"a/b","balance":"magic"}}`, "upstream.balance", "none of"},
 		{`{` + ok + `,"match":{},"upstream":{"dubbo":{"app":"a/b","interface":"X","method":"m"}}}`, "upstream.dubbo.interface", "full name"},

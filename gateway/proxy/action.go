@@ -194,6 +194,9 @@ func (a *action) to(r gateway.Route, dubbo Dubbo, registered bool) error {
 			return invalid("upstream.app", nil, "this gateway was started without a registry, so it knows no applications: use upstream.url")
 		}
 		a.pool = poolKey{app: app, port: u.Port, protocol: u.Protocol, tls: tlsOf(u)}
+		if u.TLS != nil { // whoever says whose certificate it has to be wants no call in clear, whatever the Service says
+			a.pool.protocol = protocolTLS
+		}
 		return nil
 	}
 }

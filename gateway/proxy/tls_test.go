@@ -126,6 +126,7 @@ func TestCertificatesOfUpstreams(t *testing.T) {
 		"of-another":            {other.server([]string{"of-another.shop.svc"}), false, nil, 502, "of-another.shop.svc"},
 		"of-another-believed":   {other.server([]string{"of-another-believed.shop.svc"}), false, &gateway.UpstreamTLS{CA: other.pem()}, 200, "of-another-believed.shop.svc"},
 		"of-the-other":          {believed.server([]string{"of-the-other.shop.svc"}), false, &gateway.UpstreamTLS{CA: other.pem()}, 502, "of-the-other.shop.svc"},
+		"unmarked":              {other.server([]string{"unmarked.shop.svc"}), false, &gateway.UpstreamTLS{CA: other.pem()}, 200, "unmarked.shop.svc"},
 		"at-a-url":              {believed.server(nil, local), true, nil, 200, ""},
 		"at-a-url-named":        {other.server([]string{"api.example.com"}), true, &gateway.UpstreamTLS{ServerName: "api.example.com", CA: other.pem()}, 200, "api.example.com"},
 	} {
@@ -135,7 +136,7 @@ func TestCertificatesOfUpstreams(t *testing.T) {
 		} else {
 			f.instance(name, name, c.server.Listener.Addr().String())
 			port := c.server.Listener.Addr().(*net.TCPAddr).Port
-			f.registry.PutService(registry.App{Namespace: "shop", Name: name}, registry.Service{Ports: []registry.ServicePort{{Name: "https", Port: 443, Target: uint16(port), Secured: true}}})
+			f.registry.PutService(registry.App{Namespace: "shop", Name: name}, registry.Service{Ports: []registry.ServicePort{{Name: "https", Port: 443, Target: uint16(port), Secured: name != "unmarked"}}})
 		}
 		f.routes(fmt.Sprintf(`{"name":%q,"match":{"path":%q},"upstream":%s}`, name, "/"+name, mark(upstream)))
 		r := f.get("/" + name)

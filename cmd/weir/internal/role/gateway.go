@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
+	"github.com/weirmesh/weir/gateway"
 	"github.com/weirmesh/weir/gateway/dubbo"
 	gatewaypg "github.com/weirmesh/weir/gateway/postgres"
 	"github.com/weirmesh/weir/gateway/proxy"
@@ -134,8 +135,12 @@ func (c *GatewayConfig) upstreamTLS() (*tls.Config, error) {
 	if err != nil {
 		roots = x509.NewCertPool() // a system that has none
 	}
-	if !roots.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("--upstream-ca-file %s holds no certificate in PEM", c.UpstreamCAFile)
+	certificates, err := gateway.ReadCertificates(data)
+	if err != nil {
+		return nil, fmt.Errorf("--upstream-ca-file %s %w", c.UpstreamCAFile, err)
+	}
+	for _, certificate := range certificates {
+		roots.AddCert(certificate)
 	}
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, nil
 }
