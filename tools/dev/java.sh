@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # java.sh [project…]: build the Java examples and make images of them for the dev
 # cluster: bin/java/PROJECT/APP.tar. A project is a directory of examples/java, or
-# dubbo in one of its lines: dubbo-3.3, dubbo-3.2. All are built without one. What
-# is up to date is left alone.
+# dubbo in one of its lines: dubbo-3.3, dubbo-3.2; or dubbo-2.7, which is the tests'
+# alone. All are built without one. What is up to date is left alone.
 #
 # An image is a Java runtime of the machine's own JDK (by jlink), the libraries
 # of an application, and its classes, each in a layer of its own. Elsewhere than
@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 projects=("$@")
-((${#projects[@]})) || projects=(dubbo-3.3 dubbo-3.2 spring-hystrix spring-resilience4j)
+((${#projects[@]})) || projects=(dubbo-3.3 dubbo-3.2 spring-hystrix spring-resilience4j dubbo-2.7)
 out=bin/java
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -110,12 +110,25 @@ spring() { # spring PROJECT APP…
   done
 }
 
+# A consumer of Dubbo 2, which the tests run beside the cluster: no image.
+legacy() { # legacy 2.7
+  local project=dubbo-$1 source=test/java/dubbo-$1 dir=$out/dubbo-$1
+  if fresh "$project" "$source"; then return; fi
+  echo "building a Java application with Dubbo $1"
+  rm -rf "$source/target" "$dir" "$dir.made"
+  package "$source"
+  mkdir -p "$dir"
+  cp -r "$source/target/legacy.jar" "$source/target/lib" "$dir/"
+  touch "$dir.made"
+}
+
 runtime
 for project in "${projects[@]}"; do
   case $project in
     dubbo-3.[23]) dubbo "${project#dubbo-}" ;;
+    dubbo-2.7) legacy 2.7 ;;
     spring-hystrix) spring "$project" carriers delivery ;;
     spring-resilience4j) spring "$project" gifts ;;
-    *) fail "there is no project $project; there are dubbo-3.3, dubbo-3.2, spring-hystrix and spring-resilience4j" ;;
+    *) fail "there is no project $project; there are dubbo-3.3, dubbo-3.2, spring-hystrix, spring-resilience4j and dubbo-2.7" ;;
   esac
 done

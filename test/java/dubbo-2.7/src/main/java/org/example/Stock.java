@@ -1,0 +1,6 @@
+package org.example;
+
+/** What the tests' providers offer, which are written in Go. */
+public interface Stock {
+    String Greet(String name);
+}
