@@ -299,8 +299,9 @@ func (t *term) reconcileInterface(ctx context.Context, iface string, want map[st
 	if err != nil {
 		return err
 	}
-	here := map[string]bool{}  // the bridge's own
-	others := map[place]bool{} // what providers themselves have written
+	here := map[string]bool{}   // the bridge's own
+	others := map[place]bool{}  // what anybody else has written
+	outrank := map[place]bool{} // those of them to whom the bridge yields
 	delete(t.nodes, iface)
 	for _, child := range children {
 		p, err := decodeProvider(child)
@@ -309,6 +310,11 @@ func (t *term) reconcileInterface(ctx context.Context, iface string, want map[st
 		}
 		if p.Bridge != t.b.cfg.Name {
 			others[place{p.Interface, p.Address}] = true
+			// Of two bridges that wrote at once only one may yield: if both did, the
+			// provider would be on no list, and then on both again.
+			if p.Bridge < t.b.cfg.Name { // as a provider's own does, which names none
+				outrank[place{p.Interface, p.Address}] = true
+			}
 			continue
 		}
 		here[child] = true
@@ -329,9 +335,9 @@ func (t *term) reconcileInterface(ctx context.Context, iface string, want map[st
 	for _, node := range slices.Sorted(maps.Keys(here)) {
 		p, wanted := want[node]
 		switch {
-		case wanted && !others[place{p.Interface, p.Address}]:
+		case wanted && !outrank[place{p.Interface, p.Address}]:
 		case wanted, !doubt(t.nodes[iface][node]):
-			// A provider registered by itself, and would be there twice; or it is gone.
+			// Somebody else has written it, and it would be there twice; or it is gone.
 			remove = append(remove, node)
 		}
 	}
