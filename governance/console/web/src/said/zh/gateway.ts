@@ -69,6 +69,7 @@ export const gateway: Sentences = {
   'has %d of equals, regex, present and absent: give one': '同时给出了 equals、regex、present、absent 中的 {1} 项：只能给出一项',
   'has more than %d conditions': '超过 {1} 个条件',
   'has more than %d hosts': '超过 {1} 个域名',
+  '%d of its %d blocks in PEM cannot be read: one is cut short or damaged': '{2} 个 PEM 块中有 {1} 个无法读取：有一个被截断或损坏',
   'holds a %q in PEM where only certificates belong': '含有 PEM 格式的 {1}，此处只能是证书',
   "holds a query or fragment, which are the request's own": '含有查询参数或片段，它们应来自请求本身',
   'holds a user and password: send them with requestHeaders': '含有用户名和密码：请用 requestHeaders 发送',
