@@ -111,7 +111,8 @@ type Registry struct {
 	interfaces map[*followedInterface]struct{}
 	generation uint64
 	zone       string
-	sought     bool // the zone of this process is looked for
+	awaited    []bool // which members are asked, whoever waits for them
+	sought     bool   // the zone of this process is looked for
 	stopSelf   func()
 	probing    bool
 	leftOut    string // why the applications of a cluster are left out, as it was said last
@@ -129,8 +130,8 @@ var (
 )
 
 // New makes a registry. It fails with code Invalid, also where its metrics cannot be
-// registered. The members go on to belong to the
-// caller, who closes them after the registry.
+// registered. The members go on to belong to the caller, who closes them after the
+// registry.
 func New(cfg Config) (*Registry, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -142,7 +143,7 @@ func New(cfg Config) (*Registry, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Registry{
-		cfg: cfg, members: slices.Clone(cfg.Members), log: cfg.Logger, zone: cfg.Zone, missed: make([]atomic.Bool, len(cfg.Members)),
+		cfg: cfg, members: slices.Clone(cfg.Members), log: cfg.Logger, zone: cfg.Zone, missed: make([]atomic.Bool, len(cfg.Members)), awaited: make([]bool, len(cfg.Members)),
 		apps: map[registry.App]*app{}, alone: map[*alone]struct{}{}, interfaces: map[*followedInterface]struct{}{}, stopSelf: func() {},
 	}
 	var err error
@@ -265,15 +266,18 @@ func ask[T any](ctx context.Context, r *Registry, question func(context.Context,
 			answers <- answer[T]{i, true, v, r.at(&r.members[i], err)}
 		}()
 	}
+	take := func(a answer[T]) {
+		all[a.at] = a
+		if a.err == nil {
+			r.missed[a.at].Store(false)
+		}
+	}
 	var timer <-chan time.Time
 	for left := len(r.members); left > 0; {
 		select {
 		case a := <-answers:
 			left--
-			all[a.at] = a
-			if a.err == nil {
-				r.missed[a.at].Store(false)
-			}
+			take(a)
 			if a.err == nil && timer == nil {
 				t := time.NewTimer(r.cfg.FirstWait)
 				defer t.Stop()
@@ -291,11 +295,40 @@ func ask[T any](ctx context.Context, r *Registry, question func(context.Context,
 		if left > 0 && enough(all, late) {
 			cancel()
 			for ; left > 0; left-- {
-				<-answers // a member comes back when its context ends
+				// A member comes back when its context ends, but with an answer if it has
+				// one: that no wait for it was worth while does not make it less good.
+				if a := <-answers; a.err == nil || registry.CodeOf(a.err) == registry.Forbidden {
+					take(a)
+				}
 			}
 		}
 	}
+	for i := range all {
+		if !all[i].came && r.missed[i].Load() {
+			await(r, i, question)
+		}
+	}
 	return all
+}
+
+// await has a question that a member was not waited for go on by itself, one at a time
+// for each member, so that it is noticed when the member answers again.
+func await[T any](r *Registry, at int, question func(context.Context, *Member) (T, error)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || r.awaited[at] {
+		return
+	}
+	r.awaited[at] = true
+	r.work.Go(func() {
+		_, err := question(r.ctx, &r.members[at])
+		if err == nil {
+			r.missed[at].Store(false)
+		}
+		r.mu.Lock()
+		r.awaited[at] = false
+		r.mu.Unlock()
+	})
 }
 
 // worst returns the error that is told of several: the one of the first member that

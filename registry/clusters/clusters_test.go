@@ -14,6 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/weirmesh/weir/internal/testkube"
 	"github.com/weirmesh/weir/registry"
 	"github.com/weirmesh/weir/registry/clusters"
@@ -311,10 +314,50 @@ func TestASilentClusterIsWaitedForOnce(t *testing.T) {
 		}
 		// It is waited for again once it has spoken.
 		away.Restore()
-		if s, err := r.Snapshot(t.Context(), inventory); err != nil || len(s.Instances) != 2 {
-			t.Errorf("%+v, %v", s, err)
+		for range 100 {
+			if s, err := r.Snapshot(t.Context(), inventory); err != nil || len(s.Instances) != 2 {
+				t.Fatalf("%+v, %v", s, err)
+			}
 		}
 	})
+}
+
+// A cluster that was missed, and answers again, is part of every answer from then on,
+// whichever of the two answers first.
+func TestAClusterThatAnswersAgainIsNotMissed(t *testing.T) {
+	pricing := registry.App{Namespace: "shop", Name: "pricing"}
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			east, west := memory.New(), memory.New()
+			put(east, "east", 1)
+			west.PutService(pricing, registry.Service{})
+			home, away := east.Join(memory.Config{}), west.Join(memory.Config{Offline: true})
+			defer home.Close()
+			defer away.Close()
+			metrics := prometheus.NewRegistry()
+			r := of(t, clusters.Config{ProbeEvery: -1, Metrics: metrics}, home, away)
+			unheard := func(want int) {
+				t.Helper()
+				synctest.Wait()
+				text := fmt.Sprintf("# HELP weir_registry_cluster_unheard 1 while a cluster has not answered this process yet, and the others are called without it.\n"+
+					"# TYPE weir_registry_cluster_unheard gauge\nweir_registry_cluster_unheard{cluster=\"east\"} 0\nweir_registry_cluster_unheard{cluster=\"west\"} %d\n", want)
+				if err := testutil.GatherAndCompare(metrics, strings.NewReader(text), "weir_registry_cluster_unheard"); err != nil {
+					t.Error(err)
+				}
+			}
+			for range 2 {
+				if s, err := r.Snapshot(t.Context(), inventory); err != nil || len(s.Instances) != 1 {
+					t.Fatalf("%+v, %v", s, err)
+				}
+			}
+			unheard(1)
+			away.Restore()
+			unheard(0) // though nobody asks
+			if apps, err := r.Apps(t.Context(), ""); err != nil || len(apps) != 2 {
+				t.Errorf("%v, %v", apps, err)
+			}
+		})
+	}
 }
 
 // Close ends what follows one cluster alone, too.
