@@ -156,8 +156,9 @@ func (s *server) list(ctx context.Context, in *listIn) (*listOut, error) {
 	out := &listOut{Body: List{Items: []App{}}}
 	first, cancel := context.WithTimeout(ctx, s.deps.Patience)
 	defer cancel()
+	// How the clusters are is asked first: the list has all of those that were known then.
+	out.Body.Clusters, out.Body.Unknown = s.clusters(first, in.Cluster)
 	apps, err := s.apps(first)
-	out.Body.Clusters = s.clusters(first, apps)
 	if err != nil {
 		out.Body.Unknown = registry.Text(err)
 		return out, nil
@@ -170,8 +171,8 @@ func (s *server) list(ctx context.Context, in *listIn) (*listOut, error) {
 		app.Cluster = in.Cluster
 		snapshot, err := s.deps.Registry.Snapshot(first, app)
 		if err != nil {
-			out.Body.Unknown = registry.Text(err)
-			break
+			out.Body.Unknown = cmp.Or(out.Body.Unknown, registry.Text(err))
+			continue // of another, all may be known
 		}
 		if in.Cluster != "" && !snapshot.Known() {
 			continue

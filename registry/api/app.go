@@ -115,11 +115,11 @@ func (s *server) get(ctx context.Context, in *getIn) (*getOut, error) {
 	}
 	first, cancel := context.WithTimeout(ctx, s.deps.Patience)
 	defer cancel()
-	apps, err := s.apps(first)
+	there, err := s.there(first, app, in.Cluster)
 	if err != nil {
 		return nil, unknown(err)
 	}
-	if _, there := slices.BinarySearchFunc(apps, app, registry.App.Compare); !there {
+	if !there {
 		return nil, noApp(app)
 	}
 	wanted := app

@@ -1,10 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/weirmesh/weir/registry"
@@ -31,33 +31,47 @@ func (s *server) checkCluster(name string) error {
 	return &registry.Error{Code: registry.Invalid, Message: "there is no cluster " + name, Fix: "name one of " + strings.Join(names, ", ")}
 }
 
-// clusters tells of each cluster whether it is in touch, by any of the applications,
-// since all share its watches.
-func (s *server) clusters(ctx context.Context, apps []registry.App) []Cluster {
-	names := s.clusterNames()
-	if len(names) == 0 {
-		return nil
-	}
-	app := registry.App{Namespace: "default", Name: "kubernetes"}
-	if len(apps) > 0 {
-		app = apps[0]
+// clusters tells of each cluster whether it is in touch, and why the applications of
+// one are not known, or of the one that is named; empty where they are. No application is named for it: what is asked
+// of one would have a cluster look into its namespace from then on.
+func (s *server) clusters(ctx context.Context, only string) (all []Cluster, unknown string) {
+	c, ok := s.deps.Registry.(registry.Clustered)
+	if !ok {
+		return nil, ""
 	}
 	// One that does not answer is told of, and not waited for.
 	ctx, cancel := context.WithTimeout(ctx, min(s.deps.Patience/4, time.Second))
 	defer cancel()
-	out := make([]Cluster, len(names))
-	var all sync.WaitGroup
-	for n, name := range names {
-		all.Go(func() {
-			out[n].Name = name
-			snapshot, err := s.deps.Registry.Snapshot(ctx, registry.App{Cluster: name, Namespace: app.Namespace, Name: app.Name})
-			if err != nil {
-				out[n].Unknown = registry.Text(err)
-				return
+	for _, state := range c.ClusterStates(ctx) {
+		one := Cluster{Name: state.Cluster, Stale: state.Stale}
+		if state.Err != nil {
+			one.Unknown = registry.Text(state.Err)
+			if only == "" || only == one.Name {
+				unknown = cmp.Or(unknown, one.Unknown)
 			}
-			out[n].Stale = snapshot.StaleSince
-		})
+		}
+		all = append(all, one)
 	}
-	all.Wait()
-	return out
+	return all, unknown
+}
+
+// there reports whether the registry has an application. Where one of its clusters, or
+// the one that is named, is not known, that it has none is not known either.
+func (s *server) there(ctx context.Context, app registry.App, only string) (bool, error) {
+	apps, err := s.apps(ctx)
+	if err != nil {
+		return false, err
+	}
+	if _, there := slices.BinarySearchFunc(apps, app, registry.App.Compare); there || len(s.clusterNames()) == 0 {
+		return there, nil
+	}
+	if _, unknown := s.clusters(ctx, only); unknown != "" {
+		return false, &registry.Error{Code: registry.Unavailable, Message: unknown}
+	}
+	// One of them may have answered just now.
+	if apps, err = s.apps(ctx); err != nil {
+		return false, err
+	}
+	_, there := slices.BinarySearchFunc(apps, app, registry.App.Compare)
+	return there, nil
 }

@@ -1,7 +1,10 @@
 package clusters
 
 import (
+	"context"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,6 +21,34 @@ func (r *Registry) Clusters() []string {
 		names[i] = r.members[i].Name
 	}
 	return names
+}
+
+// ClusterStates implements registry.Clustered. All are asked at once.
+func (r *Registry) ClusterStates(ctx context.Context) []registry.ClusterState {
+	names := r.Clusters()
+	states := make([]registry.ClusterState, len(names))
+	var all sync.WaitGroup
+	for i, name := range names {
+		all.Go(func() {
+			stale, err := staleSince(ctx, r.members[i].Discoverer)
+			if err == nil {
+				r.missed[i].Store(false)
+			}
+			states[i] = registry.ClusterState{Cluster: name, Stale: stale, Err: r.at(&r.members[i], err)}
+		})
+	}
+	all.Wait()
+	return states
+}
+
+// staleSince asks a member how its link is; one that cannot say is in touch if it
+// answers at all.
+func staleSince(ctx context.Context, d registry.Discoverer) (time.Time, error) {
+	if l, ok := d.(registry.Linked); ok {
+		return l.StaleSince(ctx)
+	}
+	_, err := d.Apps(ctx, "")
+	return time.Time{}, err
 }
 
 type metrics struct {

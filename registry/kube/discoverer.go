@@ -143,13 +143,7 @@ func (h *Hub) Apps(ctx context.Context, namespace string) ([]registry.App, error
 		namespaces = []string{namespace}
 	}
 	apps := []registry.App{}
-	need := func() []*source {
-		var all []*source
-		for _, ns := range namespaces {
-			all = append(all, h.needInstances(ns)...)
-		}
-		return all
-	}
+	need := func() []*source { return h.needAll(namespaces) }
 	err := h.await(ctx, "the applications", need, func() {
 		for _, ns := range namespaces {
 			for name, a := range h.spaceOf(ns).apps {
@@ -165,6 +159,35 @@ func (h *Hub) Apps(ctx context.Context, namespace string) ([]registry.App, error
 	}
 	slices.SortFunc(apps, registry.App.Compare)
 	return apps, nil
+}
+
+// StaleSince implements registry.Linked, of the namespaces that the hub is for.
+func (h *Hub) StaleSince(ctx context.Context) (time.Time, error) {
+	var since time.Time
+	need := func() []*source { return h.needAll(h.base) }
+	err := h.awaitOr(ctx, "the applications", need, func() {
+		since = h.clock.told(stale(need()))
+	}, func() bool {
+		old := h.keeper != nil && len(h.keeper.apps) > 0 && h.keeper.standsIn(need())
+		if old {
+			since = h.keeper.since
+		}
+		return old
+	})
+	if err != nil {
+		h.metrics.countError(err)
+		return time.Time{}, err
+	}
+	return since, nil
+}
+
+// needAll is needInstances for several namespaces. mu is held.
+func (h *Hub) needAll(namespaces []string) []*source {
+	var all []*source
+	for _, namespace := range namespaces {
+		all = append(all, h.needInstances(namespace)...)
+	}
+	return all
 }
 
 // touch notes that something an application is made of changed. mu is held.

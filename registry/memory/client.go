@@ -206,6 +206,19 @@ func (c *Client) Apps(ctx context.Context, namespace string) ([]registry.App, er
 	return apps, nil
 }
 
+// StaleSince implements registry.Linked.
+func (c *Client) StaleSince(context.Context) (time.Time, error) {
+	c.world.mu.Lock()
+	defer c.world.mu.Unlock()
+	if err := c.readable(); err != nil {
+		return time.Time{}, err
+	}
+	if c.cut && c.before == nil {
+		return time.Time{}, errCut()
+	}
+	return c.cutAt, nil
+}
+
 // apps lists all there are, sorted. world.mu is held.
 func (c *Client) apps() []registry.App {
 	all := slices.AppendSeq([]registry.App{}, maps.Keys(c.world.apps))

@@ -45,15 +45,29 @@ func (l *Late) Set(r Registry, reviewer access.TokenReviewer) {
 
 // Clusters implements registry.Clustered.
 func (l *Late) Clusters() []string {
+	if c := l.clustered(); c != nil {
+		return c.Clusters()
+	}
+	return nil
+}
+
+// ClusterStates implements registry.Clustered.
+func (l *Late) ClusterStates(ctx context.Context) []registry.ClusterState {
+	if c := l.clustered(); c != nil {
+		return c.ClusterStates(ctx)
+	}
+	return nil
+}
+
+// clustered returns the registry, where it is known and may be of several clusters.
+func (l *Late) clustered() registry.Clustered {
 	select {
 	case <-l.known:
 	default:
 		return nil
 	}
-	if c, ok := l.registry.(registry.Clustered); ok {
-		return c.Clusters()
-	}
-	return nil
+	c, _ := l.registry.(registry.Clustered)
+	return c
 }
 
 // get waits for the registry.
