@@ -2,6 +2,7 @@ package zookeeper
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -25,9 +26,10 @@ type beside struct {
 	life context.Context //nolint:containedctx // the registry's own lifetime
 	end  context.CancelFunc
 
+	registered registrations // by the URL's key
+
 	mu         sync.Mutex
-	registered map[string]*insisting // by the URL's key
-	subscribed map[subscribed]context.CancelFunc
+	subscribed map[subscribed]*following
 }
 
 type subscribed struct {
@@ -35,12 +37,23 @@ type subscribed struct {
 	key      string
 }
 
+// following is a subscription that nobody has ended yet.
+type following struct {
+	cancel context.CancelFunc
+	done   chan struct{} // closed when it has ended
+}
+
+var errDestroyed = errors.New("the registry was destroyed")
+
 var _ goregistry.Registry = (*beside)(nil)
 
 func newBeside(u *common.URL, l *link) *beside {
-	b := &beside{url: u, link: l, registered: map[string]*insisting{}, subscribed: map[subscribed]context.CancelFunc{}}
+	b := &beside{url: u, link: l, registered: registrations{link: l}, subscribed: map[subscribed]*following{}}
 	b.life, b.end = context.WithCancel(context.Background())
 	b.behind.make = func() (goregistry.Registry, error) {
+		if b.life.Err() != nil {
+			return nil, errDestroyed
+		}
 		behind, err := extension.GetRegistry(inner, innerURL(u))
 		l.watch(behind)
 		return behind, err
@@ -58,16 +71,17 @@ func (b *beside) IsAvailable() bool { return b.life.Err() == nil }
 // Destroy ends the session, and with it all that was registered.
 func (b *beside) Destroy() {
 	b.end()
-	b.mu.Lock()
-	for _, i := range b.registered {
-		i.cancel()
-	}
-	b.mu.Unlock()
-	if behind, ok := b.behind.there(); ok {
-		b.link.unwatch(behind)
-		if err := b.link.bounded(func() error { behind.Destroy(); return nil }); err != nil {
-			b.link.log.Warn("the session with ZooKeeper is not ended; it runs out by itself", slog.Any("error", err))
+	b.registered.cancel()
+	err := b.link.bounded(func() error {
+		if behind, ok := b.behind.settled(); ok {
+			b.link.unwatch(behind)
+			behind.Destroy()
 		}
+		return nil
+	})
+	// A session that is being opened is ended once it is.
+	if _, ok := b.behind.there(); ok && err != nil {
+		b.link.log.Warn("the session with ZooKeeper is not ended; it runs out by itself", slog.Any("error", err))
 	}
 }
 
@@ -81,19 +95,13 @@ func (b *beside) Register(u *common.URL) error {
 		u = u.Clone()
 		common.HandleRegisterIPAndPort(u)
 	}
-	b.mu.Lock()
-	i := b.registered[key]
-	if i == nil {
-		i = b.link.insist(b.life, "register "+u.Service(), func() error {
-			behind, err := b.behind.get()
-			if err != nil {
-				return err
-			}
-			return behind.Register(u)
-		})
-		b.registered[key] = i
-	}
-	b.mu.Unlock()
+	i := b.registered.add(b.life, key, "register "+u.Service(), false, func() error {
+		behind, err := b.behind.get()
+		if err != nil {
+			return err
+		}
+		return behind.Register(u)
+	})
 	if isProvider(u) {
 		i.wait()
 	}
@@ -105,18 +113,11 @@ func isProvider(u *common.URL) bool { return u.GetParam(constant.SideKey, "") ==
 // UnRegister takes the registration back.
 func (b *beside) UnRegister(u *common.URL) error {
 	key := u.Key()
-	b.mu.Lock()
-	i := b.registered[key]
-	delete(b.registered, key)
-	b.mu.Unlock()
-	if i == nil {
-		return nil
-	}
 	if isProvider(u) {
 		u = u.Clone()
 		common.HandleRegisterIPAndPort(u)
 	}
-	return i.stop(func() error {
+	return b.registered.remove(key, func() error {
 		behind, err := b.behind.get()
 		if err != nil {
 			return err
@@ -133,19 +134,27 @@ const again = 100 * time.Millisecond
 func (b *beside) Subscribe(u *common.URL, listener goregistry.NotifyListener) error {
 	ctx, cancel := context.WithCancel(b.life)
 	defer cancel()
+	own := &following{cancel: cancel, done: make(chan struct{})}
+	defer close(own.done)
 	b.mu.Lock()
-	b.subscribed[subscribed{listener, u.Key()}] = cancel
+	b.subscribed[subscribed{listener, u.Key()}] = own
 	b.mu.Unlock()
 	list := &list{listener: listener}
 	delay := firstRetry
 	for {
 		wait := again
 		behind, err := b.behind.get()
+		if ctx.Err() != nil {
+			return nil // while ZooKeeper was waited for
+		}
 		if err == nil {
 			list.begin(ctx)
 			err = behind.Subscribe(u, list)
 		}
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil:
+			delay = firstRetry
+		case ctx.Err() == nil:
 			b.link.log.Warn("a list of ZooKeeper's cannot be followed; trying again", slog.String("interface", u.Service()), slog.Any("error", err))
 			wait, delay = delay, min(2*delay, lastRetry)
 		}
@@ -155,19 +164,39 @@ func (b *beside) Subscribe(u *common.URL, listener goregistry.NotifyListener) er
 	}
 }
 
-// UnSubscribe ends a subscription.
+// UnSubscribe ends a subscription. One that waits for ZooKeeper is not waited for
+// beyond a while, and ends by itself then.
 func (b *beside) UnSubscribe(u *common.URL, listener goregistry.NotifyListener) error {
 	key := subscribed{listener, u.Key()}
 	b.mu.Lock()
-	if cancel := b.subscribed[key]; cancel != nil {
-		cancel()
-		delete(b.subscribed, key)
-	}
+	own := b.subscribed[key]
+	delete(b.subscribed, key)
 	b.mu.Unlock()
-	if behind, ok := b.behind.there(); ok {
-		return b.link.bounded(func() error { return behind.UnSubscribe(u, listener) }) // by the URL alone
+	if own == nil {
+		return nil
 	}
-	return nil
+	own.cancel()
+	// dubbo-go ends what it has by the URL alone, and a subscription may just be
+	// beginning there.
+	end := func() {
+		for {
+			if behind, ok := b.behind.there(); ok {
+				if err := recovered(func() error { return behind.UnSubscribe(u, listener) }); err != nil {
+					b.link.log.Debug("dubbo-go cannot end a subscription; trying again", slog.Any("error", err))
+				}
+			}
+			select {
+			case <-own.done:
+				return
+			case <-time.After(again):
+			}
+		}
+	}
+	if _, ok := b.behind.there(); !ok {
+		go end() // there is nothing to wait for
+		return nil
+	}
+	return b.link.bounded(func() error { end(); return nil })
 }
 
 // LoadSubscribeInstances does nothing, as in dubbo-go.

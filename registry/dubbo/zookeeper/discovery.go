@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 
 	"dubbo.apache.org/dubbo-go/v3/common"
 	"dubbo.apache.org/dubbo-go/v3/common/extension"
@@ -26,16 +25,18 @@ type discovery struct {
 	life context.Context //nolint:containedctx // the registry's own lifetime
 	end  context.CancelFunc
 
-	mu         sync.Mutex
-	registered map[string]*insisting // by the instance's id
+	registered registrations // by the instance's id
 }
 
 var _ goregistry.ServiceDiscovery = (*discovery)(nil)
 
 func newDiscovery(u *common.URL, l *link) *discovery {
-	d := &discovery{link: l, registered: map[string]*insisting{}}
+	d := &discovery{link: l, registered: registrations{link: l}}
 	d.life, d.end = context.WithCancel(context.Background())
 	d.behind.make = func() (goregistry.ServiceDiscovery, error) {
+		if d.life.Err() != nil {
+			return nil, errDestroyed
+		}
 		behind, err := extension.GetServiceDiscovery(innerURL(u))
 		l.watch(behind)
 		return behind, err
@@ -49,11 +50,18 @@ func (d *discovery) String() string { return outer }
 // Destroy ends the session, and with it all that was registered.
 func (d *discovery) Destroy() error {
 	d.end()
-	if behind, ok := d.behind.there(); ok {
+	err := d.link.bounded(func() error {
+		behind, ok := d.behind.settled()
+		if !ok {
+			return nil
+		}
 		d.link.unwatch(behind)
-		return d.link.bounded(behind.Destroy)
+		return behind.Destroy()
+	})
+	if _, ok := d.behind.there(); ok {
+		return err
 	}
-	return nil
+	return nil // a session that is being opened is ended once it is
 }
 
 // Register registers an instance, now or later.
@@ -67,39 +75,20 @@ func (d *discovery) Update(instance goregistry.ServiceInstance) error {
 }
 
 func (d *discovery) write(instance goregistry.ServiceInstance, what string, write func(goregistry.ServiceDiscovery, goregistry.ServiceInstance) error) error {
-	key := instance.GetID() // of an address, of which an instance may have several
-	d.mu.Lock()
-	earlier := d.registered[key]
-	if earlier != nil {
-		earlier.cancel() // what it would write is in this one
-	}
-	i := d.link.insist(d.life, what, func() error {
-		if earlier != nil {
-			<-earlier.done // an attempt under way would write the older over the newer
-		}
+	// The id is of an address, of which an instance may have several.
+	d.registered.add(d.life, instance.GetID(), what, true, func() error {
 		behind, err := d.behind.get()
 		if err != nil {
 			return err
 		}
 		return write(behind, instance)
-	})
-	d.registered[key] = i
-	d.mu.Unlock()
-	i.wait()
+	}).wait()
 	return nil
 }
 
 // Unregister takes the registration back.
 func (d *discovery) Unregister(instance goregistry.ServiceInstance) error {
-	key := instance.GetID()
-	d.mu.Lock()
-	i := d.registered[key]
-	delete(d.registered, key)
-	d.mu.Unlock()
-	if i == nil {
-		return nil
-	}
-	return i.stop(func() error {
+	return d.registered.remove(instance.GetID(), func() error {
 		behind, err := d.behind.get()
 		if err != nil {
 			return err
