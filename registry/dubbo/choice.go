@@ -13,13 +13,50 @@ import (
 
 // Chosen is by which registry an interface is called in a process that uses another
 // one beside Kubernetes. It is safe for concurrent use.
-type Chosen struct{ value atomic.Value }
+type Chosen struct {
+	value atomic.Value
+
+	mu   sync.Mutex
+	said map[*subscription]registry.Choice // by each that follows the interface, of which clusters may differ
+}
 
 // Load returns what DiscoveryPolicies say of the applications that provide the
 // interface now; empty where none does.
 func (c *Chosen) Load() registry.Choice {
 	choice, _ := c.value.Load().(registry.Choice)
 	return choice
+}
+
+// say takes over what a subscription finds, and reports what holds of all of them and
+// whether that is new.
+func (c *Chosen) say(s *subscription, choice registry.Choice) (all registry.Choice, changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.said == nil {
+		c.said = map[*subscription]registry.Choice{}
+	}
+	c.said[s] = choice
+	return c.combine()
+}
+
+// leave forgets a subscription that ends. The last one's word stays: dubbo-go may
+// follow the interface again, and until that is known nothing is taken back.
+func (c *Chosen) leave(s *subscription) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.said, s)
+	if len(c.said) > 0 {
+		c.combine()
+	}
+}
+
+func (c *Chosen) combine() (all registry.Choice, changed bool) {
+	for _, said := range c.said {
+		all = cautious(all, said)
+	}
+	changed = c.Load() != all
+	c.value.Store(all)
+	return all, changed
 }
 
 // dubbo-go makes the cluster over registries before their lists, and keeps no way from
@@ -50,6 +87,15 @@ func ChosenOf(u *common.URL) *Chosen {
 // interface count, whose lists are chosen between as a whole.
 var caution = []registry.Choice{registry.ChooseZooKeeper, registry.ChooseBoth, registry.ChooseKubernetes}
 
+// cautious returns the one of two choices that counts; none counts for nothing.
+func cautious(a, b registry.Choice) registry.Choice {
+	at := slices.Index(caution, b)
+	if at >= 0 && (a == "" || at < slices.Index(caution, a)) {
+		return b
+	}
+	return a
+}
+
 // decide takes over what the registry says of the applications that are followed.
 // What is not known yet says nothing, and takes nothing back.
 func (s *subscription) decide() {
@@ -60,18 +106,23 @@ func (s *subscription) decide() {
 		if !v.known {
 			return
 		}
-		said := v.snapshot.Choice
-		if at := slices.Index(caution, said); at >= 0 && (choice == "" || at < slices.Index(caution, choice)) {
+		if said := cautious(choice, v.snapshot.Choice); said != choice {
 			choice, from = said, v.snapshot.ChoiceFrom
 		}
 	}
-	if len(s.watches) == 0 || s.chosen.Load() == choice {
+	if len(s.watches) == 0 {
 		return
 	}
-	s.chosen.value.Store(choice)
-	if choice == "" {
+	all, changed := s.chosen.say(s, choice)
+	if !changed {
+		return
+	}
+	if all == "" {
 		s.b.log.Info("which registry is called first is the process's own choice again", slog.String("interface", s.ref.iface))
 		return
 	}
-	s.b.log.Info("which registry is called first was chosen", slog.String("interface", s.ref.iface), slog.String("first", string(choice)), slog.String("by", from))
+	if all != choice {
+		from = "" // another subscription's word
+	}
+	s.b.log.Info("which registry is called first was chosen", slog.String("interface", s.ref.iface), slog.String("first", string(all)), slog.String("by", from))
 }

@@ -179,6 +179,7 @@ func (s *subscription) run() {
 		if s.stopMapping != nil {
 			s.stopMapping()
 		}
+		s.chosen.leave(s)
 		for _, w := range s.watches {
 			w.leave(s)
 		}
