@@ -68,7 +68,7 @@ type Choice string
 const (
 	ChooseKubernetes Choice = "kubernetes"
 	ChooseZooKeeper  Choice = "zookeeper"
-	ChooseBoth       Choice = "both" // in turns
+	ChooseBoth       Choice = "both" // at random, call by call
 )
 
 // Known reports whether it is one of them.
