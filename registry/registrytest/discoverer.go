@@ -20,6 +20,10 @@ var discovererTests = []test{
 		if _, err := c.Apps(w.briefly(), w.Namespace); registry.CodeOf(err) != registry.Unavailable {
 			w.Fatalf("Apps without a registry: %v", err)
 		}
+		if l, ok := c.(registry.Linked); ok {
+			_, err := l.StaleSince(w.briefly())
+			w.wantCode("StaleSince without a registry", err, registry.Unavailable)
+		}
 	}},
 	{"FirstSnapshotIsWhole", func(w *world) {
 		app := w.app("inventory")
@@ -227,6 +231,11 @@ var discovererTests = []test{
 		if apps, err := c.Apps(ctx, w.Namespace); err != nil || !slices.Contains(apps, app) {
 			w.Fatalf("with the link cut Apps returns %v, %v", apps, err)
 		}
+		if l, ok := c.(registry.Linked); ok {
+			if since, err := l.StaleSince(ctx); err != nil || since.IsZero() {
+				w.Fatalf("with the link cut StaleSince returns %s, %v", since, err)
+			}
+		}
 		w.PutInstance(w.T, app, "inventory-1")
 		w.RemoveInstance(w.T, app, "inventory-0")
 		if n := r.count(); n != calls {
@@ -265,6 +274,10 @@ var discovererTests = []test{
 		w.wantCode("Snapshot without rights", err, registry.Forbidden)
 		if len(err.Error()) < len("registry: something") {
 			w.Fatalf("%q helps nobody", err)
+		}
+		if l, ok := c.(registry.Linked); ok {
+			_, err := l.StaleSince(w.ctx())
+			w.wantCode("StaleSince without rights", err, registry.Forbidden)
 		}
 		if r.count() != 0 {
 			w.Fatal("a subscriber without rights was told something")
