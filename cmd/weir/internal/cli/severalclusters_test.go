@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -21,27 +22,37 @@ import (
 	"github.com/weirmesh/weir/internal/testkube"
 )
 
-// twoAddresses are two of this machine at which a cluster may have endpoints: none of
-// the loopback, which an API server refuses.
-func twoAddresses(t *testing.T) (out [2]netip.Addr) {
+// ownAddress is one of this machine at which a cluster may have endpoints: none of the
+// loopback, which an API server refuses.
+func ownAddress(t *testing.T) netip.Addr {
 	t.Helper()
 	all, err := net.InterfaceAddrs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
 	for _, a := range all {
 		p, err := netip.ParsePrefix(a.String())
-		if err != nil || p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast() || n == len(out) {
-			continue
+		if err == nil && !p.Addr().IsLoopback() && !p.Addr().IsLinkLocalUnicast() {
+			return p.Addr()
 		}
-		out[n] = p.Addr()
-		n++
 	}
-	if n < len(out) {
-		t.Skip("this machine has a single address beside its loopback, and two clusters need one each")
+	t.Fatal("this machine has no address beside its loopback, at which a cluster could have endpoints")
+	return netip.Addr{}
+}
+
+// serveName answers with a name at a port of its own.
+func serveName(t *testing.T, name string) (port int32) {
+	t.Helper()
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out
+	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, name) }))
+	_ = upstream.Listener.Close()
+	upstream.Listener = l
+	upstream.Start()
+	t.Cleanup(upstream.Close)
+	return int32(netip.MustParseAddrPort(l.Addr().String()).Port())
 }
 
 // shelf is one cluster with an application shop/cart, whose instance is at one address.
@@ -89,33 +100,15 @@ func (s *shelf) turn(t *testing.T, ready bool) {
 // starts while the second's API server is down knows it all the same; and the control
 // plane shows both.
 func TestSeveralClusters(t *testing.T) {
-	addresses := twoAddresses(t)
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := int32(netip.MustParseAddrPort(l.Addr().String()).Port())
+	address, ports := ownAddress(t), [2]int32{serveName(t, "east"), serveName(t, "west")}
 	var east, west *shelf
 	var starts sync.WaitGroup
-	starts.Go(func() { east = newShelf(t, addresses[0], port) })
-	starts.Go(func() { west = newShelf(t, addresses[1], port) })
+	starts.Go(func() { east = newShelf(t, address, ports[0]) })
+	starts.Go(func() { west = newShelf(t, address, ports[1]) })
 	starts.Wait()
 	if t.Failed() {
 		return
 	}
-	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		at, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-		name := "east"
-		if netip.MustParseAddrPort(at.String()).Addr().Unmap() == west.at {
-			name = "west"
-		}
-		_, _ = io.WriteString(w, name)
-	}))
-	_ = upstream.Listener.Close()
-	upstream.Listener = l
-	upstream.Start()
-	t.Cleanup(upstream.Close)
-
 	db := newRestartable(t)
 	url := db.server.URL()
 	of := []string{"--database-url", url, "--kubeconfig", east.Cluster.Kubeconfig, "--cluster-name", "east", "--clusters", "west=" + west.Cluster.Kubeconfig}
@@ -184,15 +177,42 @@ func TestSeveralClusters(t *testing.T) {
 	})
 	stop := calls(front)
 	only("the first cluster is called", "east")
+	// Where the second was heard before the first, it was called at the start.
+	_, before := get(t, "http://"+admin+"/metrics")
+	count := func(metrics, series string) (n int) {
+		t.Helper()
+		_, after, ok := strings.Cut(metrics, "\n"+series+" ")
+		if _, err := fmt.Sscan(after, &n); !ok || err != nil {
+			t.Errorf("the gateway does not count %s: %v", series, err)
+		}
+		return n
+	}
 	east.turn(t, false)
 	only("the other is called", "west")
 	east.turn(t, true)
-	// The return takes the 30 s that the other is called as well.
+	// The return takes the 30 s that the other is called as well, if not with each call.
+	testkube.Eventually(t, "the return is counted", func() error {
+		const returns = `weir_registry_returns_total{cluster="west"}`
+		select {
+		case <-made: // the calls go on
+		default:
+		}
+		if _, metrics := get(t, "http://"+admin+"/metrics"); count(metrics, returns) == count(before, returns) {
+			return errors.New("it is not")
+		}
+		return nil
+	})
 	only("the first is called alone again", "east")
 	stop()
 	_, metrics := get(t, "http://"+admin+"/metrics")
+	for series, want := range map[string]int{
+		`weir_registry_failovers_total{cluster="west"}`: 1, `weir_registry_returns_total{cluster="west"}`: 1, `weir_registry_failovers_total{cluster="east"}`: 0,
+	} {
+		if more := count(metrics, series) - count(before, series); more != want {
+			t.Errorf("%s grew by %d, want %d", series, more, want)
+		}
+	}
 	for _, want := range []string{
-		`weir_registry_failovers_total{cluster="west"} 1`, `weir_registry_returns_total{cluster="west"} 1`, `weir_registry_failovers_total{cluster="east"} 0`,
 		`weir_registry_called_instances{cluster="east"} 1`, `weir_registry_standby_instances{cluster="west"} 1`, `weir_registry_cluster_unheard{cluster="west"} 0`,
 		`weir_registry_cached_instances{cluster="west",namespace="*"}`, `weir_registry_staleness_seconds{cluster="west",namespace="*",resource="endpointslices"} 0`,
 	} {
