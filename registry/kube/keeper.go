@@ -55,6 +55,9 @@ type keeper struct {
 type remembered struct {
 	snapshot *registry.Snapshot
 	left     time.Time // since when nobody follows it; zero while somebody does
+	// since is when an earlier process last knew it to be true, by the wall clock; zero
+	// once somebody has followed it in this one.
+	since time.Time
 }
 
 type documentKey struct {
@@ -137,10 +140,10 @@ func (k *keeper) read() error {
 	k.since, k.sum, k.bytes = info.ModTime(), sum, len(content)
 	for i := range s.Apps {
 		a := &s.Apps[i]
-		k.apps[a.App], k.known[a.App] = a, &remembered{snapshot: a, left: now}
 		// Stale from the first moment on, whoever is told.
 		a.StaleSince = cmp.Or(a.StaleSince, k.since)
 		a.Observed = a.StaleSince
+		k.apps[a.App], k.known[a.App] = a, &remembered{snapshot: a, left: now, since: a.StaleSince}
 	}
 	for _, i := range s.Interfaces {
 		k.interfaces[i.Interface], k.mapped[i.Interface] = i.Apps, i.Apps
@@ -378,7 +381,9 @@ func (k *keeper) gather() *saved {
 		// How it came to be is this process's own, but for how old it is.
 		snapshot.Generation, snapshot.Observed = 0, time.Time{}
 		if k.apps[name] == nil {
-			snapshot.StaleSince = k.hub.clock.told(stale(k.hub.spaceOf(name.Namespace).sources())).Truncate(time.Second).UTC()
+			clock := k.hub.clock
+			// What nobody follows is as old as when somebody last did.
+			snapshot.StaleSince = earliest(clock.told(stale(k.hub.spaceOf(name.Namespace).sources())), clock.told(r.left), r.since).Truncate(time.Second).UTC()
 		}
 		s.Apps = append(s.Apps, snapshot)
 		for i := range r.snapshot.Instances {
@@ -405,6 +410,16 @@ func (k *keeper) gather() *saved {
 		return cmp.Or(x.App.Compare(y.App), strings.Compare(x.Revision, y.Revision))
 	})
 	return s
+}
+
+// earliest returns the first of some times, of which zero ones are none.
+func earliest(times ...time.Time) (first time.Time) {
+	for _, t := range times {
+		if first.IsZero() || !t.IsZero() && t.Before(first) {
+			first = t
+		}
+	}
+	return first
 }
 
 // save writes the file if it would say something else than before. It is called

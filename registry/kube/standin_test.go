@@ -180,6 +180,40 @@ func TestTheFileForgets(t *testing.T) {
 	})
 }
 
+// What nobody follows is saved as of when somebody last did, by whichever process: a
+// restart does not make it young.
+func TestWhatNobodyFollowsAgesInTheFile(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		write(t, dir, twoNamespaces(), time.Hour)
+		before := time.Now().Add(-time.Hour)
+		h := remembering(t, dir)
+		h.hear(h.ask("shop"))
+		is := func(what string, h *Hub, want time.Time) {
+			t.Helper()
+			if _, since := h.keeper.saveAndRead(t); since[inventory].Sub(want).Abs() > 2*time.Second || since[inventory].IsZero() != want.IsZero() {
+				t.Errorf("%s it is saved as stale since %v, want %v", what, since[inventory], want)
+			}
+		}
+		is("not followed", h, before)
+		stop, err := h.Subscribe(inventory, func(registry.Snapshot) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		is("followed", h, time.Time{})
+		advance(time.Minute)
+		stop()
+		left := time.Now()
+		advance(time.Minute)
+		is("left", h, left)
+		advance(time.Minute)
+		next := remembering(t, dir)
+		next.hear(next.ask("shop"))
+		is("after a restart", next, left)
+	})
+}
+
 // saveAndRead saves, and returns what a process would read, and since when each application
 // is stale.
 func (k *keeper) saveAndRead(t *testing.T) (*saved, map[registry.App]time.Time) {
