@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -198,6 +199,9 @@ func (r *opened) instances(ctx context.Context, w io.Writer, app registry.App, f
 	for i := range s.Instances {
 		all = append(all, r.explanation(first, &s, &s.Instances[i]))
 	}
+	slices.SortFunc(all, func(x, y view.Explanation) int {
+		return cmp.Or(strings.Compare(x.Instance, y.Instance), strings.Compare(x.ID, y.ID))
+	})
 	if format != view.Table {
 		return view.Encode(w, format, all)
 	}
