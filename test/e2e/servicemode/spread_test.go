@@ -54,6 +54,12 @@ const (
 // as the last of them has not gone when the next begins.
 func peak(n int, within time.Duration) int { return n * (2 + int(within/renewed)) }
 
+// strays is how many connections of the Dubbo protocol a consumer may have besides: each
+// renewal may leave one, by which nobody calls, as dubbo-getty (v1.4.10) does not close a
+// connection that it makes while its client is being closed. It is fewer than a pool, so
+// that one which is not given up shows.
+const strays = pool / 2
+
 // calls is how many each consumer makes by each way for a figure.
 const calls = 200
 
@@ -136,7 +142,11 @@ func (c *cluster) holds(callers []corev1.Pod, pods int) {
 			}
 			for to, n := range want {
 				most[to] = max(most[to], open[to])
-				if open[to] != n {
+				stray := 0
+				if to == dubbo {
+					stray = strays
+				}
+				if open[to] < n || open[to] > n+stray {
 					wrong = append(wrong, fmt.Sprintf("%s has %d to %s, not %d", caller.Name, open[to], to, n))
 				}
 			}
@@ -216,7 +226,7 @@ func (c *cluster) served(pods, callers []corev1.Pod) {
 			}
 		}
 		want := map[int]int{dubboPort: len(callers) * pool, triplePort: len(callers) * (lanes(fewer) + 1)}
-		if !maps.Equal(got, want) {
+		if stray := got[dubboPort] - want[dubboPort]; stray < 0 || stray > len(callers)*strays || got[triplePort] != want[triplePort] {
 			return fmt.Errorf("they have %v, not %v", got, want)
 		}
 		return nil
