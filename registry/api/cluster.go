@@ -32,8 +32,9 @@ func (s *server) checkCluster(name string) error {
 }
 
 // clusters tells of each cluster whether it is in touch, and why the applications of
-// one are not known, or of the one that is named; empty where they are. No application is named for it: what is asked
-// of one would have a cluster look into its namespace from then on.
+// one are not known, or of the one that is named; empty where they are. No application
+// is named for it: what is asked of one would have a cluster look into its namespace
+// from then on.
 func (s *server) clusters(ctx context.Context, only string) (all []Cluster, unknown string) {
 	c, ok := s.deps.Registry.(registry.Clustered)
 	if !ok {

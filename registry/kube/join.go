@@ -11,8 +11,8 @@ import (
 	"github.com/weirmesh/weir/registry"
 )
 
-// join makes the whole state of an application from what is known. An instance is a pod that the application's slices
-// name, or an address that they name without one.
+// join makes the whole state of an application from what is known. An instance is a
+// pod that the application's slices name, or an address that they name without one.
 //
 // A pod may stand in several endpoints, one per address family or, for a moment,
 // while the cluster moves it between slices. It is one instance: its address is

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 
@@ -141,10 +139,10 @@ func (j *joined) begin(cfg config, app string) error {
 		kc.Namespaces = []string{cfg.namespace}
 	}
 	measure := func(cluster string) prometheus.Registerer {
-		if cfg.metrics == nil || len(cfg.others) == 0 {
+		if len(cfg.others) == 0 {
 			return cfg.metrics
 		}
-		return prometheus.WrapRegistererWith(prometheus.Labels{"cluster": cluster}, cfg.metrics)
+		return clusters.Measure(cfg.metrics, cluster)
 	}
 	kc.Metrics = measure(cfg.home)
 	home, err := j.open(cfg.target, kc)
@@ -165,10 +163,7 @@ func (j *joined) begin(cfg config, app string) error {
 	for n, o := range cfg.others {
 		kc.Kubeconfig, kc.Context, kc.Namespaces = o.Kubeconfig, o.Context, []string{namespace}
 		kc.Identity = kube.Identity{Namespace: namespace}
-		kc.Metrics, kc.SnapshotDir = measure(o.Name), ""
-		if cfg.snapshotDir != "" {
-			kc.SnapshotDir = filepath.Join(cfg.snapshotDir, "cluster-"+url.PathEscape(o.Name))
-		}
+		kc.Metrics, kc.SnapshotDir = measure(o.Name), clusters.SnapshotDir(cfg.snapshotDir, o.Name)
 		h, err := j.open(target{o.Kubeconfig, o.Context, namespace}, kc)
 		if err != nil {
 			return fmt.Errorf("cluster %s: %w", o.Name, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,19 +102,10 @@ func (o other) config() (kube.Config, error) {
 func (s *Several) Measure(r prometheus.Registerer) prometheus.Registerer { return s.of(s.Name, r) }
 
 func (s *Several) of(name string, r prometheus.Registerer) prometheus.Registerer {
-	if r == nil || len(s.Others) == 0 {
+	if len(s.Others) == 0 {
 		return r
 	}
-	return prometheus.WrapRegistererWith(prometheus.Labels{"cluster": name}, r)
-}
-
-// snapshotDir is where what is known of another cluster is kept, below where that of
-// the first is; empty for nowhere.
-func snapshotDir(dir, name string) string {
-	if dir == "" {
-		return ""
-	}
-	return filepath.Join(dir, "cluster-"+url.PathEscape(name))
+	return clusters.Measure(r, name)
 }
 
 // Open opens the registry of a cluster that is open already, and the others. base is
@@ -147,7 +137,7 @@ func (s *Several) Open(ctx context.Context, home *kube.Hub, base kube.Config, ku
 		if err == nil {
 			hc.Namespaces, hc.Identity = base.Namespaces, kube.Identity{Namespace: home.Identity().Namespace}
 			hc.App, hc.UserAgent = base.App, base.UserAgent
-			hc.Metrics, hc.SnapshotDir = s.of(o.name, base.Metrics), snapshotDir(base.SnapshotDir, o.name)
+			hc.Metrics, hc.SnapshotDir = s.of(o.name, base.Metrics), clusters.SnapshotDir(base.SnapshotDir, o.name)
 			if base.Logger != nil {
 				hc.Logger = base.Logger.With("cluster", o.name)
 			}
