@@ -398,7 +398,7 @@ func (p *provider) insist(ctx context.Context, what string, do func(context.Cont
 			return &registry.Error{
 				Code: registry.Unavailable, Message: p.app.String() + " began to shut down before it was registered", Err: err,
 			}
-		case !passing(err, late):
+		case !p.b.premature(err) && !passing(err, late):
 			p.b.metrics.writes.WithLabelValues("refused").Inc()
 			return err
 		}
@@ -427,6 +427,24 @@ func passing(err error, late bool) bool {
 		// Final, as when the pod is another application already: unless the backend
 		// was itself still repeating a write that crossed with another's.
 		return late
+	}
+	return false
+}
+
+// settling times RetryDelay is how long after a registry did not answer a refusal
+// is taken for a sign of its own start: an API server answers before it has read
+// its roles, and forbids everything until then.
+const settling = 10
+
+// premature reports whether err is such a refusal. It keeps account of absences,
+// over all steps and applications.
+func (b *Binding) premature(err error) bool {
+	switch registry.CodeOf(err) {
+	case registry.Unavailable:
+		b.unanswered.Store(new(time.Now()))
+	case registry.Forbidden:
+		at := b.unanswered.Load()
+		return at != nil && time.Since(*at) < settling*b.cfg.RetryDelay
 	}
 	return false
 }

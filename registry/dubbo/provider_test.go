@@ -214,6 +214,41 @@ func TestPublishInsists(t *testing.T) {
 	r.logs("the registry answers again")
 }
 
+// An API server that has just come up forbids what its roles allow; a refusal that
+// lasts is meant.
+func TestRefusalsOfARegistryThatHasJustComeUp(t *testing.T) {
+	away := &registry.Error{Code: registry.Unavailable, Message: "not there"}
+	denied := &registry.Error{Code: registry.Forbidden, Message: "not yours"}
+	for name, tc := range map[string]struct {
+		retry   time.Duration
+		answers []error // the last one for good
+		want    registry.Code
+	}{
+		"passing": {300 * time.Millisecond, []error{away, denied, nil}, ""},
+		"lasting": {5 * time.Millisecond, []error{away, denied}, registry.Forbidden},
+		"at once": {300 * time.Millisecond, []error{denied, nil}, registry.Forbidden},
+	} {
+		t.Run(name, func(t *testing.T) { // one at a time: a start is the process's
+			r, f := newFailingRig(t)
+			f.register = func(ctx context.Context, reg registry.Registration) error {
+				answer := tc.answers[0]
+				if len(tc.answers) > 1 {
+					tc.answers = tc.answers[1:]
+				}
+				if answer != nil {
+					return answer
+				}
+				return f.Client.Register(ctx, reg)
+			}
+			r.binding.cfg.RetryDelay = tc.retry
+			r.export(stock)
+			if err := r.publish(); registry.CodeOf(err) != tc.want || (err == nil) != (r.revision() != "") {
+				t.Errorf("Serve would return %v; the revision is %q", err, r.revision())
+			}
+		})
+	}
+}
+
 func TestPublishWithoutRegistrar(t *testing.T) {
 	world := memory.New()
 	c := world.Join(memory.Config{})

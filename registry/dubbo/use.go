@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"dubbo.apache.org/dubbo-go/v3/common"
@@ -90,7 +91,9 @@ type Binding struct {
 	depart    context.CancelCauseFunc
 	fetches   chan struct{} // bounds metadata documents being fetched at once
 	held      holds
-	work      sync.WaitGroup
+	// unanswered is when the registry last did not answer a write.
+	unanswered atomic.Pointer[time.Time]
+	work       sync.WaitGroup
 
 	mu        sync.Mutex
 	closed    bool
