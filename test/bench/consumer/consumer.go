@@ -78,7 +78,7 @@ type ArmArgs struct {
 // SettleArgs bound the wait for it.
 type SettleArgs struct {
 	Quiet   time.Duration `json:"quiet"`   // without a call, before the change counts as done with
-	Timeout time.Duration `json:"timeout"` // for the change to arrive
+	Timeout time.Duration `json:"timeout"` // for the change to arrive, and as long again for the rest
 }
 
 // Settled tells what one change did. Times are those of clock.Now.
@@ -86,6 +86,7 @@ type Settled struct {
 	Arrived  int64 `json:"arrived"`  // its first message was read from the server; 0 if none was seen
 	Observed int64 `json:"observed"` // Weir: the hub's own word for when it learnt of it; 0 elsewhere
 	Notified int64 `json:"notified"` // NotifyAll with the change returned; 0 if it never came
+	Restless bool  `json:"restless"` // lists were still being told of something when the time was up
 	Told     int64 `json:"told"`     // calls of NotifyAll for its application
 	Empty    int64 `json:"empty"`    // of those, with an empty list
 	CPU      int64 `json:"cpu"`      // ns of processor time from arm until quiet
@@ -140,6 +141,7 @@ func Run() error {
 		"open":   child.Handle(s.open),
 		"arm":    child.Handle(s.arm),
 		"settle": child.Handle(s.settle),
+		"rest":   child.Handle(s.rest),
 		"watch":  child.Handle(s.watch),
 		"report": child.Handle(s.report),
 		"idle":   child.Handle(s.idle),
@@ -249,15 +251,14 @@ func (s *session) settle(args SettleArgs) (Settled, error) {
 	})
 	resting, stop := context.WithTimeout(context.Background(), args.Timeout)
 	defer stop()
-	if err := s.recorder.rest(resting, args.Quiet); err != nil {
-		return Settled{}, fmt.Errorf("the registry goes on telling: %w", err)
-	}
+	restless := s.recorder.rest(resting, args.Quiet) != nil // a result, too
 	cpu, now := clock.CPU(), s.count()
 	notified, told, empty := s.armed.outcome()
 	return Settled{
 		Arrived:  s.tap.arrived(),
 		Observed: s.source.observed(),
 		Notified: notified,
+		Restless: restless,
 		Told:     told - s.toldAt,
 		Empty:    empty - s.emptyAt,
 		CPU:      cpu - s.cpuAt,
@@ -266,6 +267,16 @@ func (s *session) settle(args SettleArgs) (Settled, error) {
 		Messages: now.messages - s.countsAt.messages,
 		Traffic:  now.traffic - s.countsAt.traffic,
 	}, nil
+}
+
+// rest waits for lists that are told of something to come to rest.
+func (s *session) rest(args SettleArgs) (struct{}, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), args.Timeout)
+	defer cancel()
+	if err := s.recorder.rest(ctx, args.Quiet); err != nil {
+		return struct{}{}, fmt.Errorf("the registry goes on telling: %w", err)
+	}
+	return struct{}{}, nil
 }
 
 // idle returns the processor time that it takes to do nothing for a while. What the

@@ -81,12 +81,20 @@ func (r *Result) ofOpened(value func(consumer.Opened) (float64, bool)) *sample.S
 }
 
 func (r *Result) missed() float64 {
+	return r.count(func(c Change) bool { return c.Notified == 0 })
+}
+
+func (r *Result) restless() float64 {
+	return r.count(func(c Change) bool { return c.Restless })
+}
+
+func (r *Result) count(of func(Change) bool) float64 {
 	if r == nil || len(r.Changes) == 0 {
 		return math.NaN()
 	}
 	n := 0
 	for _, c := range r.Changes {
-		if c.Notified == 0 {
+		if of(c) {
 			n++
 		}
 	}
@@ -198,9 +206,10 @@ func changeRows(t *report.Table, results []*Result) {
 			row(title+", "+q.name, report.Time, func(r *Result) float64 { return r.of(value).Quantile(q.at) })
 		}
 	}
+	// What goes on for longer than a change is given is nobody's cost of one change.
 	mean := func(title string, u report.Unit, value func(Change) int64) {
 		row(title, u, func(r *Result) float64 {
-			return r.of(func(c Change) (int64, bool) { return value(c), true }).Mean()
+			return r.of(func(c Change) (int64, bool) { return value(c), !c.Restless }).Mean()
 		})
 	}
 	t.Section("How soon a change is known")
@@ -209,6 +218,7 @@ func changeRows(t *report.Table, results []*Result) {
 	quantiles("hub observed → NotifyAll returned", fromObserved)
 	t.RowAlone("changes measured", report.Number, each(results, func(r *Result) float64 { return float64(r.of(fromWrite).Len()) })...)
 	t.RowAlone("changes that never came", report.Number, each(results, (*Result).missed)...)
+	t.RowAlone(fmt.Sprintf("changes with lists still told of something %s later", changeTimeout), report.Number, each(results, (*Result).restless)...)
 	t.Section("What a change costs the consumer, mean")
 	mean("NotifyAll calls", report.Number, func(c Change) int64 { return c.Told })
 	mean("of these with an empty list", report.Number, func(c Change) int64 { return c.Empty })

@@ -248,12 +248,23 @@ func (r *run) measureRound(ctx context.Context, s subject, round int, res *Resul
 		}
 		c.Round = round
 		res.Changes = append(res.Changes, c)
+		if !c.Restless {
+			continue
+		}
+		r.say("%s: change %d of %d: lists were still told of something %s later; waiting until they are not …", s.backend, k+1, n, changeTimeout)
+		if err := p.Call(ctx, "rest", consumer.SettleArgs{Quiet: r.options.Quiet, Timeout: restTimeout}, nil); err != nil {
+			return fmt.Errorf("after change %d of %d: %w", k+1, n, err)
+		}
 	}
 	return nil
 }
 
 // changeTimeout is how long a change may take before it counts as never come.
 const changeTimeout = 15 * time.Second
+
+// restTimeout is how much longer lists may be told of something after a change
+// before nothing more is measured of their registry.
+const restTimeout = 3 * time.Minute
 
 // change has one instance go or come back, and the consumer measure it.
 func (r *run) change(ctx context.Context, p *child.Process, s subject, instance int, up bool) (Change, error) {
