@@ -30,8 +30,9 @@ type endpoint struct {
 	client            *client       // of the Dubbo protocol
 	triple            *tripleClient // of Triple
 	pending           atomic.Int64
-	drained           atomic.Bool  // Triple: the provider said that it leaves
-	rests             atomic.Int64 // until this time, in Unix nanoseconds
+	underWay          *atomic.Int64 // calls of the whole application
+	drained           atomic.Bool   // Triple: the provider said that it leaves
+	rests             atomic.Int64  // until this time, in Unix nanoseconds
 
 	mu      sync.Mutex
 	retired bool
@@ -39,8 +40,8 @@ type endpoint struct {
 	closing sync.Once
 }
 
-func newEndpoint(protocol, address string, cfg clientConfig) *endpoint {
-	e := &endpoint{protocol: protocol, address: address}
+func newEndpoint(protocol, address string, cfg clientConfig, underWay *atomic.Int64) *endpoint {
+	e := &endpoint{protocol: protocol, address: address, underWay: underWay}
 	if protocol == protocolDubbo {
 		e.client = newClient(address, cfg)
 	} else {
@@ -78,8 +79,15 @@ func (e *endpoint) resting() bool {
 
 func (e *endpoint) unreachable() bool { return e.client != nil && e.client.unreachable() }
 
+// acquire counts a call, which release ends.
+func (e *endpoint) acquire() {
+	e.pending.Add(1)
+	e.underWay.Add(1)
+}
+
 // release ends a call; the last one closes an endpoint that was retired.
 func (e *endpoint) release() {
+	e.underWay.Add(-1)
 	if e.pending.Add(-1) > 0 {
 		return
 	}
@@ -215,6 +223,8 @@ type application struct {
 	stop  func()
 	known chan struct{} // closed once there is a snapshot
 	now   atomic.Pointer[endpoints]
+	// underWay counts calls, those at endpoints that have left the registry as well.
+	underWay atomic.Int64
 
 	mu     sync.Mutex
 	have   map[string]*endpoint // by protocol and address
@@ -254,7 +264,7 @@ func (a *application) update(s registry.Snapshot) {
 				e = a.have[key]
 			}
 			if e == nil {
-				e = newEndpoint(protocol, address, a.cfg)
+				e = newEndpoint(protocol, address, a.cfg, &a.underWay)
 			}
 			have[key] = e
 			weight := int64(i.Details.Weight)

@@ -356,7 +356,7 @@ func (h *handler) choose(ctx context.Context, x *exchange, r *http.Request) (*en
 	}
 	list := s.candidates(h.mapping.message, h.tag(r))
 	for e := pick(list, x.tried); e != nil; e = pick(list, x.tried) {
-		e.pending.Add(1)
+		e.acquire()
 		if !e.left() {
 			return e, nil
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/openzipkin/zipkin-go/reporter/recorder"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/weirmesh/weir/gateway"
 	"github.com/weirmesh/weir/governance"
@@ -452,6 +453,41 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no %s in %v", name, names)
 		}
 	}
+}
+
+// A call is counted for as long as it is under way, wherever its endpoint is by then.
+func TestPendingCountsCallsToWhatLeft(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	asked, release := make(chan struct{}), make(chan struct{})
+	p := startProvider(t, "a", func(w *wire, h header, _ []byte) {
+		close(asked)
+		<-release
+		w.answer(h.id, "done")
+	})
+	s := openShop(t, Config{Metrics: reg}, p)
+	h := s.compile()
+	result := make(chan *httptest.ResponseRecorder)
+	go func() { result <- ask(h, http.MethodPost) }()
+	<-asked
+	pending := func(want int) {
+		t.Helper()
+		text := fmt.Sprintf("# HELP weir_gateway_dubbo_calls_pending Calls under way.\n# TYPE weir_gateway_dubbo_calls_pending gauge\nweir_gateway_dubbo_calls_pending{app=\"shop/stock\"} %d\n", want)
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(text), "weir_gateway_dubbo_calls_pending"); err != nil {
+			t.Error(err)
+		}
+	}
+	pending(1)
+	s.reg.RemoveInstance(s.app, "a")
+	a := s.d.apps[s.app]
+	waitFor(t, func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.have) == 0
+	})
+	pending(1)
+	close(release)
+	want(t, <-result, http.StatusOK, "done")
+	pending(0)
 }
 
 func TestCompileRefuses(t *testing.T) {

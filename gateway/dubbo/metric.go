@@ -82,15 +82,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	m.d.mu.Unlock()
 	for _, a := range apps {
-		var pending int64
 		count := map[string]int{protocolDubbo: 0, protocolTriple: 0}
 		a.mu.Lock()
 		for _, e := range a.have {
-			pending += e.pending.Load()
 			count[e.protocol]++
 		}
 		a.mu.Unlock()
-		ch <- prometheus.MustNewConstMetric(m.pending, prometheus.GaugeValue, float64(pending), a.name.String())
+		ch <- prometheus.MustNewConstMetric(m.pending, prometheus.GaugeValue, float64(a.underWay.Load()), a.name.String())
 		for protocol, n := range count {
 			ch <- prometheus.MustNewConstMetric(m.peers, prometheus.GaugeValue, float64(n), a.name.String(), protocol)
 		}
