@@ -168,11 +168,8 @@ func (h *Hub) StaleSince(ctx context.Context) (time.Time, error) {
 	err := h.awaitOr(ctx, "the applications", need, func() {
 		since = h.clock.told(stale(need()))
 	}, func() bool {
-		old := h.keeper != nil && len(h.keeper.apps) > 0 && h.keeper.standsIn(need())
-		if old {
-			since = h.keeper.since
-		}
-		return old
+		since = h.keeper.knewUntil(h.base)
+		return !since.IsZero() && h.keeper.standsIn(need())
 	})
 	if err != nil {
 		h.metrics.countError(err)

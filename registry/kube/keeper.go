@@ -199,6 +199,21 @@ func (k *keeper) app(name registry.App) *registry.Snapshot {
 	return k.apps[name]
 }
 
+// knewUntil returns when an earlier process last knew anything of some namespaces to be
+// true; zero where it knew nothing of them. What it left earlier is older, and what it
+// wrote during an outage is as old as that, however young the file.
+func (k *keeper) knewUntil(namespaces []string) (until time.Time) {
+	if k == nil {
+		return until
+	}
+	for name, a := range k.apps {
+		if slices.Contains(namespaces, k.hub.spaceName(name.Namespace)) && a.StaleSince.After(until) {
+			until = a.StaleSince
+		}
+	}
+	return until
+}
+
 // providers is app for an interface.
 func (k *keeper) providers(iface registry.Interface) ([]registry.App, bool) {
 	if k == nil {

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -264,6 +265,95 @@ func TestAnOutageIsNotForgottenInTheFile(t *testing.T) {
 			t.Fatalf("told of %+v, want it stale since %v", s, lost)
 		}
 	})
+}
+
+// Who asks how the link is, of a process that began from its file, hears since when
+// what it goes by was last known to be true, as whoever asks for an application does.
+func TestSinceWhenAProcessIsStaleThatBeganFromItsFile(t *testing.T) {
+	// During an outage the file goes on being written, and does not grow young by it.
+	outage := func(ago time.Duration) *saved {
+		s := sample()
+		s.Apps[0].StaleSince = time.Now().Add(-ago).Truncate(time.Second).UTC()
+		return s
+	}
+	elsewhere := sample()
+	elsewhere.Apps[0].App.Namespace = "store"
+	for name, c := range map[string]struct {
+		file func() *saved
+		// want is how long ago it was true when the process began; zero where nothing is
+		// known that anybody could go by.
+		want time.Duration
+	}{
+		"written by a process in touch": {sample, time.Hour},
+		"written during an outage":      {func() *saved { return outage(3 * time.Hour) }, 3 * time.Hour},
+		"of which one application was left long before": {func() *saved {
+			s := outage(3 * time.Hour)
+			s.Apps = append(s.Apps, sample().Apps...)
+			s.Apps[1].App.Name = "orders"
+			return s
+		}, time.Hour},
+		"that knows of other namespaces alone": {func() *saved { return elsewhere }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				write(t, dir, c.file(), time.Hour)
+				was := time.Now().Add(-c.want)
+				h := remembering(t, dir)
+				s := h.ask("shop")
+				since := func() (time.Time, error) {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+					defer cancel()
+					return h.StaleSince(ctx)
+				}
+				is := func(when string, want time.Time) {
+					t.Helper()
+					if got, err := since(); err != nil || got.Sub(want).Abs() > 2*time.Second || got.IsZero() != want.IsZero() {
+						t.Errorf("%s it is stale since %v (%v), want %v", when, got, err, want)
+					}
+				}
+				unknown := func(when string, code registry.Code) {
+					t.Helper()
+					if got, err := since(); registry.CodeOf(err) != code {
+						t.Errorf("%s it is stale since %v (%v), want an error of code %s", when, got, err, code)
+					}
+				}
+				unknown("while the API server has its time", registry.Unavailable)
+				advance(2 * h.cfg.SnapshotWait)
+				if c.want == 0 {
+					unknown("after that time", registry.Unavailable)
+				} else {
+					is("after that time", was)
+					youngest := c.file().Apps[len(c.file().Apps)-1].App
+					snapshot, err := h.Snapshot(t.Context(), youngest)
+					if got, errSince := since(); err != nil || errSince != nil || !got.Equal(snapshot.StaleSince) {
+						t.Errorf("it is stale since %v (%v), and the application since %v (%v)", got, errSince, snapshot.StaleSince, err)
+					}
+					// The wall clock is set: what was written is still of its time.
+					h.clock.wall = func() time.Time { return time.Now().Round(0).Add(24 * time.Hour) }
+					is("with the wall clock a day ahead", was)
+					h.clock.wall = time.Now
+				}
+				forbid := func(why *registry.Error) {
+					h.mu.Lock()
+					defer h.mu.Unlock()
+					s.podSource.failure = why
+				}
+				forbid(&registry.Error{Code: registry.Forbidden, Message: "may not list pods"})
+				unknown("refused", registry.Forbidden)
+				forbid(nil)
+				h.hear(s)
+				is("heard", time.Time{})
+				advance(time.Minute)
+				h.mu.Lock()
+				s.podSource.lostAt = h.clock.now()
+				h.mu.Unlock()
+				lost := time.Now()
+				advance(time.Hour)
+				is("lost again", lost)
+			})
+		})
+	}
 }
 
 // A file that cannot be written is tried again ever more seldom: each attempt costs as
