@@ -3,6 +3,7 @@ package dubbo
 import (
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +18,26 @@ type Chosen struct {
 	value atomic.Value
 
 	mu   sync.Mutex
-	said map[*subscription]registry.Choice // by each that follows the interface, of which clusters may differ
+	said map[*subscription]word // by each that follows the interface, of which clusters may differ
+}
+
+// word is a choice and all that made it, for people: sorted, each once.
+type word struct {
+	choice registry.Choice
+	from   []string
+}
+
+// with returns what holds of a word and another.
+func (w word) with(o word) word {
+	switch all := cautious(w.choice, o.choice); {
+	case all != w.choice:
+		return o
+	case all == o.choice:
+		from := slices.Concat(w.from, o.from)
+		slices.Sort(from)
+		return word{all, slices.Compact(from)}
+	}
+	return w
 }
 
 // Load returns what DiscoveryPolicies say of the applications that provide the
@@ -29,13 +49,13 @@ func (c *Chosen) Load() registry.Choice {
 
 // say takes over what a subscription finds, and reports what holds of all of them and
 // whether that is new.
-func (c *Chosen) say(s *subscription, choice registry.Choice) (all registry.Choice, changed bool) {
+func (c *Chosen) say(s *subscription, said word) (all word, changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.said == nil {
-		c.said = map[*subscription]registry.Choice{}
+		c.said = map[*subscription]word{}
 	}
-	c.said[s] = choice
+	c.said[s] = said
 	return c.combine()
 }
 
@@ -50,12 +70,12 @@ func (c *Chosen) leave(s *subscription) {
 	}
 }
 
-func (c *Chosen) combine() (all registry.Choice, changed bool) {
+func (c *Chosen) combine() (all word, changed bool) {
 	for _, said := range c.said {
-		all = cautious(all, said)
+		all = all.with(said)
 	}
-	changed = c.Load() != all
-	c.value.Store(all)
+	changed = c.Load() != all.choice
+	c.value.Store(all.choice)
 	return all, changed
 }
 
@@ -99,30 +119,25 @@ func cautious(a, b registry.Choice) registry.Choice {
 // decide takes over what the registry says of the applications that are followed.
 // What is not known yet says nothing, and takes nothing back.
 func (s *subscription) decide() {
-	var choice registry.Choice
-	var from string
+	var said word
 	for _, w := range s.watches {
 		v := w.view()
 		if !v.known {
 			return
 		}
-		if said := cautious(choice, v.snapshot.Choice); said != choice {
-			choice, from = said, v.snapshot.ChoiceFrom
-		}
+		said = said.with(word{v.snapshot.Choice, []string{v.snapshot.ChoiceFrom}})
 	}
 	if len(s.watches) == 0 {
 		return
 	}
-	all, changed := s.chosen.say(s, choice)
+	all, changed := s.chosen.say(s, said)
 	if !changed {
 		return
 	}
-	if all == "" {
+	if all.choice == "" {
 		s.b.log.Info("which registry is called first is the process's own choice again", slog.String("interface", s.ref.iface))
 		return
 	}
-	if all != choice {
-		from = "" // another subscription's word
-	}
-	s.b.log.Info("which registry is called first was chosen", slog.String("interface", s.ref.iface), slog.String("first", string(all)), slog.String("by", from))
+	s.b.log.Info("which registry is called first was chosen", slog.String("interface", s.ref.iface), slog.String("first", string(all.choice)),
+		slog.String("by", strings.Join(all.from, ", ")))
 }
