@@ -165,7 +165,7 @@ func TestPoliciesAndMappingsSayWhatBecomesOfThem(t *testing.T) {
 	o.says("discoverypolicies", "all", "Resolved", "True AnyProvider: it names no provider, and is for all")
 	o.says("discoverypolicies", "again", "Accepted", "True Accepted: it is for calls from orders to "+n.Name+"/inventory")
 	o.says("discoverypolicies", "to-inventory", "Resolved", "True ProviderFound: Service "+n.Name+"/inventory is there")
-	o.says("discoverypolicies", "to-inventory", "Accepted", "False Overridden: DiscoveryPolicy again is for the same consumer and provider and comes first by its name: delete one of them")
+	o.says("discoverypolicies", "to-inventory", "Accepted", "False Overridden: nothing of it counts, since another for the same consumer and provider comes first by its name: DiscoveryPolicy again gives mode; delete this one, or what the other says")
 	o.says("discoverypolicies", "to-nobody", "Accepted", "True Accepted: it is for all calls to "+n.Name+"/pricing")
 	o.says("discoverypolicies", "to-nobody", "Resolved", "False ProviderMissing: no Service bears the name pricing in namespace "+n.Name+": until one does, the policy is for nobody")
 	o.says("discoverypolicies", "to-elsewhere", "Resolved", "Unknown NotLookedAfter: the control plane does not look after namespace elsewhere, and cannot say whether elsewhere/inventory is there")

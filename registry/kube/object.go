@@ -159,6 +159,7 @@ func (o *discoveryPolicy) DeepCopyObject() runtime.Object {
 		p := *o.Spec.Protection
 		c.Spec.Protection = &p
 	}
+	c.Status.Overridden = maps.Clone(o.Status.Overridden)
 	c.Status.Conditions = slices.Clone(o.Status.Conditions)
 	if o.Spec.Prefer != nil {
 		p := *o.Spec.Prefer

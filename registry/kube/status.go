@@ -22,6 +22,7 @@ type objectStatus struct {
 type policyStatus struct {
 	ObservedGeneration int64              `json:"observedGeneration,omitempty"`
 	Apps               int32              `json:"apps"`
+	Overridden         map[string]string  `json:"overridden,omitempty"`
 	Conditions         []metav1.Condition `json:"conditions,omitempty"`
 }
 
@@ -53,17 +54,26 @@ type landscape struct {
 func policyStatusOf(p *discoveryPolicy, siblings []*discoveryPolicy, l *landscape, now time.Time) policyStatus {
 	s := policyStatus{ObservedGeneration: p.Generation}
 	judge := judgement{old: p.Status.Conditions, generation: p.Generation, now: now}
-	switch first := precedes(p, siblings); {
-	case p.Spec.Mode == "" && p.Spec.Registry == "" && p.Spec.Protection == nil && p.Spec.Prefer == nil:
+	given := p.given()
+	switch {
+	case len(given) == 0:
 		judge.add(conditionAccepted, metav1.ConditionFalse, "Empty", "it gives neither mode nor registry nor protection nor prefer, so it changes nothing")
 	case strings.Contains(p.Spec.Consumer, "/"):
 		judge.add(conditionAccepted, metav1.ConditionFalse, "ConsumerElsewhere", fmt.Sprintf(
 			"no application of namespace %s is called %s: make the policy in the consumer's namespace", p.Namespace, p.Spec.Consumer))
-	case first != nil:
-		judge.add(conditionAccepted, metav1.ConditionFalse, "Overridden", fmt.Sprintf(
-			"DiscoveryPolicy %s is for the same consumer and provider and comes first by its name: delete one of them", first.Name))
 	default:
-		judge.add(conditionAccepted, metav1.ConditionTrue, "Accepted", audience(p))
+		s.Overridden = overridden(p, siblings)
+		switch len(s.Overridden) {
+		case 0:
+			judge.add(conditionAccepted, metav1.ConditionTrue, "Accepted", audience(p))
+		case len(given):
+			judge.add(conditionAccepted, metav1.ConditionFalse, "Overridden", fmt.Sprintf(
+				"nothing of it counts, since another for the same consumer and provider comes first by its name: %s; delete this one, or what the other says", givers(given, s.Overridden)))
+		default:
+			force := slices.DeleteFunc(slices.Clone(given), func(field string) bool { return s.Overridden[field] != "" })
+			judge.add(conditionAccepted, metav1.ConditionTrue, "PartlyOverridden", fmt.Sprintf(
+				"%s, and gives %s; the rest does not count, since another for the same consumer and provider comes first by its name: %s", audience(p), enumerate(force), givers(given, s.Overridden)))
+		}
 	}
 	provider := p.provider()
 	switch {
@@ -114,20 +124,77 @@ func (o *discoveryPolicy) provider() registry.App {
 	return registry.App{Namespace: namespace, Name: o.Spec.Provider.Name}
 }
 
-// precedes returns the policy that always goes before p in all that p says, the
-// first of several, in whatever order they come; nil for none.
-func precedes(p *discoveryPolicy, siblings []*discoveryPolicy) (first *discoveryPolicy) {
-	for _, o := range siblings {
-		if first != nil && first.Name < o.Name {
-			continue
-		}
-		if o.Name < p.Name && o.Spec.Consumer == p.Spec.Consumer && o.provider() == p.provider() &&
-			(p.Spec.Mode == "" || o.Spec.Mode != "") && (p.Spec.Registry == "" || o.Spec.Registry != "") && (p.Spec.Protection == nil || o.Spec.Protection != nil) &&
-			(p.Spec.Prefer == nil || o.Spec.Prefer != nil) {
-			first = o
+// policyFields are what a policy can give. Each counts by itself: of several policies
+// for the same calls, one may decide the mode and another the registry.
+var policyFields = []struct {
+	name  string
+	given func(*policySpec) bool
+	// counts reports whether what is given is heard; it is not where it holds a value
+	// that consumers do not know.
+	counts func(*policySpec) bool
+}{
+	{"mode", func(s *policySpec) bool { return s.Mode != "" }, func(s *policySpec) bool {
+		return s.Mode == string(registry.ModePod) || s.Mode == string(registry.ModeService)
+	}},
+	{"registry", func(s *policySpec) bool { return s.Registry != "" }, func(s *policySpec) bool { return registry.Choice(s.Registry).Known() }},
+	{"protection", func(s *policySpec) bool { return s.Protection != nil }, func(s *policySpec) bool { return s.Protection != nil }},
+	{"prefer", func(s *policySpec) bool { return s.Prefer != nil }, func(s *policySpec) bool { return s.Prefer != nil }},
+}
+
+// given are the fields that a policy gives, in the order of policyFields.
+func (o *discoveryPolicy) given() []string {
+	var all []string
+	for _, f := range policyFields {
+		if f.given(&o.Spec) {
+			all = append(all, f.name)
 		}
 	}
-	return first
+	return all
+}
+
+// overridden returns the fields of a policy that another goes over wherever it has a
+// say itself, by that one's name: the first of several, in whatever order they come.
+func overridden(p *discoveryPolicy, siblings []*discoveryPolicy) map[string]string {
+	var by map[string]string
+	for _, o := range siblings {
+		if o.Name >= p.Name || o.Spec.Consumer != p.Spec.Consumer || o.provider() != p.provider() {
+			continue
+		}
+		for _, f := range policyFields {
+			if !f.given(&p.Spec) || !f.counts(&o.Spec) || by[f.name] != "" && by[f.name] < o.Name {
+				continue
+			}
+			if by == nil {
+				by = map[string]string{}
+			}
+			by[f.name] = o.Name
+		}
+	}
+	return by
+}
+
+// givers says which policies give what another gives in vain: "DiscoveryPolicy a
+// gives mode and prefer, DiscoveryPolicy b gives registry".
+func givers(given []string, by map[string]string) string {
+	fields := map[string][]string{}
+	for _, field := range given {
+		if name := by[field]; name != "" {
+			fields[name] = append(fields[name], field)
+		}
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		all = append(all, "DiscoveryPolicy "+name+" gives "+enumerate(fields[name]))
+	}
+	return strings.Join(all, ", ")
+}
+
+// enumerate joins words as a sentence does.
+func enumerate(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
 }
 
 // mappingStatusOf judges an InterfaceMapping.
@@ -194,7 +261,7 @@ func (s *objectStatus) same(o *objectStatus) bool {
 }
 
 func (s *policyStatus) same(o *policyStatus) bool {
-	return s.ObservedGeneration == o.ObservedGeneration && s.Apps == o.Apps && sameConditions(s.Conditions, o.Conditions)
+	return s.ObservedGeneration == o.ObservedGeneration && s.Apps == o.Apps && maps.Equal(s.Overridden, o.Overridden) && sameConditions(s.Conditions, o.Conditions)
 }
 
 func (s *metadataStatus) same(o *metadataStatus) bool {

@@ -21,8 +21,8 @@ func TestTheSamePolicyComesFirstInAnyOrder(t *testing.T) {
 	l := &landscape{covered: func(string) bool { return true }, served: func(registry.App) bool { return true }}
 	now := time.Unix(1e9, 0)
 	for _, order := range [][]*discoveryPolicy{{a, b, c}, {c, b, a}, {b, a, c}} {
-		if first := precedes(c, order); first != a {
-			t.Errorf("of %v, %v comes first", names(order), first)
+		if by := overridden(c, order); by["mode"] != "a" {
+			t.Errorf("of %v, %v comes first", names(order), by)
 		}
 		first := policyStatusOf(c, order, l, now)
 		slices.Reverse(order)
@@ -30,8 +30,8 @@ func TestTheSamePolicyComesFirstInAnyOrder(t *testing.T) {
 			t.Errorf("%+v, and the other way round %+v", first, again)
 		}
 	}
-	if precedes(a, []*discoveryPolicy{c, b, a}) != nil {
-		t.Error("the first one is preceded")
+	if by := overridden(a, []*discoveryPolicy{c, b, a}); len(by) > 0 {
+		t.Errorf("the first one is preceded: %v", by)
 	}
 }
 
