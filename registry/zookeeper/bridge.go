@@ -173,7 +173,7 @@ func NewBridge(from registry.Discoverer, store registry.MetadataStore, cfg Bridg
 		cfg: cfg, from: from, store: store, log: cfg.Logger.With(slog.String("bridge", cfg.Name)), dirty: make(chan struct{}, 1),
 		followed: map[registry.App]*followed{}, written: map[registry.App]bool{}, documents: map[documentKey]*offers{}, refused: map[registry.App]string{}, status: BridgeStatus{Servers: zk.Servers},
 	}
-	b.metrics, err = newBridgeMetrics(cfg.Metrics)
+	b.metrics, err = newBridgeMetrics(cfg.Metrics, unknownCollector{b})
 	return b, err
 }
 
@@ -255,7 +255,6 @@ func (b *Bridge) waits() {
 	b.mu.Unlock()
 	b.metrics.leads.Set(0)
 	b.metrics.nodes.Set(0)
-	b.metrics.unknown.Reset()
 }
 
 // wrote tells what is written.
@@ -266,10 +265,6 @@ func (b *Bridge) wrote(nodes int, unknown []Unknown) {
 	b.mu.Unlock()
 	b.metrics.leads.Set(1)
 	b.metrics.nodes.Set(float64(nodes))
-	b.metrics.unknown.Reset()
-	for _, u := range unknown {
-		b.metrics.unknown.WithLabelValues(u.App.String()).Set(float64(u.Instances))
-	}
 }
 
 // follow keeps a subscription for each application that is to be written.
@@ -485,43 +480,4 @@ func (b *Bridge) find(ctx context.Context, key documentKey, instances []*registr
 		err = fmt.Errorf("no document of its revision is stored, and %s, asked itself, does not tell: %w", i.Name, asked)
 	}
 	return err
-}
-
-type bridgeMetrics struct {
-	leads, nodes prometheus.Gauge
-	writes       *prometheus.CounterVec
-	failures     prometheus.Counter
-	unknown      *prometheus.GaugeVec
-}
-
-func newBridgeMetrics(r prometheus.Registerer) (*bridgeMetrics, error) {
-	m := &bridgeMetrics{
-		leads: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "weir_registry_bridge_writes", Help: "1 in the one replica that writes applications into ZooKeeper.",
-		}),
-		nodes: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "weir_registry_bridge_nodes", Help: "Providers in ZooKeeper that the bridge wrote; 0 in replicas that do not write.",
-		}),
-		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_registry_bridge_changes_total", Help: "Providers that the bridge wrote into ZooKeeper, or removed.",
-		}, []string{"change"}),
-		failures: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "weir_registry_bridge_failures_total", Help: "Attempts to write into ZooKeeper that failed.",
-		}),
-		unknown: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "weir_registry_bridge_unknown_instances", Help: "Instances that Kubernetes calls and the bridge does not write, since it is not known what they offer, by application.",
-		}, []string{"app"}),
-	}
-	for _, change := range []string{"written", "removed"} {
-		m.writes.WithLabelValues(change)
-	}
-	if r == nil {
-		return m, nil
-	}
-	for _, c := range []prometheus.Collector{m.leads, m.nodes, m.writes, m.failures, m.unknown} {
-		if err := r.Register(c); err != nil {
-			return nil, fmt.Errorf("register the metrics of the bridge: %w", err)
-		}
-	}
-	return m, nil
 }

@@ -412,7 +412,7 @@ func TestInstancesThatStoreNoDocument(t *testing.T) {
 		}
 		return nil
 	})
-	if n := testutil.ToFloat64(r.metrics.unknown.WithLabelValues("shop/inventory")); n != 2 {
+	if n := testutil.ToFloat64(unknownCollector{r.Bridge}); n != 2 {
 		t.Errorf("the metric says %v", n)
 	}
 	r.end()
