@@ -252,15 +252,17 @@ func (b *Bridge) waits() {
 	b.works()
 	b.mu.Lock()
 	b.status.Writes, b.status.Nodes, b.status.Unknown = false, 0, nil
+	clear(b.written) // whoever writes knows
 	b.mu.Unlock()
 	b.metrics.leads.Set(0)
 	b.metrics.nodes.Set(0)
 }
 
-// wrote tells what is written.
-func (b *Bridge) wrote(nodes int, unknown []Unknown) {
+// wrote tells what is written, and of which applications.
+func (b *Bridge) wrote(nodes int, apps map[registry.App]bool, unknown []Unknown) {
 	b.works()
 	b.mu.Lock()
+	b.written = apps
 	b.status.Writes, b.status.Nodes, b.status.Unknown = true, nodes, unknown
 	b.mu.Unlock()
 	b.metrics.leads.Set(1)
@@ -269,6 +271,8 @@ func (b *Bridge) wrote(nodes int, unknown []Unknown) {
 
 // follow keeps a subscription for each application that is to be written.
 func (b *Bridge) follow(ctx context.Context) {
+	var ending sync.WaitGroup // a document that is asked for just then holds up nobody else
+	defer ending.Wait()
 	defer func() {
 		b.mu.Lock()
 		all := b.followed
@@ -279,13 +283,46 @@ func (b *Bridge) follow(ctx context.Context) {
 		}
 	}()
 	for {
-		for _, app := range b.wanted(ctx) {
+		wanted := b.wanted(ctx)
+		for app := range wanted {
 			b.followApp(ctx, app)
+		}
+		for _, f := range b.unfollow(ctx, wanted) {
+			ending.Go(f.stop)
 		}
 		if !pause.For(ctx, lookForApps) {
 			return
 		}
 	}
+}
+
+// unfollow lets go of applications that are gone, and returns what is to be ended of
+// them: they are in no list, ZooKeeper has no nodes of them, and the registry, which is
+// in touch, knows neither a Service nor an instance of them.
+func (b *Bridge) unfollow(ctx context.Context, wanted map[registry.App]bool) (ended []*followed) {
+	b.mu.Lock()
+	all := maps.Clone(b.followed)
+	b.mu.Unlock()
+	for app, f := range all {
+		if wanted[app] {
+			continue
+		}
+		if s, known := b.snapshot(ctx, app); !known || s.Known() || !s.StaleSince.IsZero() {
+			continue
+		}
+		b.mu.Lock()
+		if !b.written[app] { // it may have been, meanwhile
+			delete(b.followed, app)
+			for key := range b.documents {
+				if key.app == app {
+					delete(b.documents, key)
+				}
+			}
+			ended = append(ended, f)
+		}
+		b.mu.Unlock()
+	}
+	return ended
 }
 
 // found notes that ZooKeeper has nodes of an application.
@@ -301,12 +338,12 @@ func (b *Bridge) found(app registry.App) {
 // wanted returns the applications to follow. Those that are named are, there or not,
 // and those that ZooKeeper has nodes of: that one is not there has to be known before
 // its nodes go, and one that was deleted is in no list.
-func (b *Bridge) wanted(ctx context.Context) []registry.App {
-	var out []registry.App
+func (b *Bridge) wanted(ctx context.Context) map[registry.App]bool {
+	out := map[registry.App]bool{}
 	for _, pattern := range b.cfg.Apps {
 		namespace, name, _ := strings.Cut(pattern, "/")
 		if name != "*" {
-			out = append(out, registry.App{Namespace: namespace, Name: name})
+			out[registry.App{Namespace: namespace, Name: name}] = true
 			continue
 		}
 		look, cancel := context.WithTimeout(ctx, lookForApps)
@@ -316,13 +353,16 @@ func (b *Bridge) wanted(ctx context.Context) []registry.App {
 			b.log.Debug("the applications of a namespace are not known", slog.String("namespace", namespace), slog.Any("error", err))
 			continue
 		}
-		out = append(out, apps...)
+		for _, app := range apps {
+			out[app] = true
+		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	maps.DeleteFunc(b.refused, func(app registry.App, _ string) bool { return !out[app] })
 	for app := range b.written {
 		if b.cfg.selects(app) {
-			out = append(out, app)
+			out[app] = true
 		}
 	}
 	return out

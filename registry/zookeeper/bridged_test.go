@@ -25,6 +25,7 @@ type bridged struct {
 	t      *testing.T
 	reg    *memory.Registry
 	client *memory.Client
+	from   registry.Discoverer // the client, unless a test has something between
 	server *testzk.Server
 	look   *Client // at what is in ZooKeeper
 	cfg    Config
@@ -36,6 +37,7 @@ func newBridged(t *testing.T, server *testzk.Server) *bridged {
 	b := &bridged{t: t, reg: memory.New(), server: server, cfg: Config{Servers: server.Address(), Interfaces: root, Session: 10 * time.Second}}
 	b.client = b.reg.Join(memory.Config{})
 	t.Cleanup(b.client.Close)
+	b.from = b.client
 	b.look = dial(t, b.cfg)
 	b.reg.PutService(inventory, registry.Service{})
 	if err := b.client.PutMetadata(within(t), inventory, "r1", []byte(stockDocument)); err != nil {
@@ -95,7 +97,7 @@ func (b *bridged) run(change ...func(*BridgeConfig)) *running {
 	for _, f := range change {
 		f(&cfg)
 	}
-	bridge, err := NewBridge(b.client, b.client, cfg)
+	bridge, err := NewBridge(b.from, b.client, cfg)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func (b *Bridge) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	t := &term{
 		b: b, c: c, lock: path.Join(bridgesNode, b.cfg.Name),
-		nodes: map[string]map[string]string{}, watched: map[string]bool{}, fired: make(chan string, 16), end: ctx.Done(),
+		nodes: map[string]map[string]string{}, watched: map[string]chan struct{}{}, fired: make(chan string, 16), end: ctx.Done(),
 	}
 	defer t.watchers.Wait() // once ctx has ended, which ends them
 	defer cancel()
@@ -80,7 +80,7 @@ type term struct {
 
 	nodes map[string]map[string]string // the bridge's own, by interface, to instances
 
-	watched  map[string]bool // interfaces whose next change will be told
+	watched  map[string]chan struct{} // interfaces whose next change will be told, and what ends the wait for it
 	fired    chan string
 	watchers sync.WaitGroup
 	end      <-chan struct{}
@@ -201,14 +201,25 @@ func (t *term) reconcile(ctx context.Context) error {
 	for iface := range t.nodes {
 		interfaces[iface] = true
 	}
-	nodes := 0
+	nodes, apps := 0, map[registry.App]bool{}
 	for _, iface := range slices.Sorted(maps.Keys(interfaces)) {
 		if err := t.reconcileInterface(ctx, iface, want[iface], doubt); err != nil {
 			return err
 		}
 		nodes += len(t.nodes[iface])
+		for _, instance := range t.nodes[iface] {
+			if app, ok := appOf(instance); ok && app.Validate() == nil {
+				apps[app] = true
+			}
+		}
 	}
-	t.b.wrote(nodes, unknown)
+	for iface, ended := range t.watched {
+		if !interfaces[iface] {
+			close(ended)
+			delete(t.watched, iface)
+		}
+	}
+	t.b.wrote(nodes, apps, unknown)
 	return nil
 }
 
@@ -414,7 +425,7 @@ func (t *term) change(ctx context.Context, iface, at string, create, remove []st
 // list returns the names below an interface's providers, and has the session woken
 // when they change.
 func (t *term) list(ctx context.Context, iface, at string) ([]string, error) {
-	if t.watched[iface] {
+	if t.watched[iface] != nil {
 		return t.c.children(ctx, at)
 	}
 	children, _, changed, err := t.c.conn.ChildrenW(at)
@@ -424,15 +435,19 @@ func (t *term) list(ctx context.Context, iface, at string) ([]string, error) {
 	if err != nil {
 		return nil, t.c.explain("list", at, err)
 	}
-	t.watched[iface] = true
+	ended := make(chan struct{})
+	t.watched[iface] = ended
 	t.watchers.Go(func() {
 		select {
 		case <-changed:
+		case <-ended:
+			return
 		case <-t.end:
 			return
 		}
 		select {
 		case t.fired <- iface:
+		case <-ended:
 		case <-t.end:
 		}
 	})
