@@ -405,7 +405,7 @@ func (b *Bridge) followApp(ctx context.Context, app registry.App) {
 func (b *Bridge) learn(ctx context.Context, s registry.Snapshot) {
 	current := map[string][]*registry.Instance{}
 	for i := range s.Instances {
-		if in := &s.Instances[i]; in.Callable() && in.Revision != "" {
+		if in := &s.Instances[i]; in.Callable() && in.Revision != "" && b.speaks(in) {
 			current[in.Revision] = append(current[in.Revision], in)
 		}
 	}
@@ -445,11 +445,18 @@ func (b *Bridge) relearn(ctx context.Context) {
 // lacks reports whether a document of what can be called is not here.
 func (b *Bridge) lacks(s registry.Snapshot) bool {
 	for i := range s.Instances {
-		if in := &s.Instances[i]; in.Callable() && in.Revision != "" && !b.document(s.App, in).known() {
+		if in := &s.Instances[i]; in.Callable() && in.Revision != "" && b.speaks(in) && !b.document(s.App, in).known() {
 			return true
 		}
 	}
 	return false
+}
+
+// speaks reports whether an instance serves a protocol that is written. Of one that
+// does not, as those in Java that serve Triple alone, there is nothing to write
+// whatever it offers.
+func (b *Bridge) speaks(i *registry.Instance) bool {
+	return slices.ContainsFunc(i.Endpoints, func(e registry.Endpoint) bool { return slices.Contains(b.cfg.Protocols, e.Protocol) })
 }
 
 // document returns what an instance offers, nil if that was not asked for yet.

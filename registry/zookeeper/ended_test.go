@@ -136,3 +136,44 @@ func (h *hiding) Apps(ctx context.Context, namespace string) ([]registry.App, er
 	}
 	return h.Discoverer.Apps(ctx, namespace)
 }
+
+// What speaks none of the protocols that are written has nothing to be written, so
+// that nobody asks what it offers, and it is missing nowhere.
+func TestOnlyTripleIsNotUnknown(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	local := func(endpoints ...registry.Endpoint) func(*registry.Instance) {
+		return func(i *registry.Instance) {
+			i.Revision, i.Endpoints = "local-"+endpoints[0].Protocol, endpoints
+			i.Metadata[registry.KeyRevision] = i.Revision
+		}
+	}
+	b.instance(1)
+	b.instance(2, local(registry.Endpoint{Protocol: "tri", Port: 50051}))
+	b.instance(3, local(registry.Endpoint{Protocol: "dubbo", Port: 20000}))
+	var asked sync.Map
+	ask := func(c *BridgeConfig) {
+		c.Ask = func(_ context.Context, _ registry.App, i *registry.Instance) ([]byte, error) {
+			asked.Store(i.Revision, true)
+			return nil, errors.New("its metadata service speaks tri")
+		}
+	}
+	r := b.run(ask)
+	b.finds("10.0.0.1")
+	unknown := func(r *running, want int) {
+		t.Helper()
+		b.eventually("who is not written", func() error {
+			if s := r.Status(); len(s.Unknown) != 1 || s.Unknown[0].Instances != want || !strings.Contains(s.Unknown[0].Why, "speaks tri") {
+				return fmt.Errorf("%+v", s)
+			}
+			return nil
+		})
+	}
+	unknown(r, 1)
+	if _, is := asked.Load("local-tri"); is {
+		t.Error("an instance is asked of which nothing could be written")
+	}
+	r.end()
+	// Where Triple is to be written as well, it is.
+	unknown(b.run(ask, func(c *BridgeConfig) { c.Protocols = []string{"dubbo", "tri"} }), 2)
+}

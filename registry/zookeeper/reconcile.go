@@ -242,7 +242,7 @@ func (b *Bridge) desired(ctx context.Context) (want map[string]map[string]provid
 		lacking := Unknown{App: app}
 		for i := range s.Instances {
 			in := &s.Instances[i]
-			if !in.Callable() {
+			if !in.Callable() || !b.speaks(in) {
 				continue
 			}
 			o := b.document(app, in)
