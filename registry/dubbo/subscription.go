@@ -314,38 +314,59 @@ func (s *subscription) look() list {
 				matching[revision] = s.matching(rev.doc)
 			}
 		}
-		var pods []entry
-		var marks []uint64
-		others := 0
-		for i := range v.snapshot.Instances {
-			instance := &v.snapshot.Instances[i]
-			if !instance.Callable() {
-				continue
-			}
-			if instance.Revision == "" || instance.Revision == noServices {
-				others++
-				continue
-			}
-			doc := v.documents[instance.Revision].doc
-			if doc == nil {
-				l.complete = false
-				continue
-			}
-			if e := (entry{instance: instance, services: matching[instance.Revision]}); e.callable() {
-				pods = append(pods, e)
-				marks = append(marks, mark(app, instance, doc))
-			} else {
-				others++
-			}
-		}
-		s.add(&l, app, v, pods, marks, others)
+		o := offering(app, v, matching)
+		l.complete = l.complete && o.complete
+		s.add(&l, app, v, o)
 	}
 	return l
 }
 
-// add puts an application on the list, by the mode that it is called in. others is
-// how many instances can be called, but not for what the reference asks.
-func (s *subscription) add(l *list, app registry.App, v view, pods []entry, marks []uint64, others int) {
+// offer is what the instances of an application have of what a reference asks for.
+type offer struct {
+	pods  []entry
+	marks []uint64
+	// others is how many instances can be called, but not for this.
+	others   int
+	complete bool // nothing is unknown of those that can be called
+}
+
+// offering takes the instances that are to be called, or, where none of those offers
+// what is asked for, those that stand by: their cluster or zone is passed over for the
+// application as a whole, which may be rolled out there first.
+func offering(app registry.App, v view, matching map[string][]*service) offer {
+	o, stands := offer{complete: true}, offer{}
+	for i := range v.snapshot.Instances {
+		instance := &v.snapshot.Instances[i]
+		to := &o
+		if instance.StandsBy() {
+			to = &stands
+		} else if !instance.Callable() {
+			continue
+		}
+		if instance.Revision == "" || instance.Revision == noServices {
+			to.others++
+			continue
+		}
+		doc := v.documents[instance.Revision].doc
+		if doc == nil {
+			to.complete = false
+			continue
+		}
+		if e := (entry{instance: instance, services: matching[instance.Revision]}); e.callable() {
+			to.pods = append(to.pods, e)
+			to.marks = append(to.marks, mark(app, instance, doc))
+		} else {
+			to.others++
+		}
+	}
+	if len(o.pods) == 0 && o.complete {
+		o.pods, o.marks = stands.pods, stands.marks
+	}
+	return o
+}
+
+// add puts an application on the list, by the mode that it is called in.
+func (s *subscription) add(l *list, app registry.App, v view, o offer) {
 	c := s.calling[app]
 	if c == nil {
 		c = &calling{}
@@ -355,20 +376,20 @@ func (s *subscription) add(l *list, app registry.App, v view, pods []entry, mark
 	var w *whole
 	if want == registry.ModeService || c.mode == registry.ModeService {
 		var why string
-		if w, why = newWhole(v, pods, others); w == nil && want == registry.ModeService && len(pods) > 0 {
+		if w, why = newWhole(v, o.pods, o.others); w == nil && want == registry.ModeService && len(o.pods) > 0 {
 			s.noService(app, c, why)
 			want = registry.ModePod
 		} else {
 			s.noService(app, c, "")
 		}
 	}
-	callPods, callWhole := s.choose(app, want, pods, w)
+	callPods, callWhole := s.choose(app, want, o.pods, w)
 	c.both = callPods && callWhole
 	if callPods {
-		l.entries, l.marks = append(l.entries, pods...), append(l.marks, marks...)
+		l.entries, l.marks = append(l.entries, o.pods...), append(l.marks, o.marks...)
 	}
 	if callWhole && w != nil {
-		s.laid(c, w, &v.snapshot, pods)
+		s.laid(c, w, &v.snapshot, o.pods)
 		l.entries, l.marks = append(l.entries, entry{whole: w}), append(l.marks, w.mark())
 	}
 }

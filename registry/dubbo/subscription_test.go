@@ -239,6 +239,31 @@ func TestListFollowsInstances(t *testing.T) {
 }
 
 // What a reference cannot see is not sent to it.
+// Clusters and zones are chosen for an application as a whole, before anybody looks
+// at what its instances offer.
+func TestThoseThatStandByAreCalledWhereNobodyElseOffersIt(t *testing.T) {
+	const late = "org.example.Late"
+	r := newRig(t)
+	r.offer("inventory", "r1", stock)
+	r.offer("inventory", "r2", stock, late)
+	near, far := callable("near", "10.0.0.1", "r1"), callable("far", "10.0.0.2", "r2")
+	far.Standby = "those of zone a are called in its place"
+	r.world.PutInstance(app("inventory"), near)
+	r.world.PutInstance(app("inventory"), far)
+	old, added := r.subscribe(consumerURL(stock, "tri")), r.subscribe(consumerURL(late, "tri"))
+	r.sees(old, "10.0.0.1")
+	r.sees(added, "10.0.0.2")
+	near.Revision, near.Metadata = "r2", callable("near", "10.0.0.1", "r2").Metadata
+	r.world.PutInstance(app("inventory"), near)
+	r.sees(added, "10.0.0.1")
+	r.sees(old, "10.0.0.1")
+	// Ready, and not registered: a near one that has lost its rights, say.
+	near.Revision, near.Metadata, near.Endpoints = "", nil, nil
+	r.world.PutInstance(app("inventory"), near)
+	r.sees(added, "10.0.0.2")
+	r.sees(old, "10.0.0.2")
+}
+
 func TestNoListForNoChange(t *testing.T) {
 	r := newRig(t)
 	r.offer("inventory", "r1", stock)

@@ -120,7 +120,7 @@ func (w *watch) update(s registry.Snapshot) {
 		w.report(instance)
 		if r := instance.Revision; r != "" && r != noServices {
 			present[r] = struct{}{}
-			if _, ok := w.documents[r]; !ok && instance.Callable() {
+			if _, ok := w.documents[r]; !ok && (instance.Callable() || instance.StandsBy()) {
 				rev := &revision{}
 				w.documents[r] = rev
 				missing = append(missing, func() { w.fetch(r, rev) })
@@ -192,21 +192,26 @@ func (w *watch) view() view {
 	return v
 }
 
-// current reports whether rev is still wanted, and returns the callable
-// instances that have it.
+// current reports whether rev is still wanted, and returns the instances that have
+// it and may be asked: those that are called first.
 func (w *watch) current(r string, rev *revision) ([]registry.Instance, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.documents[r] != rev {
 		return nil, false
 	}
-	var out []registry.Instance
+	var out, stand []registry.Instance
 	for i := range w.snapshot.Instances {
-		if instance := &w.snapshot.Instances[i]; instance.Revision == r && instance.Callable() {
+		instance := &w.snapshot.Instances[i]
+		switch {
+		case instance.Revision != r:
+		case instance.Callable():
 			out = append(out, *instance)
+		case instance.StandsBy():
+			stand = append(stand, *instance)
 		}
 	}
-	return out, true
+	return append(out, stand...), true
 }
 
 // fetch gets the document of a revision and keeps at it while an instance of
