@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -176,7 +175,7 @@ func (h *Hub) write(ctx context.Context, try attempt, f func(context.Context) er
 			return why
 		}
 		select {
-		case <-time.After(wait/2 + rand.N(wait/2+1)):
+		case <-time.After(h.pause(wait, err)):
 			wait = min(2*wait, h.cfg.MaxBackoff)
 		case <-ctx.Done():
 			return why

@@ -15,6 +15,7 @@ type metrics struct {
 	snapshots   prometheus.Counter
 	coalesced   prometheus.Counter
 	writes      prometheus.Counter
+	lost        prometheus.Counter
 	kept        prometheus.Counter
 	released    *prometheus.CounterVec
 	probes      *prometheus.CounterVec
@@ -43,6 +44,10 @@ func newMetrics(h *Hub, registerer prometheus.Registerer) (*metrics, error) {
 		writes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_registry_registrations_total", Help: "Times that this process wrote its registration.",
 		}),
+		lost: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weir_registry_lost_registrations_total",
+			Help: "Times that somebody else had changed or taken away this process's registration. Many: two writers fight over one pod.",
+		}),
 		kept: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_registry_suppressed_removals_total",
 			Help: "Times that an instance that is not ready was kept callable, since many were lost at once without proof.",
@@ -66,7 +71,7 @@ func newMetrics(h *Hub, registerer prometheus.Registerer) (*metrics, error) {
 	if registerer == nil {
 		return m, nil
 	}
-	m.collectors = []prometheus.Collector{m.events, m.relists, m.errors, m.snapshots, m.coalesced, m.writes, m.kept, m.released, m.probes, m.fileErrors, m.propagation, &stateCollector{h}}
+	m.collectors = []prometheus.Collector{m.events, m.relists, m.errors, m.snapshots, m.coalesced, m.writes, m.lost, m.kept, m.released, m.probes, m.fileErrors, m.propagation, &stateCollector{h}}
 	for i, c := range m.collectors {
 		if err := registerer.Register(c); err != nil {
 			m.collectors = m.collectors[:i]

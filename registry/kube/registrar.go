@@ -5,16 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/weirmesh/weir/registry"
 )
@@ -25,8 +22,6 @@ const (
 	// maxRegistration leaves room in the 256 KiB that Kubernetes gives all
 	// annotations of an object together.
 	maxRegistration = 192 << 10
-	// Rewrites that somebody else keeps undoing slow down to this.
-	maxReassertWait = time.Minute
 	// Registrations that follow one another closely travel in one write.
 	writePause = 100 * time.Millisecond
 )
@@ -50,10 +45,14 @@ type registrar struct {
 	lastTime time.Time
 	done     chan struct{} // closed when the present write ends
 	watching bool
+	seen     *ownPod   // as the watch last told of it
+	wrote    time.Time // when wanted was last written
+	contest  contest
+	lost     chan struct{} // capacity 1: wanted is to be written again
 }
 
 func newRegistrar(h *Hub) *registrar {
-	return &registrar{hub: h, uid: h.cfg.Identity.UID}
+	return &registrar{hub: h, uid: h.cfg.Identity.UID, lost: make(chan struct{}, 1)}
 }
 
 // Register implements registry.Registrar, by two annotations of the pod that
@@ -223,7 +222,7 @@ func (r *registrar) write(ctx context.Context) error {
 	pod := &metav1.PartialObjectMetadata{}
 	err = r.hub.write(ctx, try, func(ctx context.Context) error {
 		err := r.hub.client.apply(ctx, podsResource, id.Namespace, id.Pod, registrarManager, body, pod)
-		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || hasOtherUID(err) {
+		if apierrors.IsNotFound(err) || hasOtherUID(err) || apierrors.IsConflict(err) && r.gone(ctx, uid) {
 			return r.podGone()
 		}
 		if tooLong(err) {
@@ -245,12 +244,14 @@ func (r *registrar) write(ctx context.Context) error {
 	if wanted == nil {
 		r.storedAs = registry.App{}
 	}
+	r.wrote = time.Now()
 	if maps.Equal(r.wanted, wanted) && (r.wanted == nil) == (wanted == nil) {
 		r.written = true
 		if wanted == nil {
 			r.app = registry.App{}
 		}
 	}
+	r.check() // the watch may have told of a later write before this one was answered
 	return nil
 }
 
@@ -264,6 +265,16 @@ func hasOtherUID(err error) bool {
 func tooLong(err error) bool {
 	cause, ok := apierrors.StatusCause(err, metav1.CauseTypeTooLong)
 	return ok && cause.Field == "metadata.annotations"
+}
+
+// gone reports whether the pod of that UID is there no more, by asking: a Conflict says
+// so in words only, and there are others, which pass. What cannot be learned counts as
+// there.
+func (r *registrar) gone(ctx context.Context, uid string) bool {
+	id := r.hub.cfg.Identity
+	pod := &metav1.PartialObjectMetadata{}
+	err := r.hub.client.get(ctx, podsResource, id.Namespace, id.Pod, pod)
+	return apierrors.IsNotFound(err) || err == nil && string(pod.UID) != uid
 }
 
 func (r *registrar) podGone() error {
@@ -396,135 +407,4 @@ func encodeRegistration(reg registry.Registration, zone string) (map[string]stri
 		}
 	}
 	return map[string]string{AnnotationMetadata: metadata, AnnotationInstance: instance}, nil
-}
-
-// watch begins to look after the registration. r.mu is not held: the hub's lock
-// comes before it.
-func (r *registrar) watch() {
-	h := r.hub
-	id := h.cfg.Identity
-	s := &source{
-		hub: h, resource: podsResource, namespace: id.Namespace, role: roleProvider,
-		field: "metadata.name=" + id.Pod, table: ownPodTable{r},
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return
-	}
-	h.run(s)
-	h.wg.Go(func() { r.reassertSlowly(h.ctx) })
-}
-
-// ownPodTable sees what becomes of the pod's annotations.
-type ownPodTable struct{ *registrar }
-
-func (t ownPodTable) slim(obj runtime.Object) (string, any) {
-	o, ok := obj.(*metav1.PartialObjectMetadata)
-	if !ok {
-		return "", nil
-	}
-	return string(o.UID), &ownPod{version: o.ResourceVersion, annotations: map[string]string{
-		AnnotationMetadata: o.Annotations[AnnotationMetadata],
-		AnnotationInstance: o.Annotations[AnnotationInstance],
-	}}
-}
-
-// ownPod is what is kept of the pod.
-type ownPod struct {
-	version     string
-	annotations map[string]string
-}
-
-// olderThan reports whether one version of an object comes before another.
-// Versions that are no numbers have no order.
-func olderThan(version, other string) bool {
-	a, err := strconv.ParseUint(version, 10, 64)
-	if err != nil {
-		return false
-	}
-	b, err := strconv.ParseUint(other, 10, 64)
-	return err == nil && a < b
-}
-
-func (t ownPodTable) put(uid string, kept any, _ time.Time) {
-	news, ok := kept.(*ownPod)
-	if !ok {
-		return
-	}
-	r := t.registrar
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if uid != r.uid || r.wanted == nil || !r.written || maps.Equal(r.wanted, news.annotations) {
-		return
-	}
-	if olderThan(news.version, r.version) {
-		return // the watch has not come to the newest write yet
-	}
-	r.written = false
-	r.hub.log.Warn("registration was lost or changed by somebody; writing it again", "app", r.app.String())
-	r.hub.wg.Go(func() { r.reassert(r.hub.ctx) })
-}
-
-func (t ownPodTable) remove(string, time.Time) {}
-
-func (t ownPodTable) replace(all map[string]any, now time.Time) {
-	for uid, kept := range all {
-		t.put(uid, kept, now)
-	}
-}
-
-// reassert writes what was lost. Who fights with another writer waits longer
-// each time.
-func (r *registrar) reassert(ctx context.Context) {
-	wait := firstWait
-	for ctx.Err() == nil {
-		r.mu.Lock()
-		app, wanted := r.app, r.wanted != nil && !r.written
-		recent := time.Since(r.lastTime) < maxReassertWait
-		r.mu.Unlock()
-		if !wanted {
-			return
-		}
-		if recent {
-			select {
-			case <-time.After(wait/2 + rand.N(wait)):
-			case <-ctx.Done():
-				return
-			}
-		}
-		err := r.settle(ctx, app)
-		if err == nil {
-			return
-		}
-		if registry.CodeOf(err) == registry.NotFound || ctx.Err() != nil {
-			return // the pod is gone, or the hub
-		}
-		r.hub.log.Error("registration cannot be written again", "app", app.String(), "error", err.Error())
-		wait = min(max(2*wait, time.Second), maxReassertWait)
-		select {
-		case <-time.After(wait/2 + rand.N(wait)):
-		case <-ctx.Done():
-		}
-	}
-}
-
-// reassertSlowly writes the registration now and then even though nothing says
-// that it was lost: where the pod may not be watched, nothing would.
-func (r *registrar) reassertSlowly(ctx context.Context) {
-	for {
-		every := r.hub.cfg.Reassert
-		select {
-		case <-time.After(every/2 + rand.N(every)):
-		case <-ctx.Done():
-			return
-		}
-		r.mu.Lock()
-		lost := r.wanted != nil && r.written
-		r.written = r.written && !lost
-		r.mu.Unlock()
-		if lost {
-			r.reassert(ctx)
-		}
-	}
 }

@@ -103,7 +103,7 @@ func (s *source) run(ctx context.Context) {
 		if answered {
 			linked = nil // others are answered as well
 		}
-		pause := s.pause(wait, err)
+		pause := s.hub.pause(wait, err)
 		wait = min(2*wait, refusedFactor*s.hub.cfg.MaxBackoff)
 		select {
 		case <-time.After(pause):
@@ -127,18 +127,18 @@ var errShort = &registry.Error{
 	Fix:     "check that it, and what stands before it, is well",
 }
 
-// pause is how long to wait before the next attempt.
-func (s *source) pause(wait time.Duration, err error) time.Duration {
-	limit := s.hub.cfg.MaxBackoff
+// pause is how long to wait before the next attempt: about wait, and not before the
+// server asks for it.
+func (h *Hub) pause(wait time.Duration, err error) time.Duration {
+	limit, asked := h.cfg.MaxBackoff, time.Duration(0)
 	if isAnswer(err) {
 		limit *= refusedFactor
 		if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
-			wait = max(wait, time.Duration(seconds)*time.Second)
-			limit = max(limit, wait)
+			asked = time.Duration(seconds) * time.Second
 		}
 	}
-	wait = min(wait, limit)
-	return wait/2 + rand.N(wait/2+1) // a fleet must not knock in step
+	wait = max(min(wait, limit), asked)
+	return max(wait/2, asked) + rand.N(wait/2+1) // a fleet must not knock in step
 }
 
 // follow hears one stream out, after the whole state where version is empty. It
