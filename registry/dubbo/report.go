@@ -191,11 +191,15 @@ func (b *Binding) listenMapping(word registry.Interface, listener mapping.Mappin
 	if slices.ContainsFunc(b.mappings[word.Name], func(m mappingListener) bool { return m.listener == listener }) {
 		return nil
 	}
+	var all []registry.App // ever named: an entry may be lost, and dubbo-go asks the instances
 	stop, err := b.backend.Mapping.SubscribeInterface(word, func(apps []registry.App) {
 		if len(apps) == 0 {
 			return
 		}
-		if err := listener.OnEvent(goregistry.NewServiceMappingChangedEvent(word.Name, b.names(apps))); err != nil && !errors.Is(err, errClosed) {
+		all = append(all, apps...)
+		slices.SortFunc(all, registry.App.Compare)
+		all = slices.Compact(all)
+		if err := listener.OnEvent(goregistry.NewServiceMappingChangedEvent(word.Name, b.names(all))); err != nil && !errors.Is(err, errClosed) {
 			b.log.Warn("dubbo-go refused an interface mapping", slog.String("interface", word.Name), slog.Any("error", err))
 		}
 	})

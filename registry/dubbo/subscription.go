@@ -42,15 +42,17 @@ type subscription struct {
 	// Only run touches what follows.
 	watches map[registry.App]*watch
 	calling map[registry.App]*calling
-	closing *closing
-	alarm   time.Time            // when to look again; zero for never
-	sent    []uint64             // the marks of the last list
-	at      []string             // and its addresses
-	started bool                 // a list was handed on
-	empty   bool                 // the last one was empty
-	removed map[string]time.Time // address → when it left the list
-	resend  time.Time            // when to hand the list on again; zero for never
-	resends int
+	// unmapped are followed though the mapping names them no more.
+	unmapped map[registry.App]struct{}
+	closing  *closing
+	alarm    time.Time            // when to look again; zero for never
+	sent     []uint64             // the marks of the last list
+	at       []string             // and its addresses
+	started  bool                 // a list was handed on
+	empty    bool                 // the last one was empty
+	removed  map[string]time.Time // address → when it left the list
+	resend   time.Time            // when to hand the list on again; zero for never
+	resends  int
 }
 
 // subscribe starts a subscription for the listener, or returns the one it has.
@@ -74,7 +76,8 @@ func (b *Binding) subscribe(u *common.URL, listener goregistry.NotifyListener) (
 		b: b, key: key, ref: ref, listener: listener, chosen: ChosenOf(u), connects: connects(listener),
 		dirty: make(chan struct{}, 1), first: make(chan struct{}),
 		quit: make(chan struct{}), done: make(chan struct{}),
-		watches: map[registry.App]*watch{}, calling: map[registry.App]*calling{}, removed: map[string]time.Time{},
+		watches: map[registry.App]*watch{}, calling: map[registry.App]*calling{}, unmapped: map[registry.App]struct{}{},
+		removed: map[string]time.Time{},
 	}
 	s.closing = &closing{wake: s.wake}
 	if s.connects && ref.protocol != constant.DubboProtocol {
@@ -162,7 +165,8 @@ func (s *subscription) wake() {
 func (s *subscription) remap(apps []registry.App) {
 	s.mu.Lock()
 	// Instances, not the mapping, are the proof that an interface is gone: should
-	// the mapping get lost, those known before are still followed.
+	// the mapping get lost, those known before are still followed. Of one that names
+	// others followApps judges.
 	if len(apps) > 0 || !s.mapped {
 		s.apps = apps
 	}
@@ -242,8 +246,8 @@ func (s *subscription) wakeAt(at time.Time) {
 	}
 }
 
-// followApps follows the applications that provide the interface now, and no
-// others.
+// followApps follows the applications that provide the interface now: those that the
+// mapping names, and those that it named as long as their instances do not contradict.
 func (s *subscription) followApps() {
 	s.mu.Lock()
 	apps := s.apps
@@ -264,7 +268,18 @@ func (s *subscription) followApps() {
 		s.watches[app] = w
 	}
 	for app, w := range s.watches {
-		if !slices.Contains(apps, app) {
+		switch mapped := slices.Contains(apps, app); {
+		case mapped:
+			delete(s.unmapped, app)
+		case s.mayOffer(w):
+			// Its entry may be lost: instances are the proof.
+			if _, told := s.unmapped[app]; !told {
+				s.unmapped[app] = struct{}{}
+				s.b.log.Warn("the mapping does not name an application any more whose instances offer the interface; it is called on",
+					slog.String("interface", s.ref.iface), slog.String("app", app.String()))
+			}
+		default:
+			delete(s.unmapped, app)
 			delete(s.watches, app)
 			w.leave(s)
 			if c := s.calling[app]; c != nil {
@@ -273,6 +288,22 @@ func (s *subscription) followApps() {
 			}
 		}
 	}
+}
+
+// mayOffer reports whether an application has an instance that offers the interface, or
+// one of which that is not known.
+func (s *subscription) mayOffer(w *watch) bool {
+	v := w.view()
+	if !v.known {
+		return true
+	}
+	return slices.ContainsFunc(v.snapshot.Instances, func(i registry.Instance) bool {
+		if i.Revision == "" || i.Revision == noServices {
+			return false
+		}
+		doc := v.documents[i.Revision].doc
+		return doc == nil || len(doc.services[s.ref.iface]) > 0
+	})
 }
 
 // list is what a look at the watches gave.
@@ -295,7 +326,7 @@ type entry struct {
 // nothing changed.
 func (s *subscription) look() list {
 	s.mu.Lock()
-	l := list{complete: s.mapped && len(s.watches) == len(s.apps)}
+	l := list{complete: s.mapped && !slices.ContainsFunc(s.apps, func(app registry.App) bool { return s.watches[app] == nil })}
 	s.mu.Unlock()
 	apps := make([]registry.App, 0, len(s.watches))
 	for app := range s.watches {

@@ -411,6 +411,9 @@ func TestSeveralApplications(t *testing.T) {
 	if err := r.client.UnmapInterface(t.Context(), registry.Interface{Name: stock}, app("inventory")); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the log names who is unmapped", func() bool { return strings.Contains(r.log.String(), "app=shop/inventory") })
+	r.offer("inventory", "r2", "org.example.Other")
+	r.world.PutInstance(app("inventory"), callable("a", "10.0.0.1", "r2"))
 	r.sees(l, "10.0.0.9")
 	eventually(t, "the first is not followed any more", func() bool {
 		r.binding.mu.Lock()
