@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -58,15 +60,24 @@ type Caretaker struct {
 	hub     *Hub // while it runs
 
 	// Guarded by hub.mu.
-	policies                                    shelf[discoveryPolicy]
-	mappings                                    shelf[interfaceMapping]
-	metadatas                                   shelf[storedMetadata]
-	policySource, mappingSource, metadataSource []*source
+	policies  shelf[discoveryPolicy]
+	mappings  shelf[interfaceMapping]
+	metadatas shelf[storedMetadata]
+	sources   map[sourceKey]*source
 
 	// Of the goroutine that runs.
-	unused     map[string]time.Time // since when this process sees a revision unused, by the object's UID
-	told       map[string]time.Time // when an event is to be told again
-	complaints map[string]bool      // what was logged, until it works again
+	unused map[string]time.Time // since when this process sees a revision unused, by the object's UID
+	told   map[string]time.Time // when an event is to be told again
+	later  map[laterKey]*later  // what was tried in vain
+	round  *round               // what has come of the present look so far
+
+	complaints complaints
+}
+
+// sourceKey says what a watch is for.
+type sourceKey struct {
+	resource  *resource
+	namespace string
 }
 
 // NewCaretaker makes a caretaker. It fails, with code Invalid, if its metrics cannot
@@ -81,23 +92,27 @@ func NewCaretaker(cfg CaretakerConfig) (*Caretaker, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Caretaker{cfg: cfg, log: cfg.Logger, unused: map[string]time.Time{}, told: map[string]time.Time{}, complaints: map[string]bool{}}
+	c := &Caretaker{
+		cfg: cfg, log: cfg.Logger, unused: map[string]time.Time{}, told: map[string]time.Time{}, later: map[laterKey]*later{},
+		sources: map[sourceKey]*source{}, complaints: complaints{all: map[trouble]complaint{}},
+	}
 	c.policies = newShelf(func(o *discoveryPolicy) *discoveryPolicy {
 		o.ManagedFields = nil
 		return o
-	})
+	}, func(o *discoveryPolicy) string { return o.Namespace })
 	c.mappings = newShelf(func(o *interfaceMapping) *interfaceMapping {
 		o.ManagedFields = nil
 		return o
-	})
-	c.metadatas = newShelf(newStoredMetadata)
+	}, func(o *interfaceMapping) string { return o.Namespace })
+	c.metadatas = newShelf(newStoredMetadata, func(m *storedMetadata) string { return m.app.Namespace })
 	var err error
 	c.metrics, err = newCaretakerMetrics(cfg.Metrics)
 	return c, err
 }
 
 // Run looks after the namespaces that the hub covers until ctx ends or the hub is
-// closed. A right that is missing is logged, once, and the rest goes on. It runs once.
+// closed. What it cannot do in a namespace is logged, once, and told by Problems until
+// it works; the rest goes on. It runs once.
 func (c *Caretaker) Run(ctx context.Context, hub *Hub) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -120,34 +135,43 @@ func (c *Caretaker) begin(ctx context.Context) {
 	h := c.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	start := func(r *resource, namespace string, t table) *source {
+	start := func(r *resource, namespace string, t table) {
 		s := &source{hub: h, resource: r, namespace: namespace, role: r.role, table: t}
+		c.sources[sourceKey{r, namespace}] = s
 		if !h.closed {
 			h.wg.Go(func() { s.run(ctx) })
 		}
-		return s
 	}
 	for _, namespace := range h.base {
 		h.needInstances(namespace)
-		c.policySource = append(c.policySource, start(tendedPolicies, namespace, c.policies))
-		c.mappingSource = append(c.mappingSource, start(tendedMappings, namespace, c.mappings))
-		c.metadataSource = append(c.metadataSource, start(tendedMetadatas, namespace, c.metadatas))
+		start(tendedPolicies, namespace, section[discoveryPolicy]{c.policies, namespace})
+		start(tendedMappings, namespace, section[interfaceMapping]{c.mappings, namespace})
+		start(tendedMetadatas, namespace, section[storedMetadata]{c.metadatas, namespace})
 	}
 }
 
 // look looks at everything once, and does what there is to do.
 func (c *Caretaker) look(ctx context.Context) {
+	c.round = newRound()
 	work, known := c.examine()
-	if !known {
-		return
+	if known {
+		c.conclude(ctx, c.do(ctx, work))
 	}
-	for _, s := range work.statuses[:min(mostStatuses, len(work.statuses))] {
+}
+
+// do does what a look has found. It reports whether the server was there for all of it.
+func (c *Caretaker) do(ctx context.Context, work work) bool {
+	most := mostStatuses
+	for _, s := range work.statuses {
+		if !c.ready(trouble{s.task, s.namespace}, string(s.uid)) || most == 0 {
+			continue
+		}
+		most--
 		if !c.writeStatus(ctx, s) {
-			return
+			return false
 		}
 	}
-	c.tell(ctx, work.notices)
-	c.collect(ctx, work.dead)
+	return c.tell(ctx, work.notices) && c.collect(ctx, work.dead)
 }
 
 // work is what a look finds to do.
@@ -159,7 +183,7 @@ type work struct {
 
 // statusWrite is one status that is not what it should be.
 type statusWrite struct {
-	resource        *resource
+	task            task
 	kind            string
 	namespace, name string
 	uid             types.UID
@@ -172,8 +196,37 @@ func inTouch(sources []*source) bool {
 	return synced && stale(sources).IsZero()
 }
 
+// sees is where a caretaker knows what there is of a kind; "" for all namespaces.
+type sees map[string]bool
+
+func (s sees) in(namespace string) bool { return s[""] || s[namespace] }
+
+// sees finds out where all that the sources of a namespace tell is known, and says what
+// stands in the way elsewhere. hub.mu is held.
+func (c *Caretaker) sees(of func(namespace string) []*source) sees {
+	seen := sees{}
+	for _, namespace := range c.hub.base {
+		all := of(namespace)
+		if inTouch(all) {
+			seen[namespace] = true
+			continue
+		}
+		for _, s := range all {
+			if inTouch([]*source{s}) {
+				continue
+			}
+			t := trouble{watching(s.resource), s.namespace}
+			c.round.needed[laterKey{t, ""}] = true
+			if s.failure != nil && (s.failure.Code != registry.Unavailable || unknownKind(s.failure)) {
+				c.round.failed[t] = s.failure
+			}
+		}
+	}
+	return seen
+}
+
 // examine compares what is with what should be. It finds nothing where the state of
-// the cluster is not known: what is not seen is not missing.
+// a namespace is not known: what is not seen is not missing.
 func (c *Caretaker) examine() (w work, known bool) {
 	h := c.hub
 	now := c.cfg.Now().UTC()
@@ -182,51 +235,54 @@ func (c *Caretaker) examine() (w work, known bool) {
 	if h.closed {
 		return work{}, false
 	}
-	for _, namespace := range h.base {
-		if !inTouch(h.needInstances(namespace)) {
-			return work{}, false
-		}
+	services := c.sees(func(namespace string) []*source { return h.needInstances(namespace)[:3] }) // slices, pods, Services
+	with := func(r *resource) sees {
+		seen := c.sees(func(namespace string) []*source { return []*source{c.sources[sourceKey{r, namespace}]} })
+		maps.DeleteFunc(seen, func(namespace string, _ bool) bool { return !services[namespace] })
+		return seen
 	}
-	l := c.landscape()
-	if inTouch(c.policySource) {
-		byNamespace := map[string][]*discoveryPolicy{}
-		for _, p := range c.policies.all {
-			byNamespace[p.Namespace] = append(byNamespace[p.Namespace], p)
+	l := c.landscape(services)
+	policies := with(tendedPolicies)
+	byNamespace := map[string][]*discoveryPolicy{}
+	for _, p := range c.policies.all {
+		byNamespace[p.Namespace] = append(byNamespace[p.Namespace], p)
+	}
+	for namespace, all := range byNamespace {
+		if !policies.in(namespace) {
+			continue
 		}
-		for _, p := range c.policies.all {
-			if s := policyStatusOf(p, byNamespace[p.Namespace], l, now); !s.same(&p.Status) {
-				w.statuses = append(w.statuses, statusWrite{tendedPolicies, "DiscoveryPolicy", p.Namespace, p.Name, p.UID, s})
+		for _, p := range all {
+			if s := policyStatusOf(p, all, l, now); !s.same(&p.Status) {
+				w.statuses = append(w.statuses, statusWrite{taskPolicies, "DiscoveryPolicy", p.Namespace, p.Name, p.UID, s})
 			}
 		}
 	}
-	if inTouch(c.mappingSource) {
-		for _, m := range c.mappings.all {
-			if s := mappingStatusOf(m, l, now); !s.same(&m.Status) {
-				w.statuses = append(w.statuses, statusWrite{tendedMappings, kindMapping, m.Namespace, m.Name, m.UID, s})
-			}
+	mappings := with(tendedMappings)
+	for _, m := range c.mappings.all {
+		if !mappings.in(m.Namespace) {
+			continue
+		}
+		if s := mappingStatusOf(m, l, now); !s.same(&m.Status) {
+			w.statuses = append(w.statuses, statusWrite{taskMappings, kindMapping, m.Namespace, m.Name, m.UID, s})
 		}
 	}
-	if inTouch(c.metadataSource) {
-		c.examineRevisions(&w, now)
-	}
-	w.notices = c.notices()
+	c.examineRevisions(&w, now, with(tendedMetadatas))
+	w.notices = c.notices(services)
 	return w, true
 }
 
 // landscape is what the hub knows of Services. hub.mu is held.
-func (c *Caretaker) landscape() *landscape {
+func (c *Caretaker) landscape(seen sees) *landscape {
 	h := c.hub
 	l := &landscape{services: map[string]int{}}
-	covered := map[string]bool{}
-	for _, namespace := range h.base {
-		covered[namespace] = true
+	for namespace := range seen {
 		for name, a := range h.spaceOf(namespace).apps {
 			if a.service != nil {
 				l.services[name.Namespace]++
 			}
 		}
 	}
-	l.covered = func(namespace string) bool { return covered[""] || covered[namespace] }
+	l.covered = seen.in
 	l.served = func(app registry.App) bool {
 		a := h.spaceOf(app.Namespace).apps[app]
 		return a != nil && a.service != nil
@@ -245,19 +301,26 @@ func (c *Caretaker) writeStatus(ctx context.Context, s statusWrite) bool {
 		c.log.ErrorContext(ctx, "a status cannot be encoded", "kind", s.kind, "error", err.Error())
 		return true
 	}
-	try := attempt{verb: "patch", resource: s.resource, namespace: s.namespace, name: s.name + "/status", role: roleControl}
-	err = c.hub.client.applyStatus(ctx, s.resource, s.namespace, s.name, controlManager, body)
-	return c.outcome(ctx, "write the status of "+s.resource.full(), err, try, writeStatus)
+	r := s.task.resource
+	try := attempt{verb: "patch", resource: r, namespace: s.namespace, name: s.name + "/status", role: roleControl}
+	err = c.hub.client.applyStatus(ctx, r, s.namespace, s.name, controlManager, body)
+	if err == nil {
+		c.metrics.writes.WithLabelValues(writeStatus).Inc()
+	}
+	return c.outcome(ctx, s.task, string(s.uid), err, try)
 }
 
-// outcome takes note of what came of a write. It reports whether the server is there
-// to be asked for the next.
-func (c *Caretaker) outcome(ctx context.Context, what string, err error, try attempt, kind string) bool {
+// outcome takes note of what came of an attempt, for an object or, without a UID, for a
+// namespace. It reports whether the server is there to be asked for the next.
+func (c *Caretaker) outcome(ctx context.Context, what task, uid string, err error, try attempt) bool {
+	t := trouble{what, try.namespace}
 	why := c.hub.client.explain(err, try)
 	switch {
 	case why == nil:
-		c.metrics.writes.WithLabelValues(kind).Inc()
-		delete(c.complaints, what)
+		c.round.done[t] = true
+		for _, key := range [...]laterKey{{trouble{task: what}, ""}, {t, ""}, {t, uid}} {
+			delete(c.later, key)
+		}
 		return true
 	case ctx.Err() != nil:
 		return false
@@ -265,22 +328,39 @@ func (c *Caretaker) outcome(ctx context.Context, what string, err error, try att
 		return true // it is gone, or another by now
 	}
 	c.hub.metrics.countError(why)
-	if why.Code != registry.Unavailable && !c.hub.premature(err) && !c.complaints[what] {
-		c.complaints[what] = true
-		c.log.WarnContext(ctx, "cannot do part of the upkeep; it is tried again and not told again", "task", what, "reason", why.Error())
+	if c.hub.premature(err) || !aboutObject(err) {
+		return false
 	}
-	return why.Code != registry.Unavailable
+	c.round.failed[t] = why
+	if missingRight(err) {
+		uid = "" // no object of the namespace fares better
+	}
+	c.putOff(t, uid)
+	return true
+}
+
+// aboutObject tells an answer that is about what was asked for, as where an admission
+// webhook fails, from one that any question would get now, and from none.
+func aboutObject(err error) bool {
+	return isAnswer(err) && (webhookDenial.MatchString(err.Error()) || !apierrors.IsTooManyRequests(err) && !apierrors.IsServiceUnavailable(err))
+}
+
+// missingRight tells a right that is missing in a namespace from an object that
+// admission guards.
+func missingRight(err error) bool {
+	return apierrors.IsForbidden(err) && !denialPattern.MatchString(err.Error()) && !webhookDenial.MatchString(err.Error()) || apierrors.IsUnauthorized(err)
 }
 
 // shelf holds the objects of one kind, by UID: one that takes the name of another is
 // another.
 type shelf[T any] struct {
-	keep func(runtime.Object) *T
-	all  map[string]*T
+	keep      func(runtime.Object) *T
+	namespace func(*T) string
+	all       map[string]*T
 }
 
-func newShelf[O runtime.Object, T any](keep func(O) *T) shelf[T] {
-	return shelf[T]{all: map[string]*T{}, keep: func(o runtime.Object) *T {
+func newShelf[O runtime.Object, T any](keep func(O) *T, namespace func(*T) string) shelf[T] {
+	return shelf[T]{all: map[string]*T{}, namespace: namespace, keep: func(o runtime.Object) *T {
 		if object, ok := o.(O); ok {
 			return keep(object)
 		}
@@ -288,7 +368,13 @@ func newShelf[O runtime.Object, T any](keep func(O) *T) shelf[T] {
 	}}
 }
 
-func (s shelf[T]) slim(o runtime.Object) (string, any) {
+// section is the part of a shelf that one source fills: that of its namespace, or all.
+type section[T any] struct {
+	shelf[T]
+	only string
+}
+
+func (s section[T]) slim(o runtime.Object) (string, any) {
 	object, ok := o.(interface{ GetUID() types.UID })
 	kept := s.keep(o)
 	if !ok || kept == nil {
@@ -297,16 +383,16 @@ func (s shelf[T]) slim(o runtime.Object) (string, any) {
 	return string(object.GetUID()), kept
 }
 
-func (s shelf[T]) put(key string, kept any, _ time.Time) {
+func (s section[T]) put(key string, kept any, _ time.Time) {
 	if v, ok := kept.(*T); ok {
 		s.all[key] = v
 	}
 }
 
-func (s shelf[T]) remove(key string, _ time.Time) { delete(s.all, key) }
+func (s section[T]) remove(key string, _ time.Time) { delete(s.all, key) }
 
-func (s shelf[T]) replace(all map[string]any, now time.Time) {
-	clear(s.all)
+func (s section[T]) replace(all map[string]any, now time.Time) {
+	maps.DeleteFunc(s.all, func(_ string, v *T) bool { return s.only == "" || s.namespace(v) == s.only })
 	for key, kept := range all {
 		s.put(key, kept, now)
 	}
@@ -317,16 +403,19 @@ const (
 	writeStatus   = "status"
 	writeEvent    = "event"
 	writeDeletion = "deletion"
+	needWatch     = "watch" // what has to be seen before anything is written
 )
 
 type caretakerMetrics struct {
-	writes *prometheus.CounterVec
-	unused prometheus.Gauge
-	kept   prometheus.Gauge
+	writes  *prometheus.CounterVec
+	unused  prometheus.Gauge
+	kept    prometheus.Gauge
+	failing *prometheus.GaugeVec
 }
 
 func newCaretakerMetrics(registerer prometheus.Registerer) (*caretakerMetrics, error) {
 	m := &caretakerMetrics{
+		failing: newFailing(),
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_registry_upkeep_writes_total", Help: "What was written to keep Weir's objects in order, by kind: status, event, deletion of the metadata of a revision.",
 		}, []string{"kind"}),
@@ -343,7 +432,7 @@ func newCaretakerMetrics(registerer prometheus.Registerer) (*caretakerMetrics, e
 	if registerer == nil {
 		return m, nil
 	}
-	if err := errors.Join(registerer.Register(m.writes), registerer.Register(m.unused), registerer.Register(m.kept)); err != nil {
+	if err := errors.Join(registerer.Register(m.writes), registerer.Register(m.unused), registerer.Register(m.kept), registerer.Register(m.failing)); err != nil {
 		return nil, &registry.Error{Code: registry.Invalid, Message: "metrics cannot be registered", Err: err, Fix: "give each caretaker a Prometheus registerer of its own"}
 	}
 	return m, nil

@@ -116,13 +116,20 @@ func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 // which may be called again.
 func tend(t *testing.T, n *testkube.Namespace, as *rest.Config, cfg kube.CaretakerConfig) (stop func()) {
 	t.Helper()
+	_, stop = tendAll(t, []string{n.Name}, as, cfg)
+	return stop
+}
+
+// tendAll is tend for several namespaces.
+func tendAll(t *testing.T, namespaces []string, as *rest.Config, cfg kube.CaretakerConfig) (c *kube.Caretaker, stop func()) {
+	t.Helper()
 	if cfg.Every == 0 {
 		cfg.Every = 20 * time.Millisecond
 	}
 	if cfg.Settle == 0 {
 		cfg.Settle = time.Nanosecond
 	}
-	hub := openHub(t, kube.Config{REST: as, Namespaces: []string{n.Name}, MaxBackoff: 100 * time.Millisecond})
+	hub := openHub(t, kube.Config{REST: as, Namespaces: namespaces, MaxBackoff: 100 * time.Millisecond})
 	c, err := kube.NewCaretaker(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +146,7 @@ func tend(t *testing.T, n *testkube.Namespace, as *rest.Config, cfg kube.Caretak
 		hub.Close()
 	}
 	t.Cleanup(stop)
-	return stop
+	return c, stop
 }
 
 // controller is an account with the control plane's role.
@@ -555,6 +562,9 @@ func TestUnreadablePodsHoldTheirRevisions(t *testing.T) {
 	o.goes()
 }
 
+// watchMetadata is what a caretaker needs to see revisions.
+var watchMetadata = rbacv1.PolicyRule{APIGroups: []string{"registry.weirmesh.io"}, Resources: []string{"appmetadatas"}, Verbs: []string{"list", "watch"}}
+
 // Who may not do it says so once, and does the rest.
 func TestACaretakerWithoutRightsSaysSo(t *testing.T) {
 	t.Parallel()
@@ -563,13 +573,13 @@ func TestACaretakerWithoutRightsSaysSo(t *testing.T) {
 	now := marked(t, n, o, controller(t, n))
 	o.policy("p", map[string]any{"mode": "pod"})
 	n.ServiceAccount(t, "reader", "weir-consumer")
-	n.Role(t, "watch-metadata", rbacv1.PolicyRule{APIGroups: []string{"registry.weirmesh.io"}, Resources: []string{"appmetadatas"}, Verbs: []string{"list", "watch"}})
+	n.Role(t, "watch-metadata", watchMetadata)
 	n.Bind(t, "reader", "Role", "watch-metadata")
 	var log safeBuffer
 	tend(t, n, n.As(t, "reader", nil), kube.CaretakerConfig{Now: now.now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for _, what := range []string{
-		`msg="cannot do part of the upkeep; it is tried again and not told again" task="write the status of discoverypolicies.registry.weirmesh.io" reason=`,
-		`msg="cannot do part of the upkeep; it is tried again and not told again" task="delete the AppMetadata of revisions that nobody runs" reason=`,
+		`msg="cannot do part of the upkeep; it is tried again and not told again" task="write the status of discoverypolicies.registry.weirmesh.io" namespaces=` + n.Name + ` reason=`,
+		`msg="cannot do part of the upkeep; it is tried again and not told again" task="delete the AppMetadata of revisions that nobody runs" namespaces=` + n.Name + ` reason=`,
 	} {
 		testkube.Eventually(t, what, func() error {
 			if !strings.Contains(log.String(), what) {

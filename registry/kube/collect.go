@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -145,16 +146,23 @@ type deadRevision struct{ *storedMetadata }
 
 // examineRevisions finds what to write about revisions, and which are to go. hub.mu is
 // held.
-func (c *Caretaker) examineRevisions(w *work, now time.Time) {
-	u := c.hub.usage(c.hub.base)
+func (c *Caretaker) examineRevisions(w *work, now time.Time, where sees) {
+	u := c.hub.usage(slices.Collect(maps.Keys(where)))
 	unused := 0
 	here := time.Now()
 	seen := make(map[string]time.Time, len(c.unused))
 	for uid, m := range c.metadatas.all {
+		if !where.in(m.app.Namespace) {
+			if since, ok := c.unused[uid]; ok {
+				seen[uid] = since
+				unused++
+			}
+			continue
+		}
 		n := u.instances[revisionKey{m.app.Namespace, m.revision}]
 		wanted := m.wants(n, now)
 		if !wanted.same(&m.status) {
-			w.statuses = append(w.statuses, statusWrite{tendedMetadatas, kindMetadata, m.app.Namespace, m.name, m.uid, wanted})
+			w.statuses = append(w.statuses, statusWrite{taskMetadatas, kindMetadata, m.app.Namespace, m.name, m.uid, wanted})
 		}
 		if n > 0 || wanted.UnusedSince == nil {
 			continue
@@ -177,20 +185,27 @@ func (c *Caretaker) examineRevisions(w *work, now time.Time) {
 	})
 }
 
-// collect deletes some of the dead.
-func (c *Caretaker) collect(ctx context.Context, dead []deadRevision) {
+// collect deletes some of the dead. It reports whether the server was there for all.
+func (c *Caretaker) collect(ctx context.Context, dead []deadRevision) bool {
 	now := map[string]map[string]bool{} // the revisions that are run, by namespace
-	for _, m := range dead[:min(mostDeletions, len(dead))] {
+	most := mostDeletions
+	for _, m := range dead {
 		namespace := m.app.Namespace
+		known := c.ready(trouble{taskWhoRuns, namespace}, "")
+		if !c.ready(trouble{taskCollection, namespace}, string(m.uid)) || !known || most == 0 {
+			continue
+		}
+		most--
 		running := now[namespace]
 		if running == nil {
 			// A watch may be behind without knowing. The dead can wait for certainty.
 			var err error
-			if running, err = c.hub.revisionsNow(ctx, namespace); err != nil {
-				try := attempt{verb: "list", resource: podsResource, namespace: namespace, role: roleControl}
-				if !c.outcome(ctx, "see who runs what before old AppMetadata is deleted", err, try, writeDeletion) {
-					return
-				}
+			running, err = c.hub.revisionsNow(ctx, namespace)
+			try := attempt{verb: "list", resource: podsResource, namespace: namespace, role: roleControl}
+			if !c.outcome(ctx, taskWhoRuns, "", err, try) {
+				return false
+			}
+			if err != nil {
 				continue
 			}
 			now[namespace] = running
@@ -198,16 +213,24 @@ func (c *Caretaker) collect(ctx context.Context, dead []deadRevision) {
 		if running[m.revision] {
 			continue
 		}
-		try := attempt{verb: "delete", resource: tendedMetadatas, namespace: namespace, name: m.name, role: roleControl}
-		err := c.hub.client.deleteExactly(ctx, tendedMetadatas, namespace, m.name, string(m.uid), m.version)
-		if !c.outcome(ctx, "delete the AppMetadata of revisions that nobody runs", err, try, writeDeletion) {
-			return
-		}
-		if err == nil {
-			c.log.InfoContext(ctx, "deleted the metadata of a revision that nobody runs", "app", m.app.String(), "revision", m.revision,
-				"object", m.name, "unused_since", m.status.UnusedSince.UTC().Format(time.RFC3339))
+		if !c.deleteRevision(ctx, m) {
+			return false
 		}
 	}
+	return true
+}
+
+// deleteRevision deletes one. It reports whether the server is there for the next.
+func (c *Caretaker) deleteRevision(ctx context.Context, m deadRevision) bool {
+	namespace := m.app.Namespace
+	try := attempt{verb: "delete", resource: tendedMetadatas, namespace: namespace, name: m.name, role: roleControl}
+	err := c.hub.client.deleteExactly(ctx, tendedMetadatas, namespace, m.name, string(m.uid), m.version)
+	if err == nil {
+		c.metrics.writes.WithLabelValues(writeDeletion).Inc()
+		c.log.InfoContext(ctx, "deleted the metadata of a revision that nobody runs", "app", m.app.String(), "revision", m.revision,
+			"object", m.name, "unused_since", m.status.UnusedSince.UTC().Format(time.RFC3339))
+	}
+	return c.outcome(ctx, taskCollection, string(m.uid), err, try)
 }
 
 // revisionsNow asks the API server, and not what was watched, which revisions the pods

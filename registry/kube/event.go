@@ -56,10 +56,10 @@ func (n *notice) eventName() string {
 }
 
 // notices gathers what is wrong with pods and Services. hub.mu is held.
-func (c *Caretaker) notices() []notice {
+func (c *Caretaker) notices(seen sees) []notice {
 	h := c.hub
 	var all []notice
-	for _, namespace := range h.base {
+	for namespace := range seen {
 		s := h.spaceOf(namespace)
 		for _, p := range s.pods {
 			if !p.known || p.gone || p.terminating {
@@ -146,39 +146,43 @@ const (
 	maxEventMessage = 1024
 )
 
-// tell makes events of notices.
-func (c *Caretaker) tell(ctx context.Context, notices []notice) {
+// tell makes events of notices. It reports whether the server was there for all.
+func (c *Caretaker) tell(ctx context.Context, notices []notice) (whole bool) {
 	now := time.Now()
 	told := make(map[string]time.Time, len(notices))
 	most := mostEvents
+	whole = true
 	for _, n := range notices {
 		key := n.kind + "/" + n.namespace + "/" + n.eventName()
-		due, ok := c.told[key]
-		if (!ok || !now.Before(due)) && most > 0 {
-			most--
-			if due, ok = c.tellOne(ctx, n, now); !ok {
-				most = 0 // the server is away
-			}
-		}
-		if ok {
+		if due, ok := c.told[key]; ok && now.Before(due) {
 			told[key] = due
+			continue
+		}
+		if !c.ready(trouble{taskEvents, n.namespace}, key) || most == 0 || !whole {
+			continue
+		}
+		most--
+		again, try, err := c.tellOne(ctx, n, now)
+		if whole = c.outcome(ctx, taskEvents, key, err, try); whole && !again.IsZero() {
+			told[key] = again
 		}
 	}
 	c.told = told
+	return whole
 }
 
-// tellOne makes one event, and returns when to make it again. It is not ok where the
-// server is away.
-func (c *Caretaker) tellOne(ctx context.Context, n notice, now time.Time) (again time.Time, ok bool) {
-	const what = "tell owners by events what is wrong with their objects"
+// tellOne makes one event, and returns when to make it again; never where it could
+// not be made.
+func (c *Caretaker) tellOne(ctx context.Context, n notice, now time.Time) (again time.Time, try attempt, err error) {
 	if n.uid == "" {
+		try = attempt{verb: "get", resource: servicesResource, namespace: n.namespace, name: n.name, role: roleControl}
 		service := &metav1.PartialObjectMetadata{}
 		if err := c.hub.client.getMetadata(ctx, servicesResource, n.namespace, n.name, service); err != nil {
-			try := attempt{verb: "get", resource: servicesResource, namespace: n.namespace, name: n.name, role: roleControl}
-			return now.Add(tellOther), c.outcome(ctx, what, err, try, writeEvent)
+			return time.Time{}, try, err
 		}
 		n.uid = string(service.UID)
 	}
+	try = attempt{verb: "create", resource: eventsResource, namespace: n.namespace, role: roleControl}
 	at := metav1.NewTime(c.cfg.Now())
 	body, err := json.Marshal(&corev1.Event{
 		TypeMeta:       metav1.TypeMeta{APIVersion: "v1", Kind: "Event"},
@@ -190,16 +194,15 @@ func (c *Caretaker) tellOne(ctx context.Context, n notice, now time.Time) (again
 	})
 	if err != nil {
 		c.log.ErrorContext(ctx, "an event cannot be encoded", "error", err.Error())
-		return now.Add(tellAgain), true
+		return now.Add(tellAgain), try, nil
 	}
 	err = c.hub.client.create(ctx, eventsResource, n.namespace, body)
 	switch {
 	case err == nil:
-		again = now.Add(tellAgain)
+		c.metrics.writes.WithLabelValues(writeEvent).Inc()
+		return now.Add(tellAgain), try, nil
 	case apierrors.IsAlreadyExists(err):
-		return now.Add(tellOther), true
-	default:
-		again = now.Add(tellOther)
+		return now.Add(tellOther), try, nil
 	}
-	return again, c.outcome(ctx, what, err, attempt{verb: "create", resource: eventsResource, namespace: n.namespace, role: roleControl}, writeEvent)
+	return time.Time{}, try, err
 }

@@ -48,6 +48,7 @@ func (a attempt) String() string {
 
 var (
 	userPattern   = regexp.MustCompile(`User "([^"]*)"`)
+	webhookDenial = regexp.MustCompile(`admission webhook "([^"]*)" denied the request(.*)$`)
 	denialPattern = regexp.MustCompile(`ValidatingAdmissionPolicy '([^']*)'.* denied request: (.*)$`)
 )
 
@@ -152,6 +153,13 @@ func explainForbidden(err error, a attempt) *registry.Error {
 			Code:    registry.Forbidden,
 			Message: fmt.Sprintf("admission policy %s does not let this process %s: %s", m[1], a, m[2]),
 			Fix:     "see docs/registry.md#rbac",
+		}
+	}
+	if m := webhookDenial.FindStringSubmatch(text); m != nil {
+		return &registry.Error{
+			Code:    registry.Forbidden,
+			Message: fmt.Sprintf("admission webhook %s does not let this process %s%s", m[1], a, strings.TrimSuffix(m[2], ".")),
+			Fix:     "ask who runs that webhook in the cluster",
 		}
 	}
 	if a.self {

@@ -174,6 +174,25 @@ func TestControlKeepsObjectsInOrder(t *testing.T) {
 	}
 }
 
+// What a control plane may not do, weir system says, with the namespace.
+func TestSystemSaysWhereObjectsAreNotKeptInOrder(t *testing.T) {
+	kube := testkube.Start(t)
+	ns := kube.Namespace(t)
+	ns.ServiceAccount(t, "control", "weir-consumer")
+	config := ns.Kubeconfig(t, ns.As(t, "control", nil))
+	db := database(t)
+	w := start(t, nil, "control", "--database-url", db.URL(), "--control-listen", "127.0.0.1:0", "--admin-listen", "", "--kubeconfig", config, "--namespaces", ns.Name)
+	server := w.serving(t)
+	env := map[string]string{"WEIR_SERVER": server, "WEIR_TOKEN": loginToken(t, w)}
+	want := "cannot keep Weir's objects in order in " + ns.Name + ", since it cannot see what there is of appmetadatas.registry.weirmesh.io: "
+	testkube.Eventually(t, "weir system to say it", func() error {
+		if code, out, errs := do(t, env, "system"); code != 0 || !strings.Contains(out, want) || !strings.Contains(out, "bind ClusterRole weir-control") {
+			return fmt.Errorf("code %d:\n%s%s\nwant: %s", code, out, errs, want)
+		}
+		return nil
+	})
+}
+
 func TestControlAlone(t *testing.T) {
 	db := database(t)
 	args := []string{"control", "--database-url", db.URL(), "--control-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}

@@ -100,7 +100,7 @@ func (c *Control) facts() node.Facts {
 	if c.dubbo != nil {
 		f.Queues = append(f.Queues, c.dubbo.Facts().Queues...)
 	}
-	f.Notes = append(f.Notes, c.bridgeNotes()...)
+	f.Notes = append(append(f.Notes, c.bridgeNotes()...), c.upkeepNotes()...)
 	return f
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/weirmesh/weir/internal/httpapi"
 	"github.com/weirmesh/weir/internal/pg"
 	"github.com/weirmesh/weir/registry"
+	"github.com/weirmesh/weir/registry/kube"
 	"github.com/weirmesh/weir/registry/zookeeper"
 	tracingpg "github.com/weirmesh/weir/tracing/postgres"
 )
@@ -291,13 +292,14 @@ type Control struct {
 
 	// What the APIs share: who serves one makes it, and who serves the system view
 	// asks it.
-	routes   *gatewaypg.Store
-	policies *governancepg.Store
-	control  *governanceapi.API
-	outside  *agentless.Service   // nil where nothing is governed from outside
-	dubbo    *dubboconfig.Service // nil where no Dubbo Java applications are served
-	traces   *tracingpg.Store
-	bridge   *zookeeper.Bridge // nil where nothing is written into ZooKeeper
+	routes    *gatewaypg.Store
+	policies  *governancepg.Store
+	control   *governanceapi.API
+	outside   *agentless.Service   // nil where nothing is governed from outside
+	dubbo     *dubboconfig.Service // nil where no Dubbo Java applications are served
+	traces    *tracingpg.Store
+	bridge    *zookeeper.Bridge // nil where nothing is written into ZooKeeper
+	caretaker *kube.Caretaker   // nil where nobody cares for the objects of a cluster
 }
 
 // NewControl returns a control plane that is not open yet.

@@ -21,6 +21,7 @@ func (c *Control) keepObjects() error {
 	if err != nil {
 		return fmt.Errorf("keep the cluster's objects in order: %w", err)
 	}
+	c.caretaker = caretaker
 	c.works = append(c.works, func(ctx context.Context) error {
 		known := d.Home
 		if late, ok := known.(*Late); ok {

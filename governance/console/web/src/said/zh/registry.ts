@@ -2,6 +2,18 @@
 import type { Sentences } from '~/said/translate'
 
 export const registry: Sentences = {
+  "cannot keep Weir's objects in order, since it cannot %s: %s": '无法维护 Weir 的对象，因为无法{1}：{2}',
+  "cannot keep Weir's objects in order in %s, since it cannot %s: %s": '无法维护 {1} 中 Weir 的对象，因为无法{2}：{3}',
+  "cannot keep Weir's objects in order in %s and %d more namespaces, since it cannot %s: %s": '无法维护 {1} 及另外 {2} 个命名空间中 Weir 的对象，因为无法{3}：{4}',
+  'see what there is of %s': '查看现有的 {1}',
+  'write the status of discoverypolicies.registry.weirmesh.io': '写入 discoverypolicies.registry.weirmesh.io 的状态',
+  'write the status of interfacemappings.registry.weirmesh.io': '写入 interfacemappings.registry.weirmesh.io 的状态',
+  'write the status of appmetadatas.registry.weirmesh.io': '写入 appmetadatas.registry.weirmesh.io 的状态',
+  'tell owners by events what is wrong with their objects': '以事件告知所有者其对象的问题',
+  'see who runs what before old AppMetadata is deleted': '在删除旧的 AppMetadata 之前查看谁在运行什么',
+  'delete the AppMetadata of revisions that nobody runs': '删除无人运行的修订的 AppMetadata',
+  'admission webhook %s does not let this process %s%s': '准入 webhook {1} 不允许此进程{2}{3}',
+  'ask who runs that webhook in the cluster': '请询问集群中该 webhook 的负责人',
   "%s %q %s: use lower-case letters, digits and '-', as Kubernetes does for Services": '{1} {2} {3}：请像 Kubernetes 的 Service 一样，使用小写字母、数字和 “-”',
   '%s is empty': '{1}为空',
   'application name': '应用名称',
