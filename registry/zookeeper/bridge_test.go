@@ -283,6 +283,60 @@ func TestAServicesOwnWeightIsWritten(t *testing.T) {
 	}
 }
 
+// dubbo-go writes a weight of 0 for providers that name none, and consumers call such
+// ones only where all are so. Beside them the bridge writes 0 too: who comes by it first
+// in a rolling restart would else be called alone.
+func TestNobodyIsCalledAloneBesideProvidersWithoutAWeight(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	node := func(host, weight string) string {
+		return "dubbo://" + host + ":20000/org.example.Stock?application=inventory&group=b&interface=org.example.Stock&release=dubbo-golang-3.3.2&version=1.0.0&weight=" + weight
+	}
+	weights := func(want ...string) {
+		t.Helper()
+		b.eventually(fmt.Sprintf("the weights %v", want), func() error {
+			list, err := b.providers("org.example.Stock")
+			have := []string{}
+			for _, p := range list {
+				have = append(have, p.Host+"="+p.Params[paramWeight])
+			}
+			if err != nil || !slices.Equal(have, want) {
+				return fmt.Errorf("they are %v, %w", have, err)
+			}
+			return nil
+		})
+	}
+	first, second := b.look.provide(t, "org.example.Stock", node("10.0.0.8", "0")), b.look.provide(t, "org.example.Stock", node("10.0.0.9", "0"))
+	// Another bridge's say nothing: each would else wait for the other.
+	b.look.provide(t, "org.example.Stock", node("10.0.0.7", "0")+"&weir.bridge=other&weir.instance=shop/inventory/uid-7")
+	b.instance(1)
+	b.run()
+	weights("10.0.0.1=0", "10.0.0.7=0", "10.0.0.8=0", "10.0.0.9=0")
+	b.instance(2)
+	if err := b.look.conn.Delete(first, -1); err != nil {
+		t.Fatal(err)
+	}
+	weights("10.0.0.1=0", "10.0.0.2=0", "10.0.0.7=0", "10.0.0.9=0")
+	// The last one leaves.
+	if err := b.look.conn.Delete(second, -1); err != nil {
+		t.Fatal(err)
+	}
+	weights("10.0.0.1=100", "10.0.0.2=100", "10.0.0.7=0")
+	// Beside one that names a weight they have theirs, and where one of their own does.
+	third := b.look.provide(t, "org.example.Stock", node("10.0.0.8", "50"))
+	b.look.provide(t, "org.example.Stock", node("10.0.0.9", "0"))
+	weights("10.0.0.1=100", "10.0.0.2=100", "10.0.0.7=0", "10.0.0.8=50", "10.0.0.9=0")
+	b.instance(2, func(i *registry.Instance) { i.Details.Weight = 10 })
+	weights("10.0.0.1=100", "10.0.0.2=10", "10.0.0.7=0", "10.0.0.8=50", "10.0.0.9=0")
+	if err := b.look.conn.Delete(third, -1); err != nil {
+		t.Fatal(err)
+	}
+	b.instance(3)
+	weights("10.0.0.1=100", "10.0.0.2=10", "10.0.0.3=100", "10.0.0.7=0", "10.0.0.9=0")
+	b.instance(2)
+	weights("10.0.0.1=0", "10.0.0.2=0", "10.0.0.3=0", "10.0.0.7=0", "10.0.0.9=0")
+}
+
 // A registry that is out of touch knows of instances that are gone, as another replica
 // knew that was in touch.
 func TestWhoIsOutOfTouchAddsNobodyToAList(t *testing.T) {

@@ -63,6 +63,7 @@ const (
 	paramGroup       = "group"
 	paramInterface   = "interface"
 	paramMethods     = "methods"
+	paramSide        = "side"
 	paramVersion     = "version"
 	paramWeight      = "weight"
 )
@@ -125,13 +126,21 @@ func decodeProvider(node string) (Provider, error) {
 	return p, nil
 }
 
+// weightless reports whether a provider has the weight 0 since it names none, as
+// dubbo-go has it. Consumers call such ones, and only where all are so.
+func (p *Provider) weightless() bool {
+	_, named := registry.DubboWeight(p.Params)
+	return !named && p.Params[paramWeight] == "0"
+}
+
 // decodeConsumer reads the name of a node below an interface's consumers.
 func decodeConsumer(node string) (Consumer, error) {
 	scheme, host, path, params, err := decodeURL(node)
 	if err != nil {
 		return Consumer{}, err
 	}
-	if scheme != "consumer" {
+	// Dubbo Java 3 writes in its place the protocol that the reference names.
+	if scheme != "consumer" && params[paramSide] != "consumer" {
 		return Consumer{}, fmt.Errorf("it is of a %s", scheme)
 	}
 	if h, _, err := net.SplitHostPort(host); err == nil {

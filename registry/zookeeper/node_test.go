@@ -97,6 +97,11 @@ func TestDecodeConsumer(t *testing.T) {
 	if err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
+	// Dubbo Java 3 writes the protocol there that the reference names.
+	got, err = decodeConsumer(url.QueryEscape("dubbo://10.0.0.9/org.example.Stock?application=orders&background=false&category=consumers&check=false&dubbo=2.0.2&interface=org.example.Stock&methods=get&pid=1&protocol=dubbo&provided-by=inventory&release=3.3.6&revision=app&side=consumer&sticky=false&timestamp=1796006796022&unloadClusterRelated=false&version=1.0.0"))
+	if err != nil || got != want {
+		t.Errorf("of a reference that names its protocol: %+v, %v", got, err)
+	}
 	if _, err := decodeConsumer(url.QueryEscape("dubbo://10.0.0.9:1/x?a=b")); err == nil {
 		t.Error("a provider counts as a consumer")
 	}

@@ -185,7 +185,7 @@ func (o *offer) parameters(p *provider, i *registry.Instance) map[string]string 
 		}
 	}
 	for k, v := range map[string]string{
-		"anyhost": "true", "dubbo": "2.0.2", "side": "provider", "category": "providers",
+		"anyhost": "true", "dubbo": "2.0.2", paramSide: "provider", "category": "providers",
 		paramApplication: p.App, paramInterface: p.Name, paramGroup: p.Group, paramVersion: p.Version,
 		paramWeight: strconv.Itoa(p.Weight), bridgeParam: p.Bridge, instanceParam: p.instance,
 	} {
@@ -204,6 +204,28 @@ func (o *offer) parameters(p *provider, i *registry.Instance) map[string]string 
 		params["timestamp"] = strconv.FormatInt(i.Details.Started.UnixMilli(), 10)
 	}
 	return params
+}
+
+// level returns the nodes that are to be there beside those that providers have
+// written themselves. Where all of these have no weight, neither have those that have
+// the default, so that consumers call all alike. Weights that somebody wants hold.
+func level(want map[string]provider, weightless map[registry.Interface]bool) map[string]provider {
+	uneven := map[registry.Interface]bool{}
+	for _, p := range want {
+		if p.Weight != registry.DefaultWeight {
+			uneven[p.Interface] = true
+		}
+	}
+	out := make(map[string]provider, len(want))
+	for node, p := range want {
+		if weightless[p.Interface] && !uneven[p.Interface] {
+			p.Params = maps.Clone(p.Params)
+			p.Params[paramWeight] = "0"
+			node = p.node()
+		}
+		out[node] = p
+	}
+	return out
 }
 
 // node returns the name of the provider's node, the same from whoever writes it.

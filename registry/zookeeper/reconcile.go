@@ -313,6 +313,9 @@ func (t *term) reconcileInterface(ctx context.Context, iface string, want map[st
 	here := map[string]bool{}   // the bridge's own
 	others := map[place]bool{}  // what anybody else has written
 	outrank := map[place]bool{} // those of them to whom the bridge yields
+	// Where all whom providers have written themselves have no weight. Other bridges'
+	// say nothing: each would wait for the other to have one again.
+	weightless := map[registry.Interface]bool{}
 	delete(t.nodes, iface)
 	for _, child := range children {
 		p, err := decodeProvider(child)
@@ -321,6 +324,9 @@ func (t *term) reconcileInterface(ctx context.Context, iface string, want map[st
 		}
 		if p.Bridge != t.b.cfg.Name {
 			others[place{p.Interface, p.Address}] = true
+			if all, seen := weightless[p.Interface]; p.Bridge == "" {
+				weightless[p.Interface] = p.weightless() && (all || !seen)
+			}
 			// Of two bridges that wrote at once only one may yield: if both did, the
 			// provider would be on no list, and then on both again.
 			if p.Bridge < t.b.cfg.Name { // as a provider's own does, which names none
@@ -331,6 +337,7 @@ func (t *term) reconcileInterface(ctx context.Context, iface string, want map[st
 		here[child] = true
 		t.note(iface, child, p.Params[instanceParam])
 	}
+	want = level(want, weightless)
 	var create, remove []string
 	for _, node := range slices.Sorted(maps.Keys(want)) {
 		p := want[node]
