@@ -45,6 +45,7 @@ type source struct {
 
 	streams bool      // the server sends the initial state as a watch
 	told    time.Time // when the server last told something, of the goroutine that runs
+	relists time.Time // when the whole state was last asked for anew, of the same
 
 	// Guarded by hub.mu.
 	synced  bool
@@ -62,6 +63,8 @@ const (
 	refusedFactor = 4
 	// A stream that ends before this has brought nothing worth hurrying for.
 	shortStream = time.Second
+	// The whole state is asked for anew at once if that was not done this shortly before.
+	relistPause = 10 * time.Second
 )
 
 func (s *source) run(ctx context.Context) {
@@ -75,15 +78,22 @@ func (s *source) run(ctx context.Context) {
 			return
 		}
 		version = next
-		if heard {
-			wait = firstWait
-		}
 		if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || isTooNew(err) {
 			s.hub.metrics.relists.WithLabelValues(s.resource.name).Inc()
-			if version != "" {
+			now := s.hub.clock.now()
+			again := !s.relists.IsZero() && now.Sub(s.relists) < relistPause
+			s.relists = now
+			if version != "" && !again {
 				version = ""
+				wait = firstWait
 				continue // no loss: the server is there, and will tell everything anew
 			}
+			// Whose whole state is too old as soon as it has been told is not asked for it
+			// without a pause.
+			version, heard = "", false
+		}
+		if heard {
+			wait = firstWait
 		}
 		if err == nil {
 			if s.hub.clock.now().Sub(began) > shortStream || heard {
@@ -97,7 +107,7 @@ func (s *source) run(ctx context.Context) {
 		linked := s.lost(began, err)
 		// A server that is back, but not itself yet, is not made to wait for what
 		// its absence has grown to.
-		if is := isAnswer(err); is != answered {
+		if is := isThere(err); is != answered {
 			wait, answered = firstWait, is
 		}
 		if answered {
@@ -119,6 +129,19 @@ func isAnswer(err error) bool {
 	return errors.As(err, &status)
 }
 
+// isThere is isAnswer that counts a state as well of which a part came: to ask for the
+// whole at once, again and again, is more than it can bear.
+func isThere(err error) bool { return isAnswer(err) || errors.Is(err, errPartial) }
+
+// errPartial is for a stream that ends, without saying why, before the whole state has
+// come. client-go tells of no error then: it takes an end of the connection for an
+// ordinary one.
+var errPartial = &registry.Error{
+	Code:    registry.Unavailable,
+	Message: "the API server ends streams before they have brought the whole state",
+	Fix:     "check that it is well, and that what stands before it lets a stream last",
+}
+
 // errShort is for a server that accepts a watch and drops it, as one does that
 // shuts down, or a proxy before one that is gone.
 var errShort = &registry.Error{
@@ -131,7 +154,7 @@ var errShort = &registry.Error{
 // server asks for it.
 func (h *Hub) pause(wait time.Duration, err error) time.Duration {
 	limit, asked := h.cfg.MaxBackoff, time.Duration(0)
-	if isAnswer(err) {
+	if isThere(err) {
 		limit *= refusedFactor
 		if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
 			asked = time.Duration(seconds) * time.Second
@@ -142,7 +165,8 @@ func (h *Hub) pause(wait time.Duration, err error) time.Duration {
 }
 
 // follow hears one stream out, after the whole state where version is empty. It
-// returns where to go on, and whether the server told anything.
+// returns where to go on, and whether the server told anything. A part of the state
+// is nothing: one can neither serve it nor go on from it.
 func (s *source) follow(ctx context.Context, version string) (next string, heard bool, err error) {
 	opts := metav1.ListOptions{
 		AllowWatchBookmarks: true,
@@ -186,6 +210,9 @@ func (s *source) follow(ctx context.Context, version string) (next string, heard
 		case <-ctx.Done():
 			return version, heard, nil
 		}
+		if !ok && initial != nil {
+			return "", false, errPartial
+		}
 		if !ok {
 			return version, heard, nil
 		}
@@ -196,7 +223,6 @@ func (s *source) follow(ctx context.Context, version string) (next string, heard
 		if err != nil {
 			return version, heard, fmt.Errorf("read watch event: %w", err)
 		}
-		heard, s.told = true, s.hub.clock.now()
 		switch {
 		case event.Type == watch.Bookmark && initial != nil:
 			if object.GetAnnotations()[metav1.InitialEventsAnnotationKey] != "true" {
@@ -213,6 +239,7 @@ func (s *source) follow(ctx context.Context, version string) (next string, heard
 		default:
 			s.take(event)
 		}
+		heard, s.told = true, s.hub.clock.now()
 		version = object.GetResourceVersion()
 	}
 }

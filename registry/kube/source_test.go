@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,5 +64,124 @@ func TestALossIsDatedFromTheLastNews(t *testing.T) {
 		}
 		cancel()
 		<-ended
+	})
+}
+
+// streams gives each stream that a source asks for what the test wants it to bring.
+type streams struct {
+	asked atomic.Int64
+	whole atomic.Int64 // of those, for the whole state
+}
+
+// source returns one whose streams answer writes. It belongs into a bubble of
+// synctest, and does not run yet.
+func (s *streams) source(t *testing.T, cfg Config, answer func(r *http.Request) io.ReadCloser) *source {
+	t.Helper()
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	cfg = cfg.withDefaults()
+	c, err := newClient(connection{rest: &rest.Config{Host: "http://api.example.com", WrapTransport: func(http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			if s.asked.Add(1) > 1000 { // let a loop end that does not pause
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			if r.URL.Query().Get("sendInitialEvents") != "" {
+				s.whole.Add(1)
+			}
+			return &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Header: http.Header{"Content-Type": {acceptJSON}}, Body: answer(r), Request: r}, nil
+		})
+	}}}, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := quietHub(cfg)
+	h.client = c
+	return &source{hub: h, resource: policiesResource, table: policyTable{h.spaceOf("shop")}}
+}
+
+// runFor runs the source for a time of the bubble, and reads its state.
+func (s *source) runFor(t *testing.T, d time.Duration, read func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); s.run(ctx) }()
+	advance(d)
+	synctest.Wait()
+	s.hub.mu.Lock()
+	read()
+	s.hub.mu.Unlock()
+	cancel()
+	<-ended
+}
+
+const (
+	oneObject   = `{"type": "ADDED", "object": {"apiVersion": "registry.weirmesh.io/v1alpha1", "kind": "DiscoveryPolicy", "metadata": {"namespace": "shop", "name": "one", "resourceVersion": "7"}}}` + "\n"
+	wholeState  = `{"type": "BOOKMARK", "object": {"apiVersion": "registry.weirmesh.io/v1alpha1", "kind": "DiscoveryPolicy", "metadata": {"resourceVersion": "7", "annotations": {"k8s.io/initial-events-end": "true"}}}}` + "\n"
+	tooOldState = `{"type": "ERROR", "object": {"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old resource version"}}` + "\n"
+)
+
+// A server that brings a part of the state, over and over, is asked as rarely as one
+// that refuses, and counts as lost all the while.
+func TestAPartOfTheStateDoesNotExcuse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s streams
+		src := s.source(t, Config{}, func(*http.Request) io.ReadCloser { return io.NopCloser(strings.NewReader(oneObject)) })
+		began := src.hub.clock.now()
+		src.runFor(t, 10*time.Minute, func() {
+			if src.synced || src.failure == nil || src.lostAt.Sub(began) > firstWait {
+				t.Errorf("synced %v, lost since %v, because of %v", src.synced, src.lostAt, src.failure)
+			}
+		})
+		// Pauses are between 4 and 8 seconds once they have grown.
+		if n := s.asked.Load(); n < 60 || n > 170 {
+			t.Errorf("asked %d times in ten minutes", n)
+		}
+	})
+}
+
+// The whole state is asked for at once when a watch that stood is told that it is too
+// old, and with a pause if that is said again and again.
+func TestAStandingWatchIsTooOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s streams
+		var tell *io.PipeWriter
+		src := s.source(t, Config{}, func(r *http.Request) io.ReadCloser {
+			if r.URL.Query().Get("sendInitialEvents") == "" {
+				t.Error("what is too old is asked for again")
+			}
+			out, in := io.Pipe()
+			tell = in
+			go func() { _, _ = io.WriteString(in, oneObject+wholeState) }()
+			return out
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); src.run(ctx) }()
+		advance(time.Hour)
+		synctest.Wait()
+		before := src.hub.clock.now()
+		first := tell
+		_, _ = io.WriteString(first, tooOldState)
+		first.Close()
+		synctest.Wait()
+		src.hub.mu.Lock()
+		if !src.synced || !src.lostAt.IsZero() || src.failure != nil {
+			t.Errorf("synced %v, lost since %v, because of %v", src.synced, src.lostAt, src.failure)
+		}
+		src.hub.mu.Unlock()
+		if n := s.whole.Load(); n != 2 || !src.hub.clock.now().Equal(before) {
+			t.Errorf("the whole state was asked for %d times", n)
+		}
+		cancel()
+		<-ended
+
+		var again streams
+		src = again.source(t, Config{}, func(*http.Request) io.ReadCloser {
+			return io.NopCloser(strings.NewReader(oneObject + wholeState + tooOldState))
+		})
+		src.runFor(t, 10*time.Minute, func() {})
+		if n := again.whole.Load(); n < 60 || n > 170 {
+			t.Errorf("the whole state was asked for %d times in ten minutes", n)
+		}
 	})
 }
