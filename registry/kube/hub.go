@@ -44,6 +44,7 @@ type Hub struct {
 	mu         sync.Mutex
 	closed     bool
 	spaces     map[string]*space
+	endedOf    map[string]*endedQuestion // by namespace
 	statements statements
 	interfaces map[registry.Interface]*followedInterface
 	generation uint64
@@ -96,6 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Hub, error) {
 		own:        cfg.Identity.Namespace,
 		base:       cfg.Namespaces,
 		spaces:     map[string]*space{},
+		endedOf:    map[string]*endedQuestion{},
 		statements: statements{},
 		interfaces: map[registry.Interface]*followedInterface{},
 		failures:   map[string]int{},
@@ -144,6 +146,11 @@ func (h *Hub) Close() {
 		}
 	}
 	for _, f := range h.interfaces {
+	for _, q := range h.endedOf {
+		if q.timer != nil {
+			q.timer.Stop()
+		}
+	}
 		topics = append(topics, f.topic)
 	}
 	if first {

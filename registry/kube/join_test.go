@@ -35,7 +35,7 @@ func quietHub(cfg Config) *Hub {
 		ended: func(context.Context, string) ([]string, error) { return nil, nil },
 		cfg:   cfg, log: cfg.Logger, own: cfg.Identity.Namespace, base: []string{""},
 		spaces: map[string]*space{}, statements: statements{},
-		interfaces: map[registry.Interface]*followedInterface{}, failures: map[string]int{}, signal: make(chan struct{}), linked: make(chan struct{}),
+		interfaces: map[registry.Interface]*followedInterface{}, endedOf: map[string]*endedQuestion{}, failures: map[string]int{}, signal: make(chan struct{}), linked: make(chan struct{}),
 	}
 	h.metrics, _ = newMetrics(h, nil)
 	return h

@@ -37,7 +37,7 @@ type lost struct {
 	endpoint // as it was; not ready from when it is kept
 	at       time.Time
 	unlisted bool // no slice named the pod when it was lost
-	asked    bool // it was asked whether the pod has ended
+	asked    bool // it is asked whether the pod has ended, or was
 	told     bool // who follows or asks was told that it is not callable
 
 	kept  *registry.Kept // nil while it is not
@@ -120,8 +120,9 @@ func (a *app) settle(now time.Time) time.Time {
 		}
 	}
 	kept, ask := 0, false
+	cared := a.cared(now) // who does not care is told when somebody does
 	for _, l := range a.lost {
-		if doubt && !l.asked && !l.pod.refers(a) {
+		if doubt && cared && !l.asked && !l.pod.refers(a) {
 			l.asked, ask = true, true
 		}
 		l.doubted = doubt && l.kept == nil && l.told
@@ -143,7 +144,7 @@ func (a *app) settle(now time.Time) time.Time {
 		}
 	}
 	if ask {
-		a.askEnded()
+		h.askEnded(a.name.Namespace)
 	}
 	if !a.reselected.IsZero() {
 		again(a.reselected.Add(h.cfg.Grace))

@@ -58,8 +58,6 @@ type app struct {
 	keeping bool           // it was said that some are kept
 	// unlisted are those of them that no slice named when it was last settled.
 	unlisted   map[netip.Addr][]*lost
-	asking     bool      // which pods have ended
-	askAgain   bool      // when that is answered
 	reselected time.Time // when the Service's selector last changed
 	asked      time.Time // when somebody last asked, without following
 
