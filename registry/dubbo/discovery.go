@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"time"
 
 	"dubbo.apache.org/dubbo-go/v3/common"
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
@@ -109,22 +110,25 @@ func (d *discovery) GetInstances(name string) []goregistry.ServiceInstance {
 		return nil
 	}
 	defer w.leave(f)
-	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.SyncTimeout)
-	defer cancel()
-	for {
-		if list, complete := readable(name, w.view()); complete {
-			return shown(list)
-		}
-		select {
-		case <-f.changed:
-		case <-ctx.Done():
-			list, _ := readable(name, w.view())
-			if len(list) == 0 {
-				b.log.Warn("instances are not known yet", slog.String("app", app.String()))
+	var list []*serviceInstance
+	b.waitFor(func(patience time.Duration) (complete bool) {
+		ctx, cancel := context.WithTimeout(b.ctx, patience)
+		defer cancel()
+		for {
+			if list, complete = readable(name, w.view()); complete {
+				return true
 			}
-			return shown(list)
+			select {
+			case <-f.changed:
+			case <-ctx.Done():
+				if list, _ = readable(name, w.view()); len(list) == 0 {
+					b.log.Warn("instances are not known yet", slog.String("app", app.String()))
+				}
+				return w.view().known
+			}
 		}
-	}
+	})
+	return shown(list)
 }
 
 func shown(list []*serviceInstance) []goregistry.ServiceInstance {

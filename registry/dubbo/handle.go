@@ -93,7 +93,8 @@ func (h *handle) UnRegisterService() error {
 }
 
 // LoadSubscribeInstances starts the subscription and waits for its first list,
-// or for Config.SyncTimeout: the first call is not to race with it. Whatever goes
+// or for Config.SyncTimeout, together with all others while the registry is silent: the
+// first call is not to race with it. Whatever goes
 // wrong is logged and tried again; an error here would cost the whole reference.
 func (h *handle) LoadSubscribeInstances(u *common.URL, listener goregistry.NotifyListener) error {
 	if !isConsumer(u) {
@@ -107,7 +108,7 @@ func (h *handle) LoadSubscribeInstances(u *common.URL, listener goregistry.Notif
 	if err != nil {
 		return err
 	}
-	s.wait(b.cfg.SyncTimeout)
+	b.waitFor(s.wait)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"dubbo.apache.org/dubbo-go/v3/common"
 	"dubbo.apache.org/dubbo-go/v3/metadata/info"
@@ -143,14 +144,23 @@ func (r *metadataReport) GetServiceAppMapping(iface, _ string, listener mapping.
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.SyncTimeout)
-	defer cancel()
-	apps, err := b.backend.Mapping.InterfaceApps(ctx, word)
+	apps, err := b.interfaceApps(word)
 	if err != nil {
 		b.log.Warn("nobody knows yet who provides an interface", slog.String("interface", iface), slog.Any("error", err))
 		return gxset.NewSet(), nil
 	}
 	return b.names(apps), nil
+}
+
+// interfaceApps asks who provides an interface.
+func (b *Binding) interfaceApps(word registry.Interface) (apps []registry.App, err error) {
+	b.waitFor(func(patience time.Duration) bool {
+		ctx, cancel := context.WithTimeout(b.ctx, patience)
+		defer cancel()
+		apps, err = b.backend.Mapping.InterfaceApps(ctx, word)
+		return err == nil
+	})
+	return apps, err
 }
 
 // RemoveServiceAppMappingListener ends what GetServiceAppMapping began. dubbo-go

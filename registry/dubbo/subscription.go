@@ -137,15 +137,28 @@ func (b *Binding) unsubscribe(u *common.URL, listener goregistry.NotifyListener)
 	}
 }
 
-// wait returns when the first list was handed on, or after timeout.
-func (s *subscription) wait(timeout time.Duration) {
+// wait returns when the first list was handed on, or after timeout, and reports
+// whether the registry had said by then what the list is made from.
+func (s *subscription) wait(timeout time.Duration) bool {
 	t := time.NewTimer(timeout)
 	defer t.Stop()
 	select {
 	case <-s.first:
+		return true
 	case <-s.done:
+		return true
 	case <-t.C:
 	}
+	s.mu.Lock()
+	mapped, apps := s.mapped, s.apps
+	s.mu.Unlock()
+	s.b.mu.Lock()
+	watches := make([]*watch, 0, len(apps))
+	for _, app := range apps {
+		watches = append(watches, s.b.watches[app])
+	}
+	s.b.mu.Unlock()
+	return mapped && !slices.ContainsFunc(watches, func(w *watch) bool { return w == nil || !w.view().known })
 }
 
 func (s *subscription) close() {
@@ -163,6 +176,7 @@ func (s *subscription) wake() {
 
 // remap takes over which applications provide the interface.
 func (s *subscription) remap(apps []registry.App) {
+	s.b.heard()
 	s.mu.Lock()
 	// Instances, not the mapping, are the proof that an interface is gone: should
 	// the mapping get lost, those known before are still followed. Of one that names

@@ -43,7 +43,8 @@ type Config struct {
 	// Metrics is where the adapter's metrics are registered; nowhere if nil.
 	Metrics prometheus.Registerer
 	// SyncTimeout bounds how long a new reference waits for its first list, so
-	// that the first call does not come before it; 3 s if 0.
+	// that the first call does not come before it; 3 s if 0. While the registry says
+	// nothing at all, it bounds how long all of them wait together.
 	SyncTimeout time.Duration
 	// WriteTimeout bounds one attempt to write a registration; 5 s if 0.
 	WriteTimeout time.Duration
@@ -91,6 +92,7 @@ type Binding struct {
 	depart    context.CancelCauseFunc
 	fetches   chan struct{} // bounds metadata documents being fetched at once
 	held      holds
+	silence   silence
 	// unanswered is when the registry last did not answer a write.
 	unanswered atomic.Pointer[time.Time]
 	work       sync.WaitGroup

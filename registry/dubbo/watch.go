@@ -111,6 +111,7 @@ func (w *watch) leave(s follower) {
 // own, but what it waits for delays the snapshots behind it, so it waits for
 // nothing: not for documents, nor for dubbo-go.
 func (w *watch) update(s registry.Snapshot) {
+	w.b.heard()
 	var missing []func()
 	w.mu.Lock()
 	w.snapshot, w.known = s, true
