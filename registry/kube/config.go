@@ -64,8 +64,14 @@ type Config struct {
 	// disk when empty.
 	SnapshotDir string
 	// SnapshotWait is how long the API server is waited for before that file counts.
-	// 1 s when zero.
+	// 1 s when zero. One that answers, but slowly or that it has too much to do, is
+	// given five times as long.
 	SnapshotWait time.Duration
+	// SnapshotTrust is how long ago what that file says may last have been known to be
+	// true for its instances to be called as they are. Older ones are tried by TCP
+	// first, and those that take no connection stand by for those that do. 10 min when
+	// zero.
+	SnapshotTrust time.Duration
 	// MaxBackoff bounds the pause between attempts to reach an API server that
 	// does not answer. 2 s when zero. An API server that answers with an error
 	// is given longer.
@@ -99,7 +105,7 @@ func (c Config) Validate() error {
 		}
 	}
 	switch {
-	case c.MaxBackoff < 0, c.Reassert < 0, c.SnapshotWait < 0:
+	case c.MaxBackoff < 0, c.Reassert < 0, c.SnapshotWait < 0, c.SnapshotTrust < 0:
 		return invalid("a pause cannot be negative")
 	case c.Protection.Percent < 0, c.Protection.Percent > 100, c.Protection.Hold < 0:
 		return invalid("protection takes a share from 1 to 100 percent and a hold that is not negative")
@@ -121,6 +127,7 @@ func (c Config) withDefaults() Config {
 	c.Grace = cmp.Or(c.Grace, 3*time.Second)
 	c.Protection = c.Protection.withDefaults()
 	c.SnapshotWait = cmp.Or(c.SnapshotWait, time.Second)
+	c.SnapshotTrust = cmp.Or(c.SnapshotTrust, 10*time.Minute)
 	c.MaxBackoff = cmp.Or(c.MaxBackoff, 2*time.Second)
 	c.Reassert = cmp.Or(c.Reassert, 10*time.Minute)
 	c.QPS = cmp.Or(c.QPS, 100)

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/weirmesh/weir/internal/feed"
@@ -32,8 +31,7 @@ type Hub struct {
 
 	registrar *registrar
 	keeper    *keeper // nil where nothing is kept on disk
-	// unanswered is when a request last met no server at all; nil for never.
-	unanswered atomic.Pointer[time.Time]
+	refusals  refusals
 
 	// dial reaches an instance and lets go of it; probes bounds how often at once.
 	dial   func(ctx context.Context, address string) error
@@ -44,9 +42,9 @@ type Hub struct {
 	mu         sync.Mutex
 	closed     bool
 	spaces     map[string]*space
-	endedOf    map[string]*endedQuestion // by namespace
 	statements statements
 	interfaces map[registry.Interface]*followedInterface
+	endedOf    map[string]*endedQuestion // by namespace
 	generation uint64
 	failures   map[string]int // how many sources fail, by the sentence that says why
 	signal     chan struct{}  // closed when a source's state changes
@@ -97,9 +95,9 @@ func Open(ctx context.Context, cfg Config) (*Hub, error) {
 		own:        cfg.Identity.Namespace,
 		base:       cfg.Namespaces,
 		spaces:     map[string]*space{},
-		endedOf:    map[string]*endedQuestion{},
 		statements: statements{},
 		interfaces: map[registry.Interface]*followedInterface{},
+		endedOf:    map[string]*endedQuestion{},
 		failures:   map[string]int{},
 		signal:     make(chan struct{}),
 		linked:     make(chan struct{}),
@@ -146,12 +144,12 @@ func (h *Hub) Close() {
 		}
 	}
 	for _, f := range h.interfaces {
+		topics = append(topics, f.topic)
+	}
 	for _, q := range h.endedOf {
 		if q.timer != nil {
 			q.timer.Stop()
 		}
-	}
-		topics = append(topics, f.topic)
 	}
 	if first {
 		h.wakeLocked()
@@ -180,8 +178,9 @@ func (h *Hub) Namespaces() []string {
 }
 
 // WaitSynced waits until all that instances of the covered namespaces depend on
-// has been heard once. It fails with Forbidden as soon as a watch is refused,
-// and with Unavailable, saying what stands in the way, when ctx ends first.
+// has been heard once. It fails with Forbidden as soon as a watch is refused, by a
+// server that does not seem to be in trouble itself, and with Unavailable, saying what
+// stands in the way, when ctx ends first.
 func (h *Hub) WaitSynced(ctx context.Context) error {
 	return h.await(ctx, "the cluster", func() []*source {
 		var all []*source
@@ -258,19 +257,35 @@ func stale(sources []*source) time.Time {
 	return since
 }
 
-// inTouch reports whether the API server can be heard, as far as the sources tell:
-// one at least was, and none is lost. mu is held.
-func (h *Hub) inTouch() bool {
-	one := false
+// somebody reports whether the API server can be heard of any namespace, or none is
+// asked about. One may be refused for good while others are heard. mu is held.
+func (h *Hub) somebody() bool {
 	for _, s := range h.spaces {
-		for _, src := range s.sources() {
-			if !src.synced || !src.lostAt.IsZero() {
-				return false
-			}
-			one = true
+		if sources := s.sources(); len(sources) > 0 && inTouch(sources) {
+			return true
 		}
 	}
-	return one || len(h.spaces) == 0
+	return len(h.spaces) == 0
+}
+
+// unheard returns the namespaces that are lost, or refused, and since when. mu is held.
+func (h *Hub) unheard() map[string]time.Time {
+	lost := map[string]time.Time{}
+	for name, s := range h.spaces {
+		if since := stale(s.sources()); !since.IsZero() {
+			lost[name] = since
+		}
+	}
+	return lost
+}
+
+// reachable reports whether the API server can be heard, as far as is known, of a
+// namespace; where that is not followed, of any. mu is held.
+func (h *Hub) reachable(namespace string) bool {
+	if s := h.spaces[h.spaceName(namespace)]; s != nil && len(s.sources()) > 0 {
+		return inTouch(s.sources())
+	}
+	return h.somebody()
 }
 
 // spaceOf returns the space that holds a namespace. mu is held.
@@ -360,11 +375,20 @@ func (h *Hub) failed(why *registry.Error) {
 }
 
 func (h *Hub) mended(why *registry.Error) {
-	text := why.Error()
-	if h.failures[text]--; h.failures[text] <= 0 {
-		delete(h.failures, text)
-		h.log.Info("registry watch is back", "was", text)
+	if h.dropFailure(why) {
+		h.log.Info("registry watch is back", "was", why.Error())
 	}
+}
+
+// dropFailure takes a reason back, and reports whether it was the last watch's that
+// failed for it.
+func (h *Hub) dropFailure(why *registry.Error) bool {
+	text := why.Error()
+	if h.failures[text]--; h.failures[text] > 0 {
+		return false
+	}
+	delete(h.failures, text)
+	return true
 }
 
 // warnPod tells the owner of a pod what is wrong with it. mu is held.

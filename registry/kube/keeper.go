@@ -9,12 +9,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-	"unique"
 
 	"github.com/weirmesh/weir/registry"
 )
@@ -30,9 +30,10 @@ type keeper struct {
 	// that was known to be true.
 	apps       map[registry.App]*registry.Snapshot
 	interfaces map[registry.Interface][]registry.App
-	since      time.Time // by the wall clock
-	began      time.Time // when the file was read
-	said       bool      // it was logged that this is used
+	since      time.Time             // by the wall clock
+	began      time.Time             // when the file was read
+	said       bool                  // it was logged that this is used
+	trials     map[registry.App]bool // what is old is tried before it is called; true once it was
 
 	// What is to be written.
 	known     map[registry.App]*remembered
@@ -47,8 +48,9 @@ type keeper struct {
 	last      time.Time         // when it was written last, by this process
 	pause     time.Duration     // before it is written again, at least
 	bytes     int
-	confirmed time.Time // when what it says was last known to be true
-	failure   string    // what was said to be wrong with writing it
+	confirmed time.Time            // when what it says was last known to be true
+	unheard   map[string]time.Time // namespaces that it says are stale, and since when
+	failure   string               // what was said to be wrong with writing it
 }
 
 // remembered is the last snapshot of an application that was followed.
@@ -94,7 +96,7 @@ func newKeeper(h *Hub, dir string) *keeper {
 	key := sha256.Sum256([]byte(strings.Join(append([]string{h.client.host, h.own, h.cfg.App}, h.base...), "\x00")))
 	k := &keeper{
 		hub: h, file: filepath.Join(dir, "registry-"+hex.EncodeToString(key[:8])+".snapshot"), pause: savePause,
-		began: h.clock.now(),
+		began: h.clock.now(), trials: map[registry.App]bool{},
 		known: map[registry.App]*remembered{}, mapped: map[registry.Interface][]registry.App{}, documents: map[documentKey][]byte{},
 	}
 	if err := k.read(); err != nil {
@@ -155,107 +157,6 @@ func (k *keeper) read() error {
 	return nil
 }
 
-// wait gives the API server its time to say what a source, which starts, asks for.
-func (k *keeper) wait(s *source) {
-	if k == nil || len(k.apps)+len(k.interfaces) == 0 {
-		return
-	}
-	h := k.hub
-	time.AfterFunc(h.cfg.SnapshotWait, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.closed || s.synced {
-			return
-		}
-		s.overdue = true
-		h.wakeLocked()
-		h.flushSaved()
-	})
-}
-
-// standsIn reports whether what an earlier process knew is the best there is of what
-// depends on the sources: one has not been heard in its time. A refusal is an answer.
-func (k *keeper) standsIn(sources []*source) bool {
-	late := false
-	for _, s := range sources {
-		if s.synced {
-			continue
-		}
-		if s.failure != nil && s.failure.Code == registry.Forbidden {
-			return false
-		}
-		late = late || s.overdue
-	}
-	return late
-}
-
-// app returns what an earlier process knew of an application, where that is the best
-// there is.
-func (k *keeper) app(name registry.App) *registry.Snapshot {
-	if k == nil || k.apps[name] == nil || !k.standsIn(k.hub.needInstances(name.Namespace)) {
-		return nil
-	}
-	k.say()
-	return k.apps[name]
-}
-
-// knewUntil returns when an earlier process last knew anything of some namespaces to be
-// true; zero where it knew nothing of them. What it left earlier is older, and what it
-// wrote during an outage is as old as that, however young the file.
-func (k *keeper) knewUntil(namespaces []string) (until time.Time) {
-	if k == nil {
-		return until
-	}
-	for name, a := range k.apps {
-		if slices.Contains(namespaces, k.hub.spaceName(name.Namespace)) && a.StaleSince.After(until) {
-			until = a.StaleSince
-		}
-	}
-	return until
-}
-
-// providers is app for an interface.
-func (k *keeper) providers(iface registry.Interface) ([]registry.App, bool) {
-	if k == nil {
-		return nil, false
-	}
-	apps, ok := k.interfaces[iface]
-	if !ok || !k.standsIn(k.hub.needMappings()) {
-		return nil, false
-	}
-	k.say()
-	return apps, true
-}
-
-// used reports whether what an earlier process knew stands in for anything.
-func (k *keeper) used() bool {
-	if len(k.apps)+len(k.interfaces) == 0 {
-		return false
-	}
-	for _, s := range k.hub.spaces {
-		if k.standsIn(s.sources()) {
-			return true
-		}
-	}
-	return false
-}
-
-// say logs, once, that old knowledge is served.
-func (k *keeper) say() {
-	if !k.said {
-		k.said = true
-		k.hub.log.Warn("the API server cannot be heard; what an earlier process knew is used until it can", "file", k.file, "since", k.since)
-	}
-}
-
-// document returns a document that was read before.
-func (k *keeper) document(app registry.App, revision string) []byte {
-	if k == nil {
-		return nil
-	}
-	return k.documents[documentKey{app, revision}]
-}
-
 // learnedApp takes over what followers of an application are told, as it was heard.
 func (k *keeper) learnedApp(s *registry.Snapshot) {
 	if k == nil {
@@ -311,37 +212,6 @@ func (k *keeper) learnedDocument(app registry.App, revision string, document []b
 	k.plan()
 }
 
-// heardApps lets go of what an earlier process knew of a namespace, which has been
-// heard by now, and doubts what it called and is not ready: it may have been lost
-// with many others.
-func (k *keeper) heardApps(s *space, now time.Time) {
-	if k == nil || s.sliceSource == nil {
-		return
-	}
-	if synced, _ := heard([]*source{s.sliceSource, s.podSource, s.serviceSource}); !synced {
-		return
-	}
-	for name, old := range k.apps {
-		if k.hub.spaceName(name.Namespace) != s.namespace {
-			continue
-		}
-		delete(k.apps, name)
-		a := s.apps[name]
-		if a == nil || !s.sliceSource.overdue && !s.podSource.overdue && !s.serviceSource.overdue {
-			continue // nobody was told of it
-		}
-		for i := range old.Instances {
-			in := &old.Instances[i]
-			u, _ := parseUID(in.ID)
-			if p := s.pods[u]; p != nil && in.Callable() {
-				a.lose(&endpoint{addr: in.Host, pod: p, place: unique.Make(place{node: in.Node, zone: in.Zone}), health: ready}, now)
-			}
-		}
-		a.touch(now)
-		k.hub.tidyUnfollowed(a, now)
-	}
-}
-
 // plan sees to it that the file is written before long.
 func (k *keeper) plan() {
 	if k.dirty = true; k.planned != nil || k.writing || k.hub.closed {
@@ -367,7 +237,7 @@ func (k *keeper) plan() {
 // was somebody to say what became of it.
 func (k *keeper) forgotten(r *remembered) bool {
 	return !r.left.IsZero() && k.hub.clock.now().Sub(r.left) >= forgetAfter &&
-		(k.apps[r.snapshot.App] == nil || k.hub.inTouch())
+		(k.apps[r.snapshot.App] == nil || k.hub.somebody())
 }
 
 // forget lets go of what nobody has asked for in a long time.
@@ -378,7 +248,7 @@ func (k *keeper) forget() {
 			delete(k.apps, name)
 		}
 	}
-	if k.hub.clock.now().Sub(k.began) >= forgetAfter && k.hub.inTouch() {
+	if k.hub.clock.now().Sub(k.began) >= forgetAfter && k.hub.somebody() {
 		for iface := range k.interfaces {
 			delete(k.interfaces, iface)
 			delete(k.mapped, iface)
@@ -389,6 +259,7 @@ func (k *keeper) forget() {
 // gather returns what the file is to say.
 func (k *keeper) gather() *saved {
 	k.forget()
+	k.unheard = k.hub.unheard()
 	s := &saved{Cluster: k.hub.client.host}
 	used := map[documentKey]bool{}
 	for name, r := range k.known {
@@ -476,13 +347,17 @@ func (k *keeper) save() {
 		h.log.Info("the registry's snapshot file is written again", "file", k.file)
 	}
 	k.sum, k.bytes, k.pause = sum, len(file), pause
-	if h.inTouch() {
+	if k.current() {
 		k.confirmed = k.last
 	}
 	if k.dirty {
 		k.plan()
 	}
 }
+
+// current reports whether what the file says is true: somebody is heard, and it says of
+// which namespaces nothing is, and since when.
+func (k *keeper) current() bool { return k.hub.somebody() && maps.Equal(k.unheard, k.hub.unheard()) }
 
 // confirm marks the file as true still, which is what a start without the API server
 // tells people.
@@ -503,7 +378,10 @@ func (k *keeper) confirm() {
 				break
 			}
 		}
-		ok := !k.dirty && !k.writing && !k.last.IsZero() && k.failure == "" && h.inTouch()
+		if !maps.Equal(k.unheard, h.unheard()) && h.somebody() {
+			k.plan() // it has to say since when a namespace is stale, or that it is no more
+		}
+		ok := !k.dirty && !k.writing && !k.last.IsZero() && k.failure == "" && k.current()
 		wall := h.clock.wall()
 		if ok {
 			k.confirmed = h.clock.now()

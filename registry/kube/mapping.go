@@ -166,11 +166,14 @@ func (h *Hub) write(ctx context.Context, try attempt, f func(context.Context) er
 		}
 		err := f(ctx)
 		why := h.client.explain(err, try)
+		if h.premature(err) {
+			why = provisional(why)
+		}
 		if why == nil {
 			return nil
 		}
 		h.metrics.countError(why)
-		mayHelp := h.premature(err) || why.Code == registry.Conflict || why.Code == registry.Unavailable && !unknownKind(why)
+		mayHelp := why.Code == registry.Conflict || why.Code == registry.Unavailable && !unknownKind(why)
 		if !mayHelp || ctx.Err() != nil {
 			return why
 		}

@@ -101,7 +101,7 @@ func (h *Hub) Metadata(ctx context.Context, app registry.App, revision string) (
 	}
 	name := metadataName(app, revision)
 	h.mu.Lock()
-	old, lost := h.keeper.document(app, revision), !h.inTouch()
+	old, lost := h.keeper.document(app, revision), !h.reachable(app.Namespace)
 	h.mu.Unlock()
 	if old != nil && lost {
 		return slices.Clone(old), nil

@@ -107,7 +107,7 @@ var (
 	keptDesc = prometheus.NewDesc("weir_registry_kept_instances",
 		"Instances that are kept callable though they are not ready.", []string{"namespace"}, nil)
 	fileAgeDesc = prometheus.NewDesc("weir_registry_snapshot_file_age_seconds",
-		"Since when what the snapshot file says was last known to be true. None before this process wrote it.", nil, nil)
+		"Since when what the snapshot file says was last known to be true: that of an earlier process, until this one wrote it.", nil, nil)
 	fileSizeDesc = prometheus.NewDesc("weir_registry_snapshot_file_bytes",
 		"Size of the snapshot file.", nil, nil)
 	fileUsedDesc = prometheus.NewDesc("weir_registry_snapshot_file_used",
@@ -187,8 +187,11 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 			used = 1
 		}
 		all = append(all, reading{fileSizeDesc, float64(k.bytes), nil}, reading{fileUsedDesc, used, nil})
-		if !k.confirmed.IsZero() {
+		switch {
+		case !k.confirmed.IsZero():
 			all = append(all, reading{fileAgeDesc, now.Sub(k.confirmed).Seconds(), nil})
+		case !k.since.IsZero():
+			all = append(all, reading{fileAgeDesc, c.hub.clock.wall().Sub(k.since).Seconds(), nil})
 		}
 	}
 	c.hub.mu.Unlock()

@@ -49,6 +49,7 @@ type source struct {
 
 	// Guarded by hub.mu.
 	synced  bool
+	there   bool      // the server answered last, though not yet with what is asked for
 	overdue bool      // it was not heard in the time that a snapshot file gives it
 	lostAt  time.Time // since when it is lost; zero while it is not
 	foundAt time.Time // when it was last found again
@@ -104,7 +105,7 @@ func (s *source) run(ctx context.Context) {
 		if s.told.After(began) {
 			began = s.told // a watch may have stood for long
 		}
-		linked := s.lost(began, err)
+		linked, passing := s.lost(began, err)
 		// A server that is back, but not itself yet, is not made to wait for what
 		// its absence has grown to.
 		if is := isThere(err); is != answered {
@@ -115,6 +116,9 @@ func (s *source) run(ctx context.Context) {
 		}
 		pause := s.hub.pause(wait, err)
 		wait = min(2*wait, refusedFactor*s.hub.cfg.MaxBackoff)
+		if passing { // somebody may wait to know whether it does
+			wait = min(wait, s.hub.cfg.MaxBackoff)
+		}
 		select {
 		case <-time.After(pause):
 		case <-linked:
@@ -189,6 +193,11 @@ func (s *source) follow(ctx context.Context, version string) (next string, heard
 			version = opts.ResourceVersion
 		}
 	}
+	if initial == nil && s.wasLost() {
+		if err := s.behind(ctx, version); err != nil {
+			return version, heard, err
+		}
+	}
 	w, err := s.hub.client.watch(ctx, s.resource, s.namespace, opts)
 	if err != nil {
 		if initial != nil && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)) {
@@ -198,7 +207,9 @@ func (s *source) follow(ctx context.Context, version string) (next string, heard
 		return version, heard, err
 	}
 	defer w.Stop()
-	if initial == nil {
+	if initial != nil {
+		s.answers()
+	} else {
 		s.inTouch()
 		s.told = s.hub.clock.now()
 	}
@@ -240,8 +251,32 @@ func (s *source) follow(ctx context.Context, version string) (next string, heard
 			s.take(event)
 		}
 		heard, s.told = true, s.hub.clock.now()
+		s.hub.refusals.end()
 		version = object.GetResourceVersion()
 	}
+}
+
+// wasLost reports whether the source was heard, and is lost.
+func (s *source) wasLost() bool {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	return s.synced && !s.lostAt.IsZero()
+}
+
+// behind returns an error by which isTooNew tells that the server does not know of the
+// version yet. To a watch it does not say so, but is silent until it has come so far
+// again, and what it tells then is of another past.
+func (s *source) behind(ctx context.Context, version string) error {
+	// A list of nothing, which costs next to nothing.
+	_, err := s.hub.client.list(ctx, s.resource, s.namespace, metav1.ListOptions{
+		FieldSelector:        "metadata.name=weir-none",
+		ResourceVersion:      version,
+		ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan,
+	})
+	if isTooNew(err) {
+		return err
+	}
+	return nil // the watch will tell
 }
 
 // list reads the whole state page by page and returns its version.
@@ -250,6 +285,13 @@ func (s *source) list(ctx context.Context) (string, error) {
 	opts := metav1.ListOptions{FieldSelector: s.field, Limit: pageSize}
 	for {
 		page, err := s.hub.client.list(ctx, s.resource, s.namespace, opts)
+		if apierrors.IsResourceExpired(err) && opts.Continue != "" {
+			// Its pages are kept for some minutes only. Asked for in one, it is whole.
+			s.hub.metrics.relists.WithLabelValues(s.resource.name).Inc()
+			opts.Continue, opts.Limit = "", 0
+			clear(all)
+			continue
+		}
 		if err != nil {
 			return "", err
 		}
@@ -301,6 +343,13 @@ func (s *source) replace(all map[string]any) {
 	}
 }
 
+// answers notes that the server is about to tell the whole state.
+func (s *source) answers() {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.there = true
+}
+
 // inTouch notes that the server answers.
 func (s *source) inTouch() {
 	s.hub.mu.Lock()
@@ -332,8 +381,9 @@ func (s *source) foundLocked() {
 }
 
 // lost notes that the server cannot be heard, since when and why. What is known
-// stays. The channel is closed when another source has found the server.
-func (s *source) lost(since time.Time, err error) (linked <-chan struct{}) {
+// stays. The channel is closed when another source has found the server; passing is
+// a refusal that may not be meant.
+func (s *source) lost(since time.Time, err error) (linked <-chan struct{}, passing bool) {
 	why := s.hub.client.explain(err, attempt{verb: "list", resource: s.resource, namespace: s.namespace, role: s.role})
 	s.hub.metrics.errors.WithLabelValues(string(why.Code)).Inc()
 	s.hub.mu.Lock()
@@ -348,42 +398,24 @@ func (s *source) lost(since time.Time, err error) (linked <-chan struct{}) {
 			s.hub.log.Info("registry goes without an optional kind of object", "kind", s.resource.full(), "reason", why.Error())
 			s.hub.flushFollowed(s.hub.clock.now())
 		}
-		return linked
+		return linked, false
 	}
 	if s.lostAt.IsZero() {
 		s.lostAt = since
 	}
-	if s.hub.premature(err) {
-		return linked
+	s.there = errors.Is(err, errPartial) || apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err)
+	if passing = s.hub.premature(err); passing {
+		why = provisional(why)
 	}
 	if s.failure == nil || s.failure.Error() != why.Error() {
 		if s.failure != nil {
-			s.hub.mended(s.failure)
+			s.hub.dropFailure(s.failure)
 		}
 		s.failure = why
 		s.hub.failed(why)
 		s.hub.wakeLocked()
 	}
-	return linked
-}
-
-// settling times MaxBackoff is how long after an absence a refusal is taken for a
-// sign of the server's own start, and not for a missing right.
-const settling = 5
-
-// premature tells a refusal by a server that has just come up, and has not read
-// its roles yet, from one that is meant. It keeps account of absences.
-func (h *Hub) premature(err error) bool {
-	switch {
-	case err == nil:
-	case !isAnswer(err):
-		now := h.clock.now()
-		h.unanswered.Store(&now)
-	case apierrors.IsForbidden(err) && !denialPattern.MatchString(err.Error()):
-		at := h.unanswered.Load()
-		return at != nil && h.clock.now().Sub(*at) < settling*h.cfg.MaxBackoff
-	}
-	return false
+	return linked, passing
 }
 
 // isTooNew tells that the server is behind what was seen before, as after a

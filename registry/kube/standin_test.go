@@ -2,14 +2,18 @@ package kube
 
 import (
 	"context"
+	"errors"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/weirmesh/weir/registry"
 )
@@ -403,5 +407,150 @@ func TestProcessesShareADirectory(t *testing.T) {
 	h.cfg.App = "payments"
 	if payments := newKeeper(h, dir); payments.file == orders.file {
 		t.Error("two applications have one file")
+	}
+}
+
+// A namespace that is refused for good keeps the file of all others neither from being
+// marked as true nor from forgetting.
+func TestANamespaceThatIsRefusedHoldsUpNoOther(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		write(t, dir, twoNamespaces(), time.Hour)
+		h := remembering(t, dir)
+		ctx, cancel := context.WithCancel(t.Context())
+		h.ctx = ctx
+		h.wg.Go(h.keeper.confirm)
+		h.hear(h.ask("shop"))
+		store := h.ask("store")
+		h.hear(store)
+		for _, app := range []registry.App{inventory, storeInventory()} {
+			heardOf(t, h, app)()
+		}
+		advance(5 * time.Minute)
+		h.mu.Lock()
+		refused := h.clock.now()
+		store.podSource.lostAt, store.podSource.failure = refused, &registry.Error{Code: registry.Forbidden, Message: "may not list pods"}
+		h.mu.Unlock()
+		advance(5 * time.Minute)
+		h.mu.Lock()
+		if since := h.clock.now().Sub(h.keeper.confirmed); h.keeper.confirmed.IsZero() || since > 2*confirmEvery {
+			t.Errorf("confirmed %s ago", since)
+		}
+		h.mu.Unlock()
+		content, err := os.ReadFile(h.keeper.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, _, err := decodeSaved(content)
+		if err != nil || len(s.Apps) != 2 {
+			t.Fatalf("saved is %+v (%v)", s, err)
+		}
+		if !s.Apps[0].StaleSince.IsZero() || s.Apps[1].StaleSince.Sub(h.clock.told(refused)).Abs() > time.Second {
+			t.Errorf("saved as stale since %v and %v, want never and since %v", s.Apps[0].StaleSince, s.Apps[1].StaleSince, h.clock.told(refused))
+		}
+		h.mu.Lock()
+		h.keeper.leftApp(inventory)
+		h.mu.Unlock()
+		advance(2 * forgetAfter)
+		if _, since := h.keeper.saveAndRead(t); len(since) != 1 {
+			t.Errorf("saved are %v, want that of the refused namespace alone, which is followed", since)
+		}
+		// A refusal is no outage: what was read of a document before is not gone by, but
+		// where the namespace itself cannot be heard.
+		h.mu.Lock()
+		if !h.reachable("shop") || h.reachable("store") || !h.reachable("elsewhere") {
+			t.Errorf("reachable are shop %v, store %v, elsewhere %v", h.reachable("shop"), h.reachable("store"), h.reachable("elsewhere"))
+		}
+		h.closed = true
+		h.mu.Unlock()
+		cancel()
+		h.wg.Wait()
+	})
+}
+
+// An API server that answers, but has too much to do, is waited for longer than one that
+// does not.
+func TestAServerThatIsThereIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		write(t, dir, sample(), time.Minute)
+		h := remembering(t, dir)
+		s := h.ask("shop")
+		busy := apierrors.NewTooManyRequests("too much to do", 1)
+		answer := func(err error) {
+			for _, src := range s.sources() {
+				src.lost(h.clock.now(), err)
+			}
+		}
+		told := heardOf(t, h, inventory)
+		answer(busy)
+		advance(2 * h.cfg.SnapshotWait)
+		if s := told(); s != nil {
+			t.Fatalf("while the server has too much to do: %+v", s)
+		}
+		advance(patience * h.cfg.SnapshotWait)
+		if s := told(); s == nil || len(s.Instances) != 2 {
+			t.Fatalf("when that lasts: %+v", s)
+		}
+
+		h = remembering(t, dir)
+		s = h.ask("shop")
+		told = heardOf(t, h, inventory)
+		answer(busy)
+		answer(errors.New("connection refused"))
+		advance(2 * h.cfg.SnapshotWait)
+		if s := told(); s == nil || len(s.Instances) != 2 {
+			t.Fatalf("when it is gone: %+v", s)
+		}
+	})
+}
+
+// What an old file knows is tried before it is called, and who does not answer stands by
+// while others do.
+func TestAnOldFileIsTried(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		ago     time.Duration
+		answers int // how many of two do
+		called  int
+		tries   int64
+	}{
+		{"young", time.Minute, 0, 2, 0},
+		{"old", time.Hour, 1, 1, 2},
+		{"old, and all answer", time.Hour, 2, 2, 2},
+		{"old, and nobody answers", time.Hour, 0, 2, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				saved := sample()
+				for i := range saved.Apps[0].Instances {
+					saved.Apps[0].Instances[i].Endpoints = []registry.Endpoint{{Protocol: "tri", Port: uint16(20000 + i)}}
+				}
+				write(t, dir, saved, c.ago)
+				h := remembering(t, dir)
+				var tries atomic.Int64
+				h.dial = func(_ context.Context, address string) error {
+					tries.Add(1)
+					_, port, err := net.SplitHostPort(address)
+					if err != nil || port >= strconv.Itoa(20000+c.answers) {
+						return errors.New("connection refused")
+					}
+					return nil
+				}
+				h.ask("shop")
+				told := heardOf(t, h, inventory)
+				advance(2 * h.cfg.SnapshotWait)
+				if s := told(); s == nil || len(s.Instances) != 2 || len(s.Callable()) != c.called {
+					t.Errorf("told of %+v, want %d to call", s, c.called)
+				}
+				if s, err := h.Snapshot(t.Context(), inventory); err != nil || len(s.Callable()) != c.called {
+					t.Errorf("who asks is told of %+v (%v), want %d to call", s, err, c.called)
+				}
+				if n := tries.Load(); n != c.tries {
+					t.Errorf("%d attempts, want %d", n, c.tries)
+				}
+			})
+		})
 	}
 }

@@ -133,7 +133,7 @@ func (j *joined) begin(cfg config, app string) error {
 		App:        app,
 		Logger:     cfg.logger,
 
-		SnapshotDir: cfg.snapshotDir,
+		SnapshotDir: cfg.snapshotDir, SnapshotTrust: cfg.snapshotTrust,
 	}
 	if cfg.namespace != "" {
 		kc.Namespaces = []string{cfg.namespace}

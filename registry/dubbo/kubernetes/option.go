@@ -26,6 +26,7 @@ type config struct {
 	metrics        prometheus.Registerer
 	syncTimeout    time.Duration
 	snapshotDir    string
+	snapshotTrust  time.Duration
 	registerWait   time.Duration
 	withoutSignals bool
 	registry       []goregistry.Option
@@ -99,8 +100,8 @@ func WithLogger(logger *slog.Logger) Option { return func(c *config) { c.logger 
 // there are none without.
 func WithMetricsRegisterer(r prometheus.Registerer) Option { return func(c *config) { c.metrics = r } }
 
-// WithSyncTimeout bounds how long a new reference waits for its first list; 3 s
-// without.
+// WithSyncTimeout bounds how long a new reference waits for its first list, and all
+// together for a registry that says nothing at all; 3 s without.
 func WithSyncTimeout(d time.Duration) Option { return func(c *config) { c.syncTimeout = d } }
 
 // EnvSnapshotDir is the environment variable that WithSnapshotDir goes over.
@@ -111,6 +112,10 @@ const EnvSnapshotDir = "WEIR_REGISTRY_SNAPSHOT_DIR"
 // It has to outlive the container, as an emptyDir does. Without it, EnvSnapshotDir
 // names one; without that, nothing is kept on disk.
 func WithSnapshotDir(dir string) Option { return func(c *config) { c.snapshotDir = dir } }
+
+// WithSnapshotTrust says how old what is kept there may be for its addresses to be
+// called untried; 10 min without.
+func WithSnapshotTrust(d time.Duration) Option { return func(c *config) { c.snapshotTrust = d } }
 
 // WithRegisterTimeout bounds how long a provider waits to be registered on Kubernetes
 // before it serves without, and goes on trying. It is for one that is found in another
