@@ -20,8 +20,10 @@ type calling struct {
 	mode  registry.Mode // of what was listed last; empty before that
 	move  *move         // under way to another mode
 	lanes lanes
-	why   string // why there is no Service mode, as it was logged last
-	both  bool   // instances and the Service are on the list that was made last
+	whole *whole               // as it is on the list; nil where the Service is not
+	mute  map[string]time.Time // ready instances that say of themselves nothing, and since when
+	why   string               // why there is no Service mode, as it was logged last
+	both  bool                 // instances and the Service are on the list that was made last
 }
 
 // mode is how the reference calls the application, by what speaks first: itself,
@@ -176,6 +178,81 @@ func (s *subscription) noService(app registry.App, c *calling, why string) {
 	}
 }
 
+// called is what of an application a reference can call.
+type called struct {
+	pods  []entry
+	marks []uint64 // one for each of pods
+	// others is how many instances offer something else than is asked for.
+	others int
+	// mute are those that are ready and have not said yet what they offer.
+	mute []string
+}
+
+// service returns the application as a whole. Where it cannot be called so, or should
+// not be, why says it; what is returned then is what is called until instances are,
+// with the lanes that still work and none that are new; nil for nothing.
+func (s *subscription) service(c *calling, v view, of called) (w *whole, why string) {
+	if len(of.pods) == 0 {
+		return nil, ""
+	}
+	w, why = newWhole(v, of.pods, of.others+s.overdue(c, of.mute))
+	ready, kept := 0, 0
+	for _, e := range of.pods {
+		if e.instance.Health == registry.Ready {
+			ready++
+		} else {
+			kept++
+		}
+	}
+	if w != nil && (ready == 0 || c.mode == registry.ModePod && ready < kept) {
+		// The first to be ready again would else be given all calls.
+		w, why = nil, "most of its instances are not ready, and the cluster gives those no new connection"
+	}
+	if w == nil {
+		return s.standing(c), why
+	}
+	return w, ""
+}
+
+// overdue returns how many of the instances that say nothing of themselves count as
+// offering nothing. Their word may be on its way, and a Service that is called already
+// is called on for a while: no lane leads to those that came after it was made.
+func (s *subscription) overdue(c *calling, mute []string) (n int) {
+	if c.whole == nil {
+		c.mute = nil
+		return len(mute)
+	}
+	if c.mute == nil {
+		c.mute = map[string]time.Time{}
+	}
+	now := time.Now()
+	note(c.mute, mute, now)
+	for _, since := range c.mute {
+		if until := since.Add(s.b.cfg.Grace); now.Before(until) {
+			s.wakeAt(until)
+		} else {
+			n++
+		}
+	}
+	return n
+}
+
+// standing is the whole as it was called last, with those of its lanes that were not
+// closed; nil where there are none.
+func (s *subscription) standing(c *calling) *whole {
+	if c.whole == nil {
+		return nil
+	}
+	c.lanes.close(s.closing.take(c.whole.addresses()))
+	c.lanes.shed()
+	if len(c.lanes.ids) == 0 {
+		return nil
+	}
+	w := *c.whole
+	w.lanes = slices.Clone(c.lanes.ids)
+	return &w
+}
+
 // laid gives the whole its lanes.
 func (s *subscription) laid(c *calling, w *whole, snapshot *registry.Snapshot, pods []entry) {
 	want, shared := min(max(tripleLanes, 2*len(pods)), maxTripleLanes), false
@@ -184,17 +261,23 @@ func (s *subscription) laid(c *calling, w *whole, snapshot *registry.Snapshot, p
 	}
 	var a around
 	for i := range snapshot.Instances {
-		switch in := &snapshot.Instances[i]; {
-		case len(a.callable) < len(pods) && pods[len(a.callable)].instance == in: // they have one order
-			a.callable = append(a.callable, in.ID)
+		in := &snapshot.Instances[i]
+		listed := len(a.ready)+len(a.kept) < len(pods) && pods[len(a.ready)+len(a.kept)].instance == in // they have one order
+		switch {
+		case listed && in.Health == registry.Ready:
+			a.ready = append(a.ready, in.ID)
+		case listed:
+			a.kept = append(a.kept, in.ID)
 		case in.Health == registry.Terminating:
 			a.ending = append(a.ending, in.ID)
 		case in.Health == registry.Ready: // it drains: its Service leads there still
 			a.others = append(a.others, in.ID)
+		case in.Kept == nil:
+			a.away = append(a.away, in.ID)
 		}
 	}
 	c.lanes.close(s.closing.take(w.addresses()))
-	left, grown, again := c.lanes.renew(want, shared, a, time.Now())
+	n, again := c.lanes.renew(want, shared, a, time.Now())
 	if !again.IsZero() {
 		s.wakeAt(again)
 	}
@@ -202,7 +285,7 @@ func (s *subscription) laid(c *calling, w *whole, snapshot *registry.Snapshot, p
 	if shared {
 		w.host = spelled(w.host, c.lanes.pool)
 	}
-	for reason, n := range map[string]int{"closing": left, "growth": grown} {
+	for reason, n := range map[string]int{"closing": n.closing, "growth": n.growth, "unready": n.unready} {
 		s.b.metrics.lanes.WithLabelValues(reason).Add(float64(n))
 	}
 }

@@ -35,6 +35,10 @@ const renewPause = 10 * time.Second
 // dubbo-go's own providers serve on for 3 s.
 const nodesPause = time.Second
 
+// awayPause is how long an instance has not been ready when lanes are renewed for it,
+// where others are: the cluster breaks none of the connections to it.
+const awayPause = 5 * time.Second
+
 // refillPause is the shortest time between two replacements of Triple's lanes whose
 // instance has announced its end: a new one may lead there again.
 const refillPause = 200 * time.Millisecond
@@ -49,6 +53,7 @@ type lanes struct {
 	known   map[string]bool      // instances that are no newcomers
 	maybe   map[string]bool      // instances to which a lane may lead
 	ending  map[string]time.Time // instances that end, and since when
+	away    map[string]time.Time // instances that are not ready, and since when
 	came    time.Time            // when the first newcomer did; zero for none
 	renewed time.Time
 	filled  time.Time
@@ -56,17 +61,27 @@ type lanes struct {
 
 // around are the instances of an application, by id.
 type around struct {
-	callable []string
-	ending   []string // which the cluster gives no new connection any more, soon
-	others   []string // not to be called, though the cluster may lead there
+	ready  []string // to be called, and the cluster leads there
+	kept   []string // to be called, though the cluster gives them no new connection
+	away   []string // not ready, and not to be called
+	ending []string // which the cluster gives no new connection any more, soon
+	others []string // not to be called, though the cluster may lead there
 }
 
+// few reports whether most of those to be called get no new connection. All lanes
+// at once would then fall to the few that do.
+func (a around) few() bool { return len(a.ready) < len(a.kept) }
+
+// renewed is how many lanes gave way to new ones, and why.
+type renewed struct{ closing, growth, unready int }
+
 // renew makes the lanes that are wanted. All give way to new ones when an instance
-// that they may lead to ends, for which the cluster chooses others, as do those that
-// were closed; a share of them when instances have come, or all of them where a pool
-// is shared. It returns how many gave way for either reason, and when it wants to be
-// asked again; the zero time for never.
-func (l *lanes) renew(want int, shared bool, a around, now time.Time) (left, grown int, again time.Time) {
+// that they may lead to ends, or has not been ready for a while, for which the
+// cluster chooses others; so do those that were closed, and a share of them when
+// instances have come, or all of them where a pool is shared. While few get new
+// connections, only those that were closed do. It returns how many gave way, and
+// when it wants to be asked again; the zero time for never.
+func (l *lanes) renew(want int, shared bool, a around, now time.Time) (n renewed, again time.Time) {
 	l.look(a, now)
 	due := func(at time.Time) bool {
 		if now.Before(at) && (again.IsZero() || at.Before(again)) {
@@ -74,50 +89,79 @@ func (l *lanes) renew(want int, shared bool, a around, now time.Time) (left, gro
 		}
 		return !now.Before(at)
 	}
-	for id, since := range l.ending {
-		if l.maybe[id] && due(later(since, l.renewed).Add(nodesPause)) {
-			left = len(l.ids)
-		}
-	}
-	newcomers := 0
-	for _, id := range a.callable {
-		if !l.known[id] {
-			newcomers++
-		}
-	}
-	switch {
-	case l.next == 0:
+	if len(l.ids) == 0 {
 		l.know(a)
-	case newcomers == 0:
-		l.came = time.Time{}
-	default:
-		if l.came.IsZero() {
-			l.came = now
-		}
-		if left == 0 && due(later(l.came.Add(nodesPause), l.renewed.Add(renewPause))) {
-			grown = min((want*newcomers+len(a.callable)-1)/len(a.callable), len(l.ids))
-			if shared {
-				grown = len(l.ids)
+	} else if !a.few() {
+		for id, since := range l.ending {
+			if l.maybe[id] && due(later(since, l.renewed).Add(nodesPause)) {
+				n.closing = len(l.ids)
 			}
 		}
+		for id, since := range l.away {
+			if l.maybe[id] && due(later(since.Add(awayPause), l.renewed.Add(renewPause))) && n.closing == 0 {
+				n.unready = len(l.ids)
+			}
+		}
+		n.growth = l.grow(want, shared, n != renewed{}, a, now, due)
 	}
-	if left+grown > 0 {
-		if l.ids = l.ids[left+grown:]; len(l.ids) == 0 {
+	if gone := n.closing + n.unready + n.growth; gone > 0 {
+		if l.ids = l.ids[gone:]; len(l.ids) == 0 {
 			clear(l.maybe)
 		}
 		l.pool++
 		l.renewed = now
 		l.know(a)
 	}
-	closed := func(id int) bool { return l.closed[id] }
-	if slices.ContainsFunc(l.ids, closed) && (shared || due(l.filled.Add(refillPause))) {
-		before := len(l.ids)
-		l.ids = slices.DeleteFunc(l.ids, closed)
-		left += before - len(l.ids)
-		l.closed = nil
+	if slices.ContainsFunc(l.ids, l.isClosed) && (shared || due(l.filled.Add(refillPause))) {
+		n.closing += l.shed()
 	}
 	l.fill(want, a, now)
-	return left, grown, again
+	return n, again
+}
+
+// grow returns how many lanes give way to the newcomers there are; none where all do
+// so anyway, which newcomers get their share of.
+func (l *lanes) grow(want int, shared, all bool, a around, now time.Time, due func(time.Time) bool) int {
+	newcomers := 0
+	for _, id := range a.ready {
+		if !l.known[id] {
+			newcomers++
+		}
+	}
+	if newcomers == 0 {
+		l.came = time.Time{}
+		return 0
+	}
+	if l.came.IsZero() {
+		l.came = now
+	}
+	if all || !due(later(l.came.Add(nodesPause), l.renewed.Add(renewPause))) {
+		return 0
+	}
+	if shared {
+		return len(l.ids)
+	}
+	return min((want*newcomers+len(a.ready)-1)/len(a.ready), len(l.ids))
+}
+
+func (l *lanes) isClosed(id int) bool { return l.closed[id] }
+
+// shed drops the lanes that were closed, and returns how many those were. Nothing
+// comes in their place until the next renewal.
+func (l *lanes) shed() int {
+	before := len(l.ids)
+	l.ids = slices.DeleteFunc(l.ids, l.isClosed)
+	l.closed = nil
+	return before - len(l.ids)
+}
+
+// leave drops all lanes: the Service is called no more.
+func (l *lanes) leave() {
+	if len(l.ids) > 0 {
+		l.ids, l.closed = nil, nil
+		clear(l.maybe)
+		l.pool++ // what is made later has connections of its own
+	}
 }
 
 func later(a, b time.Time) time.Time {
@@ -130,27 +174,34 @@ func later(a, b time.Time) time.Time {
 // look takes in which instances there are.
 func (l *lanes) look(a around, now time.Time) {
 	if l.maybe == nil {
-		l.maybe, l.ending = map[string]bool{}, map[string]time.Time{}
+		l.maybe, l.ending, l.away = map[string]bool{}, map[string]time.Time{}, map[string]time.Time{}
 	}
 	here := map[string]bool{}
-	for _, ids := range [][]string{a.callable, a.ending, a.others} {
+	for _, ids := range [][]string{a.ready, a.kept, a.away, a.ending, a.others} {
 		for _, id := range ids {
 			here[id] = true
 		}
 	}
 	maps.DeleteFunc(l.maybe, func(id string, _ bool) bool { return !here[id] }) // its connections are gone with it
-	maps.DeleteFunc(l.ending, func(id string, _ time.Time) bool { return !slices.Contains(a.ending, id) })
-	for _, id := range a.ending {
-		if _, ok := l.ending[id]; !ok {
-			l.ending[id] = now
+	note(l.ending, a.ending, now)
+	note(l.away, a.away, now)
+}
+
+// note has since say of these ids, and of no others, since when they have been among
+// them.
+func note(since map[string]time.Time, ids []string, now time.Time) {
+	maps.DeleteFunc(since, func(id string, _ time.Time) bool { return !slices.Contains(ids, id) })
+	for _, id := range ids {
+		if _, ok := since[id]; !ok {
+			since[id] = now
 		}
 	}
 }
 
 // know has nobody be a newcomer.
 func (l *lanes) know(a around) {
-	l.known, l.came = make(map[string]bool, len(a.callable)), time.Time{}
-	for _, id := range a.callable {
+	l.known, l.came = make(map[string]bool, len(a.ready)), time.Time{}
+	for _, id := range a.ready {
 		l.known[id] = true
 	}
 }
@@ -175,7 +226,7 @@ func (l *lanes) fill(want int, a around, now time.Time) {
 		l.ids = append(l.ids, l.next)
 	}
 	l.filled = now
-	for _, ids := range [][]string{a.callable, a.others} {
+	for _, ids := range [][]string{a.ready, a.others} {
 		for _, id := range ids {
 			l.maybe[id] = true
 		}

@@ -14,7 +14,7 @@ type metrics struct {
 	lists      *prometheus.CounterVec // by result: sent, unchanged, held
 	documents  *prometheus.CounterVec // by source and result
 	writes     *prometheus.CounterVec // by result
-	lanes      *prometheus.CounterVec // by reason: closing, growth
+	lanes      *prometheus.CounterVec // by reason: closing, growth, unready
 }
 
 func newMetrics(r prometheus.Registerer, name string) (*metrics, error) {
@@ -39,7 +39,7 @@ func newMetrics(r prometheus.Registerer, name string) (*metrics, error) {
 		}, []string{"result"}),
 		lanes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_registry_dubbo_renewed_lanes_total", ConstLabels: labels,
-			Help: "Lanes to a Service that gave way to new ones, by reason: closing (their instance ends), growth (there are new instances).",
+			Help: "Lanes to a Service that gave way to new ones, by reason: closing (their instance ends), growth (there are new instances), unready (one is not ready, and others are).",
 		}, []string{"reason"}),
 	}
 	m.collectors = []prometheus.Collector{m.references, m.lists, m.documents, m.writes, m.lanes}

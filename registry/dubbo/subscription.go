@@ -359,42 +359,41 @@ func (s *subscription) look() list {
 				matching[revision] = s.matching(rev.doc)
 			}
 		}
-		o := offering(app, v, matching)
-		l.complete = l.complete && o.complete
-		s.add(&l, app, v, o)
+		of, complete := calledOf(app, v, matching)
+		l.complete = l.complete && complete
+		s.add(&l, app, v, of)
 	}
 	return l
 }
 
-// offer is what the instances of an application have of what a reference asks for.
-type offer struct {
-	pods  []entry
-	marks []uint64
-	// others is how many instances can be called, but not for this.
-	others   int
-	complete bool // nothing is unknown of those that can be called
-}
-
-// offering takes the instances that are to be called, or, where none of those offers
+// calledOf takes the instances that are to be called, or, where none of those offers
 // what is asked for, those that stand by: their cluster or zone is passed over for the
-// application as a whole, which may be rolled out there first.
-func offering(app registry.App, v view, matching map[string][]*service) offer {
-	o, stands := offer{complete: true}, offer{}
+// application as a whole, which may be rolled out there first. complete is unset while
+// something is unknown of those that are to be called.
+func calledOf(app registry.App, v view, matching map[string][]*service) (of called, complete bool) {
+	var stands called
+	complete = true
 	for i := range v.snapshot.Instances {
 		instance := &v.snapshot.Instances[i]
-		to := &o
+		to := &of
 		if instance.StandsBy() {
 			to = &stands
 		} else if !instance.Callable() {
 			continue
 		}
-		if instance.Revision == "" || instance.Revision == noServices {
+		switch instance.Revision {
+		case noServices:
 			to.others++
+			continue
+		case "":
+			if instance.Health == registry.Ready {
+				to.mute = append(to.mute, instance.ID)
+			}
 			continue
 		}
 		doc := v.documents[instance.Revision].doc
 		if doc == nil {
-			to.complete = false
+			complete = complete && to == &stands
 			continue
 		}
 		if e := (entry{instance: instance, services: matching[instance.Revision]}); e.callable() {
@@ -404,14 +403,14 @@ func offering(app registry.App, v view, matching map[string][]*service) offer {
 			to.others++
 		}
 	}
-	if len(o.pods) == 0 && o.complete {
-		o.pods, o.marks = stands.pods, stands.marks
+	if len(of.pods) == 0 && complete {
+		of.pods, of.marks = stands.pods, stands.marks
 	}
-	return o
+	return of, complete
 }
 
 // add puts an application on the list, by the mode that it is called in.
-func (s *subscription) add(l *list, app registry.App, v view, o offer) {
+func (s *subscription) add(l *list, app registry.App, v view, of called) {
 	c := s.calling[app]
 	if c == nil {
 		c = &calling{}
@@ -419,24 +418,37 @@ func (s *subscription) add(l *list, app registry.App, v view, o offer) {
 	}
 	want := s.mode(&v.snapshot)
 	var w *whole
-	if want == registry.ModeService || c.mode == registry.ModeService {
+	stands := false // w gets no new lanes
+	if want == registry.ModeService || c.whole != nil {
 		var why string
-		if w, why = newWhole(v, o.pods, o.others); w == nil && want == registry.ModeService && len(o.pods) > 0 {
+		w, why = s.service(c, v, of)
+		if want == registry.ModeService {
 			s.noService(app, c, why)
+		}
+		if stands = why != ""; stands {
 			want = registry.ModePod
-		} else {
-			s.noService(app, c, "")
 		}
 	}
-	callPods, callWhole := s.choose(app, want, o.pods, w)
+	callPods, callWhole := s.choose(app, want, of.pods, w)
 	c.both = callPods && callWhole
 	if callPods {
-		l.entries, l.marks = append(l.entries, o.pods...), append(l.marks, o.marks...)
+		l.entries, l.marks = append(l.entries, of.pods...), append(l.marks, of.marks...)
 	}
-	if callWhole && w != nil {
-		s.laid(c, w, &v.snapshot, o.pods)
-		l.entries, l.marks = append(l.entries, entry{whole: w}), append(l.marks, w.mark())
+	switch {
+	case !callWhole:
+		c.lanes.leave()
+		c.whole = nil
+		return
+	case w == nil:
+		if l.complete {
+			c.whole = nil
+		}
+		return
+	case !stands:
+		s.laid(c, w, &v.snapshot, of.pods)
 	}
+	c.whole = w
+	l.entries, l.marks = append(l.entries, entry{whole: w}), append(l.marks, w.mark())
 }
 
 // matching returns the services of a document that the reference asks for.

@@ -76,6 +76,13 @@ func (r *recorder) url(n int) *common.URL {
 	return r.urls[n]
 }
 
+// all returns those of the newest list.
+func (r *recorder) all() []*common.URL {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.urls)
+}
+
 func (r *recorder) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

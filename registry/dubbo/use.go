@@ -61,6 +61,9 @@ type Config struct {
 	// Overlap is how long both lists are called when a reference goes over from
 	// instances to the Service, or back; 10 s if 0.
 	Overlap time.Duration
+	// Grace is how long an instance that is ready may say nothing of what it offers
+	// before its application is called by its Service no more; 10 s if 0.
+	Grace time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -72,6 +75,7 @@ func (c Config) withDefaults() Config {
 	c.RetryDelay = cmp.Or(c.RetryDelay, time.Second)
 	c.Linger = cmp.Or(c.Linger, 15*time.Second)
 	c.Overlap = cmp.Or(c.Overlap, 10*time.Second)
+	c.Grace = cmp.Or(c.Grace, 10*time.Second)
 	return c
 }
 

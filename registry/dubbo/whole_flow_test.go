@@ -60,6 +60,9 @@ func (b *balancer) serve(ctx context.Context, c *memory.Client, name, protocol s
 	}
 	var to []string
 	for _, i := range s.Callable() {
+		if i.Health != registry.Ready {
+			continue // called all the same, though not by way of the Service
+		}
 		for _, e := range i.Endpoints {
 			if e.Protocol == protocol {
 				to = append(to, fmt.Sprintf("%s:%d", i.Host, e.Port))
@@ -73,25 +76,31 @@ func (b *balancer) serve(ctx context.Context, c *memory.Client, name, protocol s
 	leadTo(ctx, conn, to[rand.IntN(len(to))])
 }
 
-// Calls through the Service outlive a rolling restart, and go over to instances and
-// back, and none that was sent fails, without a retry to cover for it.
-func TestServiceModeLosesNoCall(t *testing.T) {
-	world := memory.New()
+// behindService is an application in Service mode, and how one process more of it begins.
+func behindService(t *testing.T) (world *memory.Registry, backend Backend, c *memory.Client, begin func(id string) *testprocess.Process) {
+	t.Helper()
+	world = memory.New()
 	b := newBridge(t, world, false)
-	backend, c := memoryBackend(t, world)
+	backend, c = memoryBackend(t, world)
 	overTriple, overDubbo := balance(t, c, "greeter", constant.TriProtocol), balance(t, c, "greeter", constant.DubboProtocol)
 	// Without targets, as where a named port is another one in each instance.
 	world.PutService(app("greeter"), registry.Service{Host: "localhost", Ports: []registry.ServicePort{
 		{Name: "tri", Port: overTriple.port}, {Name: "dubbo", Port: overDubbo.port},
 	}})
 	world.SetMode(app("greeter"), registry.ModeService)
-	begin := func(id string) *testprocess.Process {
+	return world, backend, c, func(id string) *testprocess.Process {
 		cfg := providerOf(b, id, testprocess.FreePorts(t, 2))
 		cfg.UpdateWait = 3 * time.Second // as dubbo-go has it
 		p := start(t, cfg)
 		eventually(t, id+" is registered", func() bool { i := instances(t, c, "greeter")[id]; return i.ID == id && i.Callable() })
 		return p
 	}
+}
+
+// Calls through the Service outlive a rolling restart, and go over to instances and
+// back, and none that was sent fails, without a retry to cover for it.
+func TestServiceModeLosesNoCall(t *testing.T) {
+	world, backend, _, begin := behindService(t)
 	old := []*testprocess.Process{begin("a1"), begin("a2")}
 	consumer := newConsumer(t, backend, false)
 	opts := []client.ReferenceOption{client.WithRetries(0), client.WithClusterFailFast(), client.WithLoadBalanceRoundRobin()}
@@ -125,4 +134,48 @@ func TestServiceModeLosesNoCall(t *testing.T) {
 	t.Logf("not sent at first: %d of %d over Dubbo, %d of %d over Triple", byDubbo.unsent.Load(), byDubbo.calls.Load(), byTriple.unsent.Load(), byTriple.calls.Load())
 	byDubbo.end(t, "dubbo")
 	byTriple.end(t, "tri")
+}
+
+// While no instance is ready, those that are kept are called, also by whoever comes
+// only now, and when one of them ends: the Service takes no connection then.
+func TestServiceModeLosesNoCallWhileNobodyIsReady(t *testing.T) {
+	world, backend, c, begin := behindService(t)
+	first := begin("a1")
+	begin("a2")
+	begin("a3")
+	consumer := newConsumer(t, backend, false)
+	opts := []client.ReferenceOption{client.WithRetries(0), client.WithClusterFailFast(), client.WithLoadBalanceRoundRobin()}
+	dubboConn, triConn := consumer.refer(hessian, constant.DubboProtocol, opts...), consumer.refer(triple, constant.TriProtocol, opts...)
+	answers(t, dubboConn, "a1")
+	answers(t, triConn, "a1")
+	byDubbo, byTriple := callAgain(dubboConn, 4), callAgain(triConn, 4)
+	changed := func(mode registry.Mode, n int) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%d references have gone over to mode %s", n, mode), func() bool {
+			return consumer.log.count("the mode of calling has changed", "mode="+string(mode)) == n
+		})
+		before := byDubbo.calls.Load() + byTriple.calls.Load()
+		eventually(t, "more calls", func() bool { return byDubbo.calls.Load()+byTriple.calls.Load() > before+100 })
+	}
+
+	ready := instances(t, c, "greeter")
+	for _, i := range ready {
+		world.PutInstance(app("greeter"), kept(i))
+	}
+	world.SetHealth(app("greeter"), "a1", registry.Terminating)
+	first.Stop(t)
+	world.RemoveInstance(app("greeter"), "a1")
+	changed(registry.ModePod, 2)
+	late := consumer.refer(triple, constant.TriProtocol, append(opts, client.WithRequestTimeout(5*time.Second))...)
+	answers(t, late, "a2")
+	answers(t, late, "a3")
+	byLate := callAgain(late, 2)
+
+	for _, id := range []string{"a2", "a3"} {
+		world.PutInstance(app("greeter"), ready[id])
+	}
+	changed(registry.ModeService, 3)
+	byDubbo.end(t, "dubbo")
+	byTriple.end(t, "tri")
+	byLate.end(t, "tri, late")
 }

@@ -214,48 +214,92 @@ func TestALaneThatClosesIsReplaced(t *testing.T) {
 func TestLanesAreRenewedAsInstancesComeAndGo(t *testing.T) {
 	now := time.Now()
 	var l lanes
-	step := func(callable, ending string, left, grown int, again time.Duration, ids ...int) {
+	step := func(ready, away, ending string, want renewed, again time.Duration, ids ...int) {
 		t.Helper()
-		a := around{callable: strings.Split(callable, "")}
-		if ending != "" {
-			a.ending = strings.Split(ending, "")
-		}
-		gone, come, at := l.renew(4, false, a, now)
+		n, at := l.renew(4, false, around{ready: split(ready), away: split(away), ending: split(ending)}, now)
 		wait := time.Duration(0)
 		if !at.IsZero() {
 			wait = at.Sub(now)
 		}
-		if gone != left || come != grown || wait != again || !slices.Equal(l.ids, ids) {
-			t.Errorf("with %s and without %s %d and %d were renewed, again in %v: %v", callable, ending, gone, come, wait, l.ids)
+		if n != want || wait != again || !slices.Equal(l.ids, ids) {
+			t.Errorf("with %q, without %q and %q %+v were renewed, again in %v: %v", ready, away, ending, n, wait, l.ids)
 		}
 	}
-	step("ab", "", 0, 0, 0, 1, 2, 3, 4)
-	step("ab", "", 0, 0, 0, 1, 2, 3, 4)
+	none := renewed{}
+	step("ab", "", "", none, 0, 1, 2, 3, 4)
+	step("ab", "", "", none, 0, 1, 2, 3, 4)
 	// Half of the instances are new, which the nodes have to hear first.
-	step("abcd", "", 0, 0, nodesPause, 1, 2, 3, 4)
+	step("abcd", "", "", none, nodesPause, 1, 2, 3, 4)
 	now = now.Add(nodesPause)
-	step("abcd", "", 0, 2, 0, 3, 4, 5, 6)
-	step("abcde", "", 0, 0, renewPause, 3, 4, 5, 6)
-	step("bcde", "", 0, 0, renewPause, 3, 4, 5, 6) // as many as before, one of them new
+	step("abcd", "", "", renewed{growth: 2}, 0, 3, 4, 5, 6)
+	step("abcde", "", "", none, renewPause, 3, 4, 5, 6)
+	step("bcde", "", "", none, renewPause, 3, 4, 5, 6) // as many as before, one of them new
 	now = now.Add(renewPause)
-	step("bcde", "", 0, 1, 0, 4, 5, 6, 7)
-	step("cde", "", 0, 0, 0, 4, 5, 6, 7)          // not ready: calls of it may still end well
-	step("de", "c", 0, 0, nodesPause, 4, 5, 6, 7) // it ends
-	step("e", "cd", 0, 0, nodesPause, 4, 5, 6, 7) // and another
+	step("bcde", "", "", renewed{growth: 1}, 0, 4, 5, 6, 7)
+	// One is not ready for a moment: calls of it may still end well.
+	step("cde", "b", "", none, renewPause, 4, 5, 6, 7)
+	now = now.Add(renewPause - 1)
+	step("bcde", "", "", none, 0, 4, 5, 6, 7)
+	step("cde", "b", "", none, awayPause, 4, 5, 6, 7)
+	now = now.Add(awayPause)
+	step("cde", "b", "", renewed{unready: 4}, 0, 8, 9, 10, 11)
+	now = now.Add(renewPause)
+	step("cde", "b", "", none, 0, 8, 9, 10, 11) // no lane leads there any more
+	step("cde", "", "b", none, 0, 8, 9, 10, 11)
+	step("bcde", "", "", none, nodesPause, 8, 9, 10, 11) // it is a newcomer
+	now = now.Add(nodesPause)
+	step("bcde", "", "", renewed{growth: 1}, 0, 9, 10, 11, 12)
+	step("cde", "", "b", none, nodesPause, 9, 10, 11, 12) // it ends
+	step("de", "", "bc", none, nodesPause, 9, 10, 11, 12) // and another
 	now = now.Add(nodesPause * 9 / 10)
-	step("e", "cd", 0, 0, nodesPause/10, 4, 5, 6, 7)
+	step("de", "", "bc", none, nodesPause/10, 9, 10, 11, 12)
 	now = now.Add(nodesPause / 10)
-	step("e", "cd", 4, 0, 0, 8, 9, 10, 11)
-	step("e", "cd", 0, 0, 0, 8, 9, 10, 11) // no lane leads there any more
-	step("e", "x", 0, 0, 0, 8, 9, 10, 11)  // and none to one that was never called
-	if l.pool != 3 {
+	step("de", "", "bc", renewed{closing: 4}, 0, 13, 14, 15, 16)
+	step("de", "", "bc", none, 0, 13, 14, 15, 16) // no lane leads there any more
+	step("de", "", "x", none, 0, 13, 14, 15, 16)  // and none to one that was never called
+	if l.pool != 5 {
 		t.Errorf("%d pools", l.pool)
 	}
+	// One that was not ready before it ends is left as any other.
+	step("d", "e", "", none, renewPause, 13, 14, 15, 16)
+	step("d", "", "e", none, nodesPause, 13, 14, 15, 16)
 	now = now.Add(renewPause)
-	step("ef", "", 0, 0, nodesPause, 8, 9, 10, 11)
-	now = now.Add(nodesPause)
-	if left, grown, _ := l.renew(4, true, around{callable: []string{"e", "f"}}, now); left != 0 || grown != 4 {
-		t.Errorf("of a shared pool %d and %d were renewed", left, grown)
+	step("d", "", "e", renewed{closing: 4}, 0, 17, 18, 19, 20)
+	step("df", "", "", none, renewPause, 17, 18, 19, 20)
+	now = now.Add(renewPause)
+	if n, _ := l.renew(4, true, around{ready: split("df")}, now); n != (renewed{growth: 4}) {
+		t.Errorf("of a shared pool %+v were renewed", n)
+	}
+}
+
+func split(ids string) []string { return strings.Split(ids, "") }
+
+// New lanes lead to those alone that are ready: while those are few, the others are
+// left where they are.
+func TestLanesStandWhileFewInstancesAreReady(t *testing.T) {
+	now := time.Now()
+	var l lanes
+	renew := func(a around) renewed {
+		now = now.Add(time.Hour)
+		n, again := l.renew(4, false, a, now)
+		if !again.IsZero() {
+			now = again
+			n, _ = l.renew(4, false, a, now)
+		}
+		return n
+	}
+	renew(around{ready: split("abcde")})
+	few := around{ready: split("a"), kept: split("bc"), ending: split("d"), away: split("e")}
+	if n := renew(few); n != (renewed{}) {
+		t.Errorf("%+v were renewed", n)
+	}
+	l.close([]int{2})
+	if n := renew(few); n != (renewed{closing: 1}) {
+		t.Errorf("of one that was closed %+v were renewed", n)
+	}
+	few.ready, few.kept = split("ab"), split("c")
+	if n := renew(few); n != (renewed{closing: 4}) {
+		t.Errorf("once more are ready %+v were renewed", n)
 	}
 }
 
@@ -265,29 +309,29 @@ func TestOldLanesAreRememberedByInstancesThatTheyMayLeadTo(t *testing.T) {
 	now := time.Now()
 	var l lanes
 	renew := func(a around) int {
-		left, _, _ := l.renew(4, false, a, now)
-		return left
+		n, _ := l.renew(4, false, a, now)
+		return n.closing
 	}
-	renew(around{callable: []string{"a", "b"}})
-	renew(around{callable: []string{"a", "c"}, others: []string{"b"}})
+	renew(around{ready: []string{"a", "b"}})
+	renew(around{ready: []string{"a", "c"}, others: []string{"b"}})
 	now = now.Add(nodesPause)
-	renew(around{callable: []string{"a", "c"}, others: []string{"b"}}) // half give way
+	renew(around{ready: []string{"a", "c"}, others: []string{"b"}}) // half give way
 	now = now.Add(renewPause)
-	renew(around{callable: []string{"a", "c"}, ending: []string{"b"}})
+	renew(around{ready: []string{"a", "c"}, ending: []string{"b"}})
 	now = now.Add(nodesPause)
-	if n := renew(around{callable: []string{"a", "c"}, ending: []string{"b"}}); n != 4 {
+	if n := renew(around{ready: []string{"a", "c"}, ending: []string{"b"}}); n != 4 {
 		t.Errorf("%d lanes gave way to the end of b", n)
 	}
 	// Two end one after the other: by the first's time nodes may still lead to the second.
-	renew(around{callable: []string{"a"}, ending: []string{"c"}})
+	renew(around{ready: []string{"a"}, ending: []string{"c"}})
 	now = now.Add(nodesPause * 9 / 10)
-	renew(around{callable: []string{"d"}, ending: []string{"a", "c"}})
+	renew(around{ready: []string{"d"}, ending: []string{"a", "c"}})
 	now = now.Add(nodesPause / 10)
-	if n := renew(around{callable: []string{"d"}, ending: []string{"a", "c"}}); n != 4 {
+	if n := renew(around{ready: []string{"d"}, ending: []string{"a", "c"}}); n != 4 {
 		t.Errorf("%d lanes gave way to the end of c", n)
 	}
 	now = now.Add(nodesPause)
-	if n := renew(around{callable: []string{"d"}, ending: []string{"a", "c"}}); n != 4 {
+	if n := renew(around{ready: []string{"d"}, ending: []string{"a", "c"}}); n != 4 {
 		t.Errorf("%d lanes gave way to the end of a", n)
 	}
 }
@@ -302,11 +346,11 @@ func TestLanesAreRenewedOnceAtATime(t *testing.T) {
 	for n := range 200 {
 		callable = append(callable, strconv.Itoa(n))
 	}
-	l.renew(16, true, around{callable: callable}, now)
+	l.renew(16, true, around{ready: callable}, now)
 	for n := range 200 {
 		now = now.Add(nodesPause / 10)
-		a := around{callable: append([]string{"new"}, callable[n+2:]...), ending: callable[max(1, n-30) : n+2]}
-		if left, _, _ := l.renew(16, true, a, now); left > 0 {
+		a := around{ready: append([]string{"new"}, callable[n+2:]...), ending: callable[max(1, n-30) : n+2]}
+		if n, _ := l.renew(16, true, a, now); n.closing > 0 {
 			at = append(at, now)
 		}
 	}
@@ -323,24 +367,24 @@ func TestLanesAreRenewedOnceAtATime(t *testing.T) {
 func TestClosedLanesGiveWayWithPauses(t *testing.T) {
 	now := time.Now()
 	var l lanes
-	only := around{callable: []string{"a"}}
+	only := around{ready: []string{"a"}}
 	l.renew(4, false, only, now)
 	now = now.Add(time.Hour)
 	l.close([]int{2, 99})
-	if left, _, _ := l.renew(4, false, only, now); left != 1 || !slices.Equal(l.ids, []int{1, 3, 4, 5}) {
-		t.Errorf("%d gave way, lanes %v", left, l.ids)
+	if n, _ := l.renew(4, false, only, now); n.closing != 1 || !slices.Equal(l.ids, []int{1, 3, 4, 5}) {
+		t.Errorf("%+v gave way, lanes %v", n, l.ids)
 	}
 	l.close([]int{1, 3, 4, 5}) // at once: until there are others they are better than none
-	if _, _, again := l.renew(4, false, only, now); !again.Equal(now.Add(refillPause)) || !slices.Equal(l.ids, []int{1, 3, 4, 5}) {
+	if _, again := l.renew(4, false, only, now); !again.Equal(now.Add(refillPause)) || !slices.Equal(l.ids, []int{1, 3, 4, 5}) {
 		t.Errorf("lanes %v, again at %v", l.ids, again)
 	}
 	now = now.Add(refillPause)
-	if left, _, _ := l.renew(4, false, only, now); left != 4 || !slices.Equal(l.ids, []int{6, 7, 8, 9}) {
-		t.Errorf("%d gave way, lanes %v", left, l.ids)
+	if n, _ := l.renew(4, false, only, now); n.closing != 4 || !slices.Equal(l.ids, []int{6, 7, 8, 9}) {
+		t.Errorf("%+v gave way, lanes %v", n, l.ids)
 	}
 	l.close([]int{6})
-	if left, _, _ := l.renew(4, true, only, now); left != 1 {
-		t.Errorf("where it costs nothing %d gave way", left)
+	if n, _ := l.renew(4, true, only, now); n.closing != 1 {
+		t.Errorf("where it costs nothing %+v gave way", n)
 	}
 }
 
