@@ -2,7 +2,9 @@ package dubbo
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +20,9 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/common/extension"
 	"dubbo.apache.org/dubbo-go/v3/protocol/base"
 	"dubbo.apache.org/dubbo-go/v3/protocol/invocation"
+	"dubbo.apache.org/dubbo-go/v3/remoting/getty"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/weirmesh/weir/internal/testprocess"
 	"github.com/weirmesh/weir/registry"
@@ -117,8 +122,24 @@ func servedBy(t *testing.T, protocol, iface string) (*memory.Registry, registry.
 	return here, i, r
 }
 
-// Lanes that give way, an instance whose weight changes, and the calls that run
-// meanwhile: no connection is left but those that are used.
+// reweighted gives the instance of servedBy other words for balancers and routers,
+// several times, each of which the consumer has taken over.
+func reweighted(t *testing.T, consumer *consumer, world *memory.Registry, i *registry.Instance, conn *client.Connection) {
+	t.Helper()
+	lists := func() float64 { return testutil.ToFloat64(consumer.binding.metrics.lists.WithLabelValues("sent")) }
+	for n := range 5 {
+		before := lists()
+		i.Details.Weight, i.Details.Tag, i.Zone = 200+n, fmt.Sprint("blue", n), fmt.Sprint("z", n)
+		i.Metadata = maps.Clone(i.Metadata)
+		i.Metadata[constant.EnvironmentKey] = fmt.Sprint("e", n)
+		world.PutInstance(app("greeter"), *i)
+		eventually(t, "dubbo-go has the new weight", func() bool { return lists() > before })
+		answers(t, conn, "p1")
+	}
+}
+
+// An instance that starts anew, lanes that give way, and the calls that run meanwhile:
+// no connection is left but those that are used. A change of weight makes none.
 func TestTripleHangsUp(t *testing.T) {
 	world, i, relay := servedBy(t, constant.TriProtocol, triple)
 	backend, _ := memoryBackend(t, world)
@@ -129,10 +150,16 @@ func TestTripleHangsUp(t *testing.T) {
 	one := func() bool { return relay.open.Load() == 1 }
 
 	// dubbo-go makes an invoker anew where a parameter of its URL changes.
+	load := callAgain(conn, 4)
+	reweighted(t, consumer, world, &i, conn)
+	load.end(t, "tri")
+	if n := relay.accepted.Load(); n != 1 {
+		t.Errorf("by its weights an instance has had %d connections", n)
+	}
 	for n := range 5 {
-		i.Details.Weight = 200 + n
+		i.Details.Started = i.Details.Started.Add(time.Second)
 		world.PutInstance(app("greeter"), i)
-		eventually(t, "a connection by the new weight", listed(int64(n)+2))
+		eventually(t, "a connection to the new process", listed(int64(n)+2))
 	}
 	eventually(t, "one connection is left", one)
 
@@ -149,7 +176,7 @@ func TestTripleHangsUp(t *testing.T) {
 		return consumer.log.count("the mode of calling has changed", "mode=service") == 1
 	})
 	eventually(t, "its lanes are all there is", func() bool { return relay.open.Load() == tripleLanes })
-	load := callAgain(conn, 4)
+	load = callAgain(conn, 4)
 	for n, id := range ghosts {
 		before := relay.accepted.Load()
 		world.SetHealth(app("greeter"), id, registry.Terminating)
@@ -159,6 +186,26 @@ func TestTripleHangsUp(t *testing.T) {
 	}
 	eventually(t, "the lanes before are closed", func() bool { return relay.open.Load() == tripleLanes })
 	load.end(t, "tri")
+}
+
+// dubbo-go shares what it has to an address over the Dubbo protocol.
+func TestAChangeOfWeightMakesNoConnection(t *testing.T) {
+	if raceDetector {
+		t.Skip("dubbo-getty v1.4.10 has data races of its own, which would be reported as this package's")
+	}
+	world, i, relay := servedBy(t, constant.DubboProtocol, hessian)
+	backend, _ := memoryBackend(t, world)
+	consumer := newConsumer(t, backend, false)
+	conn := consumer.refer(hessian, constant.DubboProtocol, client.WithRetries(0))
+	answers(t, conn, "p1")
+	pool := int64(getty.GetDefaultClientConfig().ConnectionNum)
+	eventually(t, "the pool is full", func() bool { return relay.open.Load() == pool })
+	load := callAgain(conn, 4)
+	reweighted(t, consumer, world, &i, conn)
+	load.end(t, "dubbo")
+	if accepted, open := relay.accepted.Load(), relay.open.Load(); accepted != pool || open != pool {
+		t.Errorf("of %d connections %d are open, in a pool of %d", accepted, open, pool)
+	}
 }
 
 // A stream that outlives its invoker keeps its connection, and no longer than it
@@ -189,7 +236,7 @@ func TestAStreamIsWaitedFor(t *testing.T) {
 	}
 	defer answer.Body.Close()
 
-	invoker := &tripleInvoker{Invoker: base.NewBaseInvoker(consumerURL(stock, constant.TriProtocol)), client: srv.Client()}
+	invoker := &line{Invoker: base.NewBaseInvoker(consumerURL(stock, constant.TriProtocol)), client: srv.Client()}
 	call := func(kind string) {
 		i := invocation.NewRPCInvocationWithOptions(invocation.WithMethodName("get"))
 		i.SetAttribute(constant.CallTypeKey, kind)

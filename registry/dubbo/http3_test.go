@@ -119,7 +119,7 @@ func TestTripleHangsUpOverHTTP3(t *testing.T) {
 	eventually(t, "HTTP/3 is spoken", overHTTP3)
 	i := instances(t, c, "greeter")["p1"]
 	for n := range 5 {
-		i.Details.Weight = 200 + n
+		i.Details.Started = i.Details.Started.Add(time.Second) // a new process, whose invoker is new
 		world.PutInstance(app("greeter"), i)
 		eventually(t, "HTTP/3 is spoken", overHTTP3)
 		udp, tcp := sockets(t, ports[1])
