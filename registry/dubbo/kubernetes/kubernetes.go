@@ -39,10 +39,11 @@ func WithKubernetes(opts ...Option) dubbogo.InstanceOption {
 
 // adopt sets what goes with the registry, where the user did not.
 func adopt(ins *dubbogo.InstanceOptions, cfg config) {
-	if ins.Application != nil && ins.Application.MetadataServicePort == "" && len(ins.Registries) == 1 {
+	if ins.Application != nil && ins.Application.MetadataServicePort == "" {
 		// dubbo-go would export its metadata service on a port of its own, at
 		// random for a Triple application. The registry exports one on the port of
-		// the services instead; see dubbo.MetadataService.
+		// the services instead; see dubbo.MetadataService. Another registry beside it
+		// makes no difference, whichever of them is given first.
 		ins.Application.MetadataType = constant.RemoteMetadataStorageType
 	}
 	if cfg.withoutSignals && ins.Shutdown != nil {

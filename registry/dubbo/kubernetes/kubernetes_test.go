@@ -17,7 +17,9 @@ import (
 	dubbogo "dubbo.apache.org/dubbo-go/v3"
 	"dubbo.apache.org/dubbo-go/v3/client"
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
+	"dubbo.apache.org/dubbo-go/v3/global"
 	dubbologger "dubbo.apache.org/dubbo-go/v3/logger"
+	goregistry "dubbo.apache.org/dubbo-go/v3/registry"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -284,6 +286,35 @@ func TestBadConfiguration(t *testing.T) {
 	}
 	if len(inUse) != 0 || len(opened) != 0 {
 		t.Errorf("%d registries and %d hubs are left", len(inUse), len(opened))
+	}
+}
+
+// dubbo-go's own metadata service would have a port at random, whatever other registry
+// there is, and whichever of them is given first.
+func TestNoPortIsLeftRandom(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	w := &world{t: t, ns: &testkube.Namespace{Name: "shop"}}
+	if err := os.Rename(w.ns.Kubeconfig(w.t, &rest.Config{Host: "https://127.0.0.1:1", BearerToken: "x"}), file); err != nil {
+		t.Fatal(err)
+	}
+	here := WithKubernetes(WithKubeconfig(file), WithID("ports"))
+	t.Cleanup(func() { leave("ports") })
+	other := dubbogo.WithRegistry(goregistry.WithID("zk"), goregistry.WithRegistry("zookeeper"), goregistry.WithAddress("127.0.0.1:2181"))
+	for name, opts := range map[string][]dubbogo.InstanceOption{
+		"alone": {here}, "first": {here, other}, "second": {other, here},
+	} {
+		ins := &dubbogo.InstanceOptions{Application: global.DefaultApplicationConfig(), Registries: global.DefaultRegistriesConfig()}
+		for _, opt := range opts {
+			opt(ins)
+		}
+		if ins.Application.MetadataType != constant.RemoteMetadataStorageType {
+			t.Errorf("%s: metadata is %s", name, ins.Application.MetadataType)
+		}
+	}
+	ins := &dubbogo.InstanceOptions{Application: global.DefaultApplicationConfig(), Registries: global.DefaultRegistriesConfig()}
+	dubbogo.WithMetadataServicePort(20001)(ins)
+	if here(ins); ins.Application.MetadataType == constant.RemoteMetadataStorageType {
+		t.Error("a port that is named is not used")
 	}
 }
 
