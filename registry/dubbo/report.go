@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -163,19 +164,55 @@ func (b *Binding) interfaceApps(word registry.Interface) (apps []registry.App, e
 	return apps, err
 }
 
-// RemoveServiceAppMappingListener ends what GetServiceAppMapping began. dubbo-go
-// does not say for which listener, so it is for all of the interface.
+// RemoveServiceAppMappingListener ends what GetServiceAppMapping began for one
+// reference. dubbo-go does not say for which, of two groups or versions of an
+// interface for example: it is one whose directory has begun to end.
 func (r *metadataReport) RemoveServiceAppMappingListener(iface, _ string) error {
-	if b, err := lookup(r.name); err == nil {
-		b.mu.Lock()
-		gone := b.mappings[iface]
-		delete(b.mappings, iface)
-		b.mu.Unlock()
-		for _, m := range gone {
-			m.stop()
+	b, err := lookup(r.name)
+	if err != nil {
+		return nil // closed, and all listeners with it
+	}
+	var gone []mappingListener
+	b.mu.Lock()
+	list := b.mappings[iface]
+	strangers := 0
+	for n, m := range list {
+		over, known := ended(m.listener)
+		if over {
+			gone, list = list[n:n+1:n+1], slices.Concat(list[:n], list[n+1:])
+			break
+		}
+		if !known {
+			strangers++
 		}
 	}
+	if len(gone) == 0 && strangers == len(list) {
+		// Nothing is known of them: all end with the last.
+		if b.unmapped[iface]++; b.unmapped[iface] >= len(list) {
+			gone, list = list, nil
+		}
+	}
+	if b.mappings[iface] = list; len(list) == 0 {
+		delete(b.mappings, iface)
+		delete(b.unmapped, iface)
+	}
+	b.mu.Unlock()
+	for _, m := range gone {
+		m.stop()
+	}
 	return nil
+}
+
+// ended reports whether the directory that is behind a listener of dubbo-go's has
+// begun to end; known is unset where there is none to be found, as in a version of
+// dubbo-go that keeps it elsewhere. It is written once, as the listener is made.
+func ended(l mapping.MappingListener) (over, known bool) {
+	v := reflect.ValueOf(l)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return false, false
+	}
+	directory, known := behind(v.Elem().FieldByName("listener")).(interface{ IsDestroyed() bool })
+	return known && directory.IsDestroyed(), known
 }
 
 func (r *metadataReport) resolve(name string) (*Binding, registry.App, error) {

@@ -4,12 +4,16 @@ import (
 	"slices"
 	"testing"
 
+	clusterdirectory "dubbo.apache.org/dubbo-go/v3/cluster/directory"
 	"dubbo.apache.org/dubbo-go/v3/common"
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
 	"dubbo.apache.org/dubbo-go/v3/common/extension"
 	"dubbo.apache.org/dubbo-go/v3/metadata/info"
+	"dubbo.apache.org/dubbo-go/v3/metadata/mapping"
 	"dubbo.apache.org/dubbo-go/v3/metadata/report"
 	goregistry "dubbo.apache.org/dubbo-go/v3/registry"
+	"dubbo.apache.org/dubbo-go/v3/registry/directory"
+	"dubbo.apache.org/dubbo-go/v3/registry/servicediscovery"
 
 	gxset "github.com/dubbogo/gost/container/set"
 	"github.com/dubbogo/gost/gof/observer"
@@ -124,6 +128,78 @@ func TestReportMapping(t *testing.T) {
 	}
 	if err := rep.RegisterServiceAppMapping(stock, "mapping", "Bad_Name"); err != nil {
 		t.Errorf("a bad name stops the export, where Serve would say why: %v", err)
+	}
+}
+
+// dubbo-go takes back the listeners of an interface without a word of which: those of
+// other groups and versions hear on.
+func TestReportMappingOfSeveralReferences(t *testing.T) {
+	r := newRig(t)
+	rep := r.report()
+	if err := rep.RegisterServiceAppMapping(stock, "mapping", "order"); err != nil {
+		t.Fatal(err)
+	}
+	u, err := common.NewURL("service-discovery-registry://"+r.binding.Name(), common.WithParamsValue(constant.RegistryKey, r.binding.Name()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var directories []clusterdirectory.Directory
+	var listeners []mapping.MappingListener
+	for _, version := range []string{"1.0.0", "2.0.0", "3.0.0"} {
+		at := u.Clone()
+		at.SubURL = consumerURL(stock, "tri", constant.VersionKey, version)
+		dir, err := directory.NewServiceDiscoveryRegistryDirectory(at, r.reg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := servicediscovery.NewMappingListener(at, at.SubURL, gxset.NewSet("order"), dir.(goregistry.NotifyListener))
+		if _, err := rep.GetServiceAppMapping(stock, "mapping", l); err != nil {
+			t.Fatal(err)
+		}
+		directories, listeners = append(directories, dir), append(listeners, l)
+	}
+	here := func() (left []mapping.MappingListener) {
+		r.binding.mu.Lock()
+		defer r.binding.mu.Unlock()
+		for _, m := range r.binding.mappings[stock] {
+			left = append(left, m.listener)
+		}
+		return left
+	}
+	directories[1].Destroy()
+	for range 2 { // and once for a reference that names its applications, and has no listener
+		if err := rep.RemoveServiceAppMappingListener(stock, "mapping"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := here(); !slices.Equal(left, []mapping.MappingListener{listeners[0], listeners[2]}) {
+		t.Errorf("of %v %v are left", listeners, left)
+	}
+	directories[0].Destroy()
+	directories[2].Destroy()
+	for range 2 {
+		if err := rep.RemoveServiceAppMappingListener(stock, "mapping"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := here(); len(left) != 0 {
+		t.Errorf("at the end %v are left", left)
+	}
+
+	// Of listeners about which nothing is known, all end with the last.
+	a, b := &mappingRecorder{names: make(chan []string, 10)}, &mappingRecorder{names: make(chan []string, 10)}
+	for _, l := range []*mappingRecorder{a, b} {
+		if _, err := rep.GetServiceAppMapping(stock, "mapping", l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []int{2, 0} {
+		if err := rep.RemoveServiceAppMappingListener(stock, "mapping"); err != nil {
+			t.Fatal(err)
+		}
+		if left := here(); len(left) != want {
+			t.Errorf("%v are left", left)
+		}
 	}
 }
 

@@ -109,6 +109,7 @@ type Binding struct {
 	watches   map[registry.App]*watch
 	subs      map[goregistry.NotifyListener][]*subscription
 	mappings  map[string][]mappingListener // by interface
+	unmapped  map[string]int               // how often one of mappings was taken back, not known which
 	listeners map[listening]struct{}
 }
 
@@ -150,6 +151,7 @@ func Use(name string, backend Backend, cfg Config) (*Binding, error) {
 		watches:   map[registry.App]*watch{},
 		subs:      map[goregistry.NotifyListener][]*subscription{},
 		mappings:  map[string][]mappingListener{},
+		unmapped:  map[string]int{},
 		listeners: map[listening]struct{}{},
 	}
 	b.log = b.cfg.Logger.With(slog.String("registry", name))
