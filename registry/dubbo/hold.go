@@ -19,7 +19,13 @@ type holds struct {
 	mu     sync.Mutex
 	closed bool
 	held   map[string]*hold // by address
+	work   sync.WaitGroup
+	turns  chan struct{} // of those that refer
 }
+
+// maxRefers bounds how many addresses a process refers to at once: each dials where
+// dubbo-go could not, which takes a host that is silent some seconds.
+const maxRefers = 64
 
 type hold struct {
 	listed  int // by how many references
@@ -72,14 +78,14 @@ func (h *holds) take(urls []*common.URL) {
 		return
 	}
 	if h.held == nil {
-		h.held = map[string]*hold{}
+		h.held, h.turns = map[string]*hold{}, make(chan struct{}, maxRefers)
 	}
 	for _, u := range urls {
 		kept := h.held[u.Location]
 		if kept == nil {
 			kept = &hold{}
 			h.held[u.Location] = kept
-			go h.refer(u, kept) // dials, where dubbo-go could not
+			h.work.Go(func() { h.refer(u, kept) })
 		}
 		kept.listed++
 		if kept.linger != nil {
@@ -90,14 +96,22 @@ func (h *holds) take(urls []*common.URL) {
 }
 
 func (h *holds) refer(u *common.URL, kept *hold) {
+	h.turns <- struct{}{}
+	defer func() { <-h.turns }()
+	wanted := func() bool { return !h.closed && h.held[u.Location] == kept }
+	h.mu.Lock()
+	gone := !wanted()
+	h.mu.Unlock()
+	if gone {
+		return
+	}
 	invoker := refer(u)
 	h.mu.Lock()
-	wanted := !h.closed && h.held[u.Location] == kept
-	if wanted {
+	if gone = !wanted(); !gone {
 		kept.invoker = invoker
 	}
 	h.mu.Unlock()
-	if !wanted && invoker != nil {
+	if gone && invoker != nil {
 		invoker.Destroy()
 	}
 }
@@ -127,7 +141,8 @@ func (h *holds) drop(addresses []string, d time.Duration) {
 	}
 }
 
-// release lets go of everything and takes nothing from now on.
+// release lets go of everything and takes nothing from now on. It waits for what is
+// being referred to.
 func (h *holds) release() {
 	h.mu.Lock()
 	var invokers []base.Invoker
@@ -144,6 +159,7 @@ func (h *holds) release() {
 	for _, invoker := range invokers {
 		invoker.Destroy()
 	}
+	h.work.Wait()
 }
 
 // differ compares a list of addresses with that of the URLs, which it returns

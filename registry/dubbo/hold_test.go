@@ -2,6 +2,8 @@ package dubbo
 
 import (
 	"slices"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,9 +18,15 @@ type connections struct {
 	base.BaseProtocol
 	refs chan int // one value: how many there are
 	up   bool
+	gate chan struct{} // Refer waits here, if set
+	in   atomic.Int64  // how many have waited
 }
 
 func (c *connections) Refer(u *common.URL) base.Invoker {
+	if c.gate != nil {
+		c.in.Add(1)
+		<-c.gate
+	}
 	c.refs <- <-c.refs + 1
 	return &connection{BaseInvoker: *base.NewBaseInvoker(u), of: c}
 }
@@ -37,13 +45,55 @@ type connection struct {
 func (c *connection) IsAvailable() bool { return c.of.up }
 func (c *connection) Destroy()          { c.of.refs <- <-c.of.refs - 1 }
 
-func TestHolds(t *testing.T) {
+// counted puts connections in the place of the Dubbo protocol.
+func counted(t *testing.T) *connections {
+	t.Helper()
 	actual := extension.GetProtocol(constant.DubboProtocol)
 	c := &connections{refs: make(chan int, 1), up: true}
 	c.refs <- 0
 	extension.SetProtocol(constant.DubboProtocol, func() base.Protocol { return c })
 	t.Cleanup(func() { extension.SetProtocol(constant.DubboProtocol, func() base.Protocol { return actual }) })
+	return c
+}
 
+// A host that is silent takes its time. Few of them are waited for at once, and those
+// by whoever closes the registry; the others are given up then.
+func TestHoldsReferToAFewAtOnce(t *testing.T) {
+	c := counted(t)
+	c.gate = make(chan struct{})
+	var urls []*common.URL
+	for n := range 3 * maxRefers {
+		u := common.NewURLWithOptions(common.WithProtocol(constant.DubboProtocol))
+		u.Location = strconv.Itoa(n)
+		urls = append(urls, u)
+	}
+	var h holds
+	h.take(urls)
+	eventually(t, "some are referred to", func() bool { return c.in.Load() == maxRefers })
+	released := make(chan struct{})
+	go func() {
+		defer close(released)
+		h.release()
+	}()
+	eventually(t, "it is closed", func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.closed
+	})
+	select {
+	case <-released:
+		t.Error("what is under way was not waited for")
+	default:
+	}
+	close(c.gate)
+	<-released
+	if in, refs := c.in.Load(), c.count(); in != maxRefers || refs != 0 {
+		t.Errorf("%d were referred to, and %d are left", in, refs)
+	}
+}
+
+func TestHolds(t *testing.T) {
+	c := counted(t)
 	has := func(want int) {
 		t.Helper()
 		eventually(t, "the references", func() bool { return c.count() == want })
