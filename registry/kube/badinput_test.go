@@ -180,6 +180,26 @@ var badInputs = []badInput{
 		event: "Service/headless ServiceModeImpossible: its annotation weirmesh.io/call-mode asks for calls to the Service, which has no address of its own (it is headless, or an ExternalName): its pods are called",
 	},
 	{
+		name: "sticky",
+		make: func(t *testing.T, n *testkube.Namespace, app string) {
+			n.Service(t, app, 20000, inMode("service"), func(s *corev1.Service) { s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP })
+			n.Pod(t, app, app+"-0", testkube.Pod{})
+		},
+		want:  counts(1, 1),
+		event: "Service/sticky ServiceModeUneven: its annotation weirmesh.io/call-mode asks for calls to the Service, whose sessionAffinity ClientIP leads all connections of a consumer to one pod: set it to None, or call pods",
+	},
+	{
+		name: "local",
+		make: func(t *testing.T, n *testkube.Namespace, app string) {
+			n.Service(t, app, 20000, inMode("service"), func(s *corev1.Service) {
+				s.Spec.InternalTrafficPolicy = new(corev1.ServiceInternalTrafficPolicyLocal)
+			})
+			n.Pod(t, app, app+"-0", testkube.Pod{})
+		},
+		want:  counts(1, 1),
+		event: "Service/local ServiceModeUneven: its annotation weirmesh.io/call-mode asks for calls to the Service, whose internalTrafficPolicy Local leads a consumer to pods of its own node alone, and to none where there is none: set it to Cluster, or call pods",
+	},
+	{
 		name: "sideways",
 		make: func(t *testing.T, n *testkube.Namespace, app string) {
 			n.Service(t, app, 20000, inMode("sideways"))

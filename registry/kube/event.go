@@ -35,6 +35,9 @@ const (
 	// ReasonNoAddress, on a Service: it is to be called as a whole and has no address of
 	// its own, being headless or an ExternalName; its pods are called.
 	ReasonNoAddress = "ServiceModeImpossible"
+	// ReasonUneven, on a Service: it is to be called as a whole and leads each consumer to
+	// some of its pods alone, by its sessionAffinity or its internalTrafficPolicy.
+	ReasonUneven = "ServiceModeUneven"
 	// ReasonConfig, on a Service: its annotation weirmesh.io/config is no name of a
 	// ConfigMap; none is read or written.
 	ReasonConfig = "ConfigNameInvalid"
@@ -112,11 +115,29 @@ func (a *app) notices(now time.Time, claims map[netip.Addr]*pod) []notice {
 		of.reason, of.message = ReasonNoAddress, "its annotation "+AnnotationCallMode+" asks for calls to the Service, which has no address of its own (it is headless, or an ExternalName): its pods are called"
 		all = append(all, of)
 	}
+	if why := a.service.uneven(); why != "" {
+		of.reason, of.message = ReasonUneven, "its annotation "+AnnotationCallMode+" asks for calls to the Service, whose "+why
+		all = append(all, of)
+	}
 	if g := a.service.govern; g != nil && g.Problem != "" {
 		of.reason, of.message = ReasonConfig, g.Problem
 		all = append(all, of)
 	}
 	return all
+}
+
+// uneven says why the Service, which is to be called as a whole, leads a consumer to some
+// of its pods alone, however many connections that has.
+func (s *service) uneven() string {
+	switch {
+	case s.mode != registry.ModeService || s.headless:
+		return ""
+	case s.sticky:
+		return "sessionAffinity ClientIP leads all connections of a consumer to one pod: set it to None, or call pods"
+	case s.local:
+		return "internalTrafficPolicy Local leads a consumer to pods of its own node alone, and to none where there is none: set it to Cluster, or call pods"
+	}
+	return ""
 }
 
 // crowded reports whether two pods of the application claim one address.

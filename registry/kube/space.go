@@ -157,6 +157,8 @@ type pod struct {
 // service is what a Service says of its application.
 type service struct {
 	headless bool
+	sticky   bool // a caller's connections all lead to one pod, by sessionAffinity
+	local    bool // they lead to pods of the caller's node alone, by internalTrafficPolicy
 	ipv6     bool // the Service's first family
 	ports    []servicePort
 	mode     registry.Mode // the annotation's; empty when it says nothing
