@@ -27,7 +27,7 @@ func equalInt(a, b *int) bool { return a == b || a != nil && b != nil && *a == *
 
 // Equal reports whether both Services have the same address and ports.
 func (s Service) Equal(o Service) bool {
-	return s.Host == o.Host && s.Headless == o.Headless && slices.Equal(s.Ports, o.Ports) &&
+	return s.Host == o.Host && s.Headless == o.Headless && s.External == o.External && slices.Equal(s.Ports, o.Ports) &&
 		(s.Govern == o.Govern || s.Govern != nil && o.Govern != nil && *s.Govern == *o.Govern)
 }
 

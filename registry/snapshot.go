@@ -101,7 +101,10 @@ type Service struct {
 	Host string `json:"host,omitempty"`
 	// Headless is set where the Service has no address of its own: its name
 	// resolves to instances, and Service mode cannot be had.
-	Headless bool          `json:"headless,omitempty"`
+	Headless bool `json:"headless,omitempty"`
+	// External is set where the name stands for a host that is not the cluster's (an
+	// ExternalName). It has no instances, and is called by its name.
+	External bool          `json:"external,omitempty"`
 	Ports    []ServicePort `json:"ports,omitempty"`
 	// Govern is set where the instances are to be governed from outside.
 	Govern *Govern `json:"govern,omitempty"`

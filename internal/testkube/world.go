@@ -121,6 +121,7 @@ type Pod struct {
 	ServiceAccount string     // "default" when empty
 	IP             netip.Addr // one of its own when unset
 	NotReady       bool
+	Ports          []corev1.ContainerPort
 }
 
 var addresses atomic.Uint32
@@ -152,7 +153,7 @@ func (n *Namespace) pod(ctx context.Context, app, name string, p Pod) (*corev1.P
 		Spec: corev1.PodSpec{
 			NodeName:           n.Cluster.node,
 			ServiceAccountName: p.ServiceAccount,
-			Containers:         []corev1.Container{{Name: "main", Image: "none.example/none"}},
+			Containers:         []corev1.Container{{Name: "main", Image: "none.example/none", Ports: p.Ports}},
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {

@@ -27,11 +27,15 @@ func TestHTTPCallsFollowTheCluster(t *testing.T) {
 	t.Parallel()
 	ns := testkube.Start(t).Namespace(t)
 	client := ns.Cluster.Client.CoreV1().Services(ns.Name)
+	ns.Service(t, "legacy", 80, func(s *corev1.Service) {
+		s.Spec.Type, s.Spec.ExternalName, s.Spec.Selector = corev1.ServiceTypeExternalName, "legacy.example.org", nil
+	})
 	ns.Service(t, "cart", 80, func(s *corev1.Service) {
 		s.Labels = map[string]string{"primary-port-name": "web"}
 		s.Spec.Ports = []corev1.ServicePort{
 			{Name: "management", Port: 9000, TargetPort: intstr.FromInt32(9090)},
-			{Name: "web", Port: 80, TargetPort: intstr.FromInt32(8080)},
+			// TLS ends in front of it.
+			{Name: "web", Port: 443, TargetPort: intstr.FromString("web")},
 		}
 	})
 	servers := map[string]string{} // address of a pod → of its server
@@ -45,17 +49,23 @@ func TestHTTPCallsFollowTheCluster(t *testing.T) {
 		ip := testkube.NextIP()
 		servers[net.JoinHostPort(ip.String(), "8080")] = s.Listener.Addr().String()
 		name := fmt.Sprint("cart-", n)
-		ns.Pod(t, "cart", name, testkube.Pod{IP: ip})
+		ns.Pod(t, "cart", name, testkube.Pod{IP: ip, Ports: []corev1.ContainerPort{{Name: "web", ContainerPort: 8080}}})
 		ns.AwaitEndpoint(t, "cart", name, true)
 	}
-	var byService atomic.Int64
+	var byService, byName atomic.Int64
 	over := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		to, ok := servers[address]
-		if address == "cart."+ns.Name+".svc:80" {
+		if address == "cart."+ns.Name+".svc:443" {
 			byService.Add(1)
 			for _, to = range servers {
 				ok = true
 				break
+			}
+		}
+		if address == "legacy:80" {
+			byName.Add(1)
+			for _, to = range servers {
+				ok = true
 			}
 		}
 		if !ok {
@@ -90,6 +100,17 @@ func TestHTTPCallsFollowTheCluster(t *testing.T) {
 		if err := ask(); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// The name of what is not the cluster's leads there.
+	before := byName.Load()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://legacy/x", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := c.Do(req); err != nil {
+		t.Error(err)
+	} else if _ = resp.Body.Close(); byName.Load() != before+1 {
+		t.Error("another host was called")
 	}
 	if hits[0].Load() == 0 || hits[1].Load() == 0 {
 		t.Errorf("hits are %d and %d", hits[0].Load(), hits[1].Load())

@@ -165,13 +165,17 @@ func (a *app) joinService() registry.Service {
 	if a.service == nil {
 		return registry.Service{}
 	}
-	s := registry.Service{Host: a.name.Name + "." + a.name.Namespace + ".svc", Headless: a.service.headless, Govern: a.service.govern}
+	s := registry.Service{
+		Host:     a.name.Name + "." + a.name.Namespace + ".svc",
+		Headless: a.service.headless, External: a.service.external, Govern: a.service.govern,
+	}
 	for _, p := range a.service.ports {
 		if p.named {
 			p.Target = a.targetPort(p.Name)
 		}
 		s.Ports = append(s.Ports, p.ServicePort)
 	}
+	a.service.says.mark(s.Ports)
 	return s
 }
 

@@ -159,7 +159,9 @@ type service struct {
 	headless bool
 	sticky   bool // a caller's connections all lead to one pod, by sessionAffinity
 	local    bool // they lead to pods of the caller's node alone, by internalTrafficPolicy
+	external bool // an ExternalName
 	ipv6     bool // the Service's first family
+	says     springSays
 	ports    []servicePort
 	mode     registry.Mode // the annotation's; empty when it says nothing
 	badMode  string        // what the annotation says instead of a mode

@@ -317,6 +317,8 @@ func (t serviceTable) slim(obj runtime.Object) (string, any) {
 		headless: o.Spec.ClusterIP == corev1.ClusterIPNone || o.Spec.Type == corev1.ServiceTypeExternalName,
 		sticky:   o.Spec.SessionAffinity == corev1.ServiceAffinityClientIP,
 		local:    o.Spec.InternalTrafficPolicy != nil && *o.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
+		external: o.Spec.Type == corev1.ServiceTypeExternalName,
+		says:     saysOf(o.Labels, o.Annotations),
 		govern:   parseGovern(o.Name, o.Annotations),
 		selector: labels.Set(o.Spec.Selector).String(), // sorted
 	}
@@ -335,7 +337,6 @@ func (t serviceTable) slim(obj runtime.Object) (string, any) {
 		}
 		s.ports = append(s.ports, port)
 	}
-	markPorts(s.ports, o.Labels, o.Annotations)
 	switch mode := registry.Mode(o.Annotations[AnnotationCallMode]); mode {
 	case "", registry.ModePod, registry.ModeService:
 		s.mode = mode
@@ -375,7 +376,7 @@ func (t serviceTable) put(_ string, kept any, now time.Time) {
 func badModeText(bad string) string { return quote(bad) + `, which is neither "pod" nor "service"` }
 
 func (s *service) same(o *service) bool {
-	return s.headless == o.headless && s.sticky == o.sticky && s.local == o.local && s.ipv6 == o.ipv6 && s.mode == o.mode && s.badMode == o.badMode && s.selector == o.selector && sameGovern(s.govern, o.govern) && slices.Equal(s.ports, o.ports)
+	return s.headless == o.headless && s.sticky == o.sticky && s.local == o.local && s.external == o.external && s.says == o.says && s.ipv6 == o.ipv6 && s.mode == o.mode && s.badMode == o.badMode && s.selector == o.selector && sameGovern(s.govern, o.govern) && slices.Equal(s.ports, o.ports)
 }
 
 func (t serviceTable) remove(key string, now time.Time) {

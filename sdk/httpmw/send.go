@@ -39,6 +39,9 @@ func (f *finder) send(r *http.Request, peer governance.App, span zipkin.Span) (*
 	if !s.Known() {
 		return f.stranger(r, fmt.Errorf("the registry knows no application %s", peer))
 	}
+	if s.Service.External && len(s.Instances) == 0 {
+		return f.next.RoundTrip(r) // by its name, which leads to a host that is not the cluster's
+	}
 	x := &exchange{f: f, e: e, r: r, span: span, at: placeOf(r)}
 	if mode := f.modeOf(s); mode == registry.ModeService && s.Service.Host != "" && !s.Service.Headless {
 		if resp, done, err := x.whole(s); done {
