@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"path"
@@ -215,7 +216,12 @@ func unavailable(cfg Config, err error) error {
 }
 
 // passing reports whether an error is of the connection, and not of what was asked.
+// The request that was being written when it broke is told what the network said.
 func passing(err error) bool {
+	var broken *net.OpError
+	if errors.As(err, &broken) || errors.Is(err, io.EOF) {
+		return true
+	}
 	for _, lost := range []error{zk.ErrNoServer, zk.ErrConnectionClosed, zk.ErrSessionExpired, zk.ErrSessionMoved} {
 		if errors.Is(err, lost) {
 			return true

@@ -3,9 +3,12 @@ package zookeeper
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/go-zookeeper/zk"
@@ -89,6 +92,24 @@ func TestAServerThatIsAwayIsUnavailable(t *testing.T) {
 	server.Restart(t)
 	if _, err := c.Read(within(t)); err != nil {
 		t.Errorf("after its return: %v", err)
+	}
+}
+
+// The request under way when a connection breaks ends with the network's own error.
+func TestWhatABrokenConnectionFailsIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	c := dial(t, Config{Servers: testzk.Start(t).Address()})
+	for _, broken := range []error{&net.OpError{Op: "write", Err: syscall.EPIPE}, io.EOF, zk.ErrConnectionClosed} {
+		asked := 0
+		err := c.ask(within(t), func() error {
+			if asked++; asked == 1 {
+				return broken
+			}
+			return nil
+		})
+		if err != nil || asked != 2 {
+			t.Errorf("after %q: asked %d times, %v", broken, asked, err)
+		}
 	}
 }
 
