@@ -125,6 +125,9 @@ type BridgeStatus struct {
 	// Unknown are applications of which instances are called by Kubernetes, and not
 	// written, since nobody says what they offer; in the replica that writes.
 	Unknown []Unknown `json:"unknown,omitempty"`
+	// Failing are interfaces whose providers cannot be read or written, of those that
+	// are to be written, or were; in the replica that writes.
+	Failing []Failing `json:"failing,omitempty"`
 	// Problem is what keeps it from its work; empty when nothing does.
 	Problem string    `json:"problem,omitempty"`
 	Since   time.Time `json:"since,omitzero"` // of the problem
@@ -135,6 +138,13 @@ type Unknown struct {
 	App       registry.App `json:"app"`
 	Instances int          `json:"instances"` // that are not written
 	Why       string       `json:"why"`
+}
+
+// Failing is an interface that ZooKeeper does not let the bridge keep.
+type Failing struct {
+	Interface string    `json:"interface"`
+	Why       string    `json:"why"`
+	Since     time.Time `json:"since"`
 }
 
 type documentKey struct {
@@ -173,7 +183,7 @@ func NewBridge(from registry.Discoverer, store registry.MetadataStore, cfg Bridg
 		cfg: cfg, from: from, store: store, log: cfg.Logger.With(slog.String("bridge", cfg.Name)), dirty: make(chan struct{}, 1),
 		followed: map[registry.App]*followed{}, written: map[registry.App]bool{}, documents: map[documentKey]*offers{}, refused: map[registry.App]string{}, status: BridgeStatus{Servers: zk.Servers},
 	}
-	b.metrics, err = newBridgeMetrics(cfg.Metrics, unknownCollector{b})
+	b.metrics, err = newBridgeMetrics(cfg.Metrics, unknownCollector{b}, failingCollector{b})
 	return b, err
 }
 
@@ -250,6 +260,7 @@ func (b *Bridge) works() {
 // waits tells that another replica writes, which knows what there is.
 func (b *Bridge) waits() {
 	b.works()
+	b.fallsShort(nil)
 	b.mu.Lock()
 	b.status.Writes, b.status.Nodes, b.status.Unknown = false, 0, nil
 	clear(b.written) // whoever writes knows
@@ -267,6 +278,13 @@ func (b *Bridge) wrote(nodes int, apps map[registry.App]bool, unknown []Unknown)
 	b.mu.Unlock()
 	b.metrics.leads.Set(1)
 	b.metrics.nodes.Set(float64(nodes))
+}
+
+// fallsShort tells which interfaces cannot be written.
+func (b *Bridge) fallsShort(failing []Failing) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.Failing = failing
 }
 
 // follow keeps a subscription for each application that is to be written.

@@ -22,7 +22,7 @@ import (
 
 // bridged is a registry, a ZooKeeper, and bridges between them.
 type bridged struct {
-	t      *testing.T
+	t      testing.TB
 	reg    *memory.Registry
 	client *memory.Client
 	from   registry.Discoverer // the client, unless a test has something between
@@ -31,7 +31,7 @@ type bridged struct {
 	cfg    Config
 }
 
-func newBridged(t *testing.T, server *testzk.Server) *bridged {
+func newBridged(t testing.TB, server *testzk.Server) *bridged {
 	t.Helper()
 	root := server.Root(t)
 	b := &bridged{t: t, reg: memory.New(), server: server, cfg: Config{Servers: server.Address(), Interfaces: root, Session: 10 * time.Second}}

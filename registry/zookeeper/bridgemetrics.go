@@ -12,7 +12,7 @@ type bridgeMetrics struct {
 	failures     prometheus.Counter
 }
 
-func newBridgeMetrics(r prometheus.Registerer, unknown unknownCollector) (*bridgeMetrics, error) {
+func newBridgeMetrics(r prometheus.Registerer, unknown unknownCollector, failing failingCollector) (*bridgeMetrics, error) {
 	m := &bridgeMetrics{
 		leads: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "weir_registry_bridge_writes", Help: "1 in the one replica that writes applications into ZooKeeper.",
@@ -33,7 +33,7 @@ func newBridgeMetrics(r prometheus.Registerer, unknown unknownCollector) (*bridg
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.leads, m.nodes, m.writes, m.failures, unknown} {
+	for _, c := range []prometheus.Collector{m.leads, m.nodes, m.writes, m.failures, unknown, failing} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register the metrics of the bridge: %w", err)
 		}
@@ -55,5 +55,21 @@ func (c unknownCollector) Describe(ch chan<- *prometheus.Desc) { ch <- unknownDe
 func (c unknownCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, u := range c.b.Status().Unknown {
 		ch <- prometheus.MustNewConstMetric(unknownDesc, prometheus.GaugeValue, float64(u.Instances), u.App.String())
+	}
+}
+
+var failingDesc = prometheus.NewDesc("weir_registry_bridge_failing_interfaces",
+	"1 for each interface whose providers ZooKeeper does not let the bridge read or write, as for want of credentials; others go on.", []string{"interface"}, nil)
+
+// failingCollector reads which interfaces cannot be written, as unknownCollector does.
+type failingCollector struct{ b *Bridge }
+
+// Describe implements prometheus.Collector.
+func (c failingCollector) Describe(ch chan<- *prometheus.Desc) { ch <- failingDesc }
+
+// Collect implements prometheus.Collector.
+func (c failingCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, f := range c.b.Status().Failing {
+		ch <- prometheus.MustNewConstMetric(failingDesc, prometheus.GaugeValue, 1, f.Interface)
 	}
 }

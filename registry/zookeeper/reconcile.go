@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/url"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/weirmesh/weir/registry"
 )
@@ -35,7 +35,7 @@ func (b *Bridge) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	t := &term{
 		b: b, c: c, lock: path.Join(bridgesNode, b.cfg.Name),
-		nodes: map[string]map[string]string{}, watched: map[string]chan struct{}{}, fired: make(chan string, 16), end: ctx.Done(),
+		branches: map[string]*branch{}, fired: make(chan string, 16), end: ctx.Done(),
 	}
 	defer t.watchers.Wait() // once ctx has ended, which ends them
 	defer cancel()
@@ -49,22 +49,46 @@ func (b *Bridge) session(ctx context.Context) error {
 	tick := time.NewTicker(b.cfg.Resync)
 	defer tick.Stop()
 	for {
-		if err := t.reconcile(ctx); err != nil {
+		again, err := t.reconcile(ctx)
+		if err != nil {
 			return err
+		}
+		var due <-chan time.Time
+		if !again.IsZero() {
+			due = time.After(max(settle, time.Until(again)))
 		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
-		case iface := <-t.fired:
-			delete(t.watched, iface)
-		case <-b.dirty:
-			gather := time.NewTimer(settle)
-			select {
-			case <-gather.C:
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			for _, br := range t.branches {
+				br.listed = false
 			}
+			continue
+		case <-due:
+			continue
+		case iface := <-t.fired:
+			t.changed(iface)
+		case <-b.dirty:
+		}
+		if err := t.gather(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// gather waits for changes that come together with one that came.
+func (t *term) gather(ctx context.Context) error {
+	enough := time.NewTimer(settle)
+	defer enough.Stop()
+	for {
+		select {
+		case iface := <-t.fired:
+			t.changed(iface)
+		case <-enough.C:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -78,10 +102,9 @@ type term struct {
 	lock string // the node below which those of one name take turns
 	mine string // this term's node
 
-	nodes map[string]map[string]string // the bridge's own, by interface, to instances
+	branches map[string]*branch // by interface
 
-	watched  map[string]chan struct{} // interfaces whose next change will be told, and what ends the wait for it
-	fired    chan string
+	fired    chan string // interfaces that were watched, and have changed
 	watchers sync.WaitGroup
 	end      <-chan struct{}
 }
@@ -157,70 +180,118 @@ func (t *term) scan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(parallel)
 	for _, name := range names {
 		iface, err := url.QueryUnescape(name)
 		if err != nil {
 			continue
 		}
-		children, err := t.c.children(ctx, path.Join(t.b.cfg.ZooKeeper.Interfaces, name, "providers"))
-		if err != nil {
-			return err
-		}
-		for _, child := range children {
-			if p, err := decodeProvider(child); err == nil && p.Bridge == t.b.cfg.Name {
-				t.note(iface, child, p.Params[instanceParam])
+		br := t.branch(iface)
+		work.Go(func() error {
+			children, err := t.c.children(ctx, path.Join(t.b.cfg.ZooKeeper.Interfaces, name, "providers"))
+			if err != nil {
+				return br.fails(err)
 			}
+			br.read(t.b, children)
+			return nil
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return err
+	}
+	var unread []string
+	for iface, br := range t.branches {
+		if br.err != nil {
+			unread = append(unread, iface)
+		} else if len(br.nodes) == 0 {
+			delete(t.branches, iface)
 		}
+	}
+	if len(unread) > 0 {
+		slices.Sort(unread)
+		// They may be somebody else's, so this is no problem of the bridge's by itself.
+		t.b.log.Warn("interfaces in ZooKeeper cannot be read; what this bridge has written there before stays until they can",
+			slog.Int("interfaces", len(unread)), slog.String("first", unread[0]), slog.Any("error", t.branches[unread[0]].err))
 	}
 	return nil
 }
 
-func (t *term) note(iface, node, instance string) {
-	if t.nodes[iface] == nil {
-		t.nodes[iface] = map[string]string{}
+// branch returns what is known of an interface's providers.
+func (t *term) branch(iface string) *branch {
+	br := t.branches[iface]
+	if br == nil {
+		br = &branch{iface: iface, at: t.providersOf(iface)}
+		t.branches[iface] = br
 	}
-	t.nodes[iface][node] = instance
-	if app, ok := appOf(instance); ok {
-		t.b.found(app)
+	return br
+}
+
+// changed notes that an interface's providers are others now.
+func (t *term) changed(iface string) {
+	if br := t.branches[iface]; br != nil {
+		br.listed, br.watched = false, false
 	}
 }
 
-// reconcile makes ZooKeeper hold what Kubernetes knows.
-func (t *term) reconcile(ctx context.Context) error {
+// reconcile makes ZooKeeper hold what Kubernetes knows. What is known of an interface
+// and has not changed takes no request, and those that do are made side by side. An
+// interface that cannot be read or written keeps no other from it. again is when to
+// come again though nothing changes; zero for never.
+func (t *term) reconcile(ctx context.Context) (again time.Time, err error) {
 	if there, _, err := t.c.conn.Exists(t.mine); err != nil || !there {
 		if err != nil {
-			return t.c.explain("read", t.mine, err)
+			return again, t.c.explain("read", t.mine, err)
 		}
-		return errTakenOver
+		return again, errTakenOver
 	}
 	want, doubt, unknown := t.b.desired(ctx)
-	interfaces := map[string]bool{}
 	for iface := range want {
-		interfaces[iface] = true
+		t.branch(iface)
 	}
-	for iface := range t.nodes {
-		interfaces[iface] = true
+	now := time.Now()
+	work, within := errgroup.WithContext(ctx)
+	work.SetLimit(parallel)
+	for iface, br := range t.branches {
+		if br.err == nil || !now.Before(br.next) {
+			work.Go(func() error { return t.attempt(within, br, want[iface], doubt) })
+		}
+	}
+	if err := work.Wait(); err != nil {
+		return again, err
 	}
 	nodes, apps := 0, map[registry.App]bool{}
-	for _, iface := range slices.Sorted(maps.Keys(interfaces)) {
-		if err := t.reconcileInterface(ctx, iface, want[iface], doubt); err != nil {
-			return err
-		}
-		nodes += len(t.nodes[iface])
-		for _, instance := range t.nodes[iface] {
+	var failing []Failing
+	for iface, br := range t.branches {
+		nodes += len(br.nodes)
+		for _, instance := range br.nodes {
 			if app, ok := appOf(instance); ok && app.Validate() == nil {
 				apps[app] = true
 			}
 		}
-	}
-	for iface, ended := range t.watched {
-		if !interfaces[iface] {
-			close(ended)
-			delete(t.watched, iface)
+		next := time.Time{}
+		switch concerned := len(want[iface])+len(br.nodes) > 0; {
+		case br.err != nil:
+			next = br.next
+			if concerned {
+				failing = append(failing, Failing{Interface: iface, Why: registry.Text(br.err), Since: br.since})
+			}
+		case !concerned:
+			if br.watched {
+				close(br.ended)
+			}
+			delete(t.branches, iface)
+		case !br.listed && br.there:
+			next = now // its watch is to be set
+		}
+		if !next.IsZero() && (again.IsZero() || next.Before(again)) {
+			again = next
 		}
 	}
+	slices.SortFunc(failing, func(a, b Failing) int { return strings.Compare(a.Interface, b.Interface) })
+	t.b.fallsShort(failing)
 	t.b.wrote(nodes, apps, unknown)
-	return nil
+	return again, nil
 }
 
 // desired returns the nodes that are to be there, by interface and name; a function
@@ -293,170 +364,4 @@ func cutLast(s string, sep byte) (before, after string, ok bool) {
 		return s[:i], s[i+1:], true
 	}
 	return s, "", false
-}
-
-// place is what tells providers of one interface apart for those who call them.
-type place struct {
-	registry.Interface
-	Address
-}
-
-// reconcileInterface writes what is missing below an interface and removes what is
-// proven gone, both at once: a consumer that reads in between finds either all of
-// the old or all of the new.
-func (t *term) reconcileInterface(ctx context.Context, iface string, want map[string]provider, doubt func(string) bool) error {
-	at := t.providersOf(iface)
-	children, err := t.list(ctx, iface, at)
-	if err != nil {
-		return err
-	}
-	here := map[string]bool{}   // the bridge's own
-	others := map[place]bool{}  // what anybody else has written
-	outrank := map[place]bool{} // those of them to whom the bridge yields
-	// Where all whom providers have written themselves have no weight. Other bridges'
-	// say nothing: each would wait for the other to have one again.
-	weightless := map[registry.Interface]bool{}
-	delete(t.nodes, iface)
-	for _, child := range children {
-		p, err := decodeProvider(child)
-		if err != nil {
-			continue
-		}
-		if p.Bridge != t.b.cfg.Name {
-			others[place{p.Interface, p.Address}] = true
-			if all, seen := weightless[p.Interface]; p.Bridge == "" {
-				weightless[p.Interface] = p.weightless() && (all || !seen)
-			}
-			// Of two bridges that wrote at once only one may yield: if both did, the
-			// provider would be on no list, and then on both again.
-			if p.Bridge < t.b.cfg.Name { // as a provider's own does, which names none
-				outrank[place{p.Interface, p.Address}] = true
-			}
-			continue
-		}
-		here[child] = true
-		t.note(iface, child, p.Params[instanceParam])
-	}
-	want = level(want, weightless)
-	var create, remove []string
-	for _, node := range slices.Sorted(maps.Keys(want)) {
-		p := want[node]
-		if here[node] || others[place{p.Interface, p.Address}] {
-			continue
-		}
-		// A registry that is out of touch may know somebody who is gone, whom another
-		// replica has removed. Its word fills a list that nobody is on, and no other.
-		if !p.stale || len(here)+len(others) == 0 {
-			create = append(create, node)
-		}
-	}
-	for _, node := range slices.Sorted(maps.Keys(here)) {
-		p, wanted := want[node]
-		switch {
-		case wanted && !outrank[place{p.Interface, p.Address}]:
-		case wanted, !doubt(t.nodes[iface][node]):
-			// Somebody else has written it, and it would be there twice; or it is gone.
-			remove = append(remove, node)
-		}
-	}
-	return t.change(ctx, iface, at, create, remove, want)
-}
-
-// batch and batchBytes bound what is written, and what is removed, in one transaction,
-// of which ZooKeeper takes 1 MB.
-const (
-	batch      = 100
-	batchBytes = 256 << 10
-)
-
-// take cuts as many nodes off a list as one transaction takes.
-func take(nodes []string) (now, later []string) {
-	size := 0
-	for n, node := range nodes {
-		if size += len(node); n == batch || n > 0 && size > batchBytes {
-			return nodes[:n], nodes[n:]
-		}
-	}
-	return nodes, nil
-}
-
-var errTakenOver = errors.New("its session with ZooKeeper was lost, and another replica may write now")
-
-func (t *term) change(ctx context.Context, iface, at string, create, remove []string, want map[string]provider) error {
-	if len(create) > 0 {
-		if err := t.make(ctx, at); err != nil {
-			return err
-		}
-	}
-	for len(create)+len(remove) > 0 {
-		ops := []any{&zk.CheckVersionRequest{Path: t.mine, Version: -1}}
-		var made, gone []string
-		made, create = take(create)
-		for _, node := range made {
-			ops = append(ops, &zk.CreateRequest{Path: at + "/" + node, Acl: t.acl()})
-		}
-		// What goes may depend on what comes, so it goes last.
-		if len(create) == 0 {
-			gone, remove = take(remove)
-		}
-		for _, node := range gone {
-			ops = append(ops, &zk.DeleteRequest{Path: at + "/" + node, Version: -1})
-		}
-		answers, err := t.c.conn.Multi(ops...)
-		if err != nil {
-			if len(answers) > 0 && answers[0].Error != nil && errors.Is(answers[0].Error, zk.ErrNoNode) {
-				return errTakenOver
-			}
-			return fmt.Errorf("write providers of %s into ZooKeeper: %w", iface, err)
-		}
-		for _, node := range made {
-			p := want[node]
-			t.note(iface, node, p.instance)
-			t.b.metrics.writes.WithLabelValues("written").Inc()
-			t.b.log.Info("wrote a provider into ZooKeeper", slog.String("interface", iface), slog.String("address", p.Address.String()), slog.String("app", p.App))
-		}
-		for _, node := range gone {
-			delete(t.nodes[iface], node)
-			t.b.metrics.writes.WithLabelValues("removed").Inc()
-			if p, err := decodeProvider(node); err == nil {
-				t.b.log.Info("removed a provider from ZooKeeper", slog.String("interface", iface), slog.String("address", p.Address.String()), slog.String("app", p.App))
-			}
-		}
-	}
-	if len(t.nodes[iface]) == 0 {
-		delete(t.nodes, iface)
-	}
-	return nil
-}
-
-// list returns the names below an interface's providers, and has the session woken
-// when they change.
-func (t *term) list(ctx context.Context, iface, at string) ([]string, error) {
-	if t.watched[iface] != nil {
-		return t.c.children(ctx, at)
-	}
-	children, _, changed, err := t.c.conn.ChildrenW(at)
-	if errors.Is(err, zk.ErrNoNode) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, t.c.explain("list", at, err)
-	}
-	ended := make(chan struct{})
-	t.watched[iface] = ended
-	t.watchers.Go(func() {
-		select {
-		case <-changed:
-		case <-ended:
-			return
-		case <-t.end:
-			return
-		}
-		select {
-		case t.fired <- iface:
-		case <-ended:
-		case <-t.end:
-		}
-	})
-	return children, nil
 }

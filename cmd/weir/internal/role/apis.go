@@ -117,6 +117,9 @@ func (c *Control) bridgeNotes() []string {
 	for _, u := range s.Unknown {
 		notes = append(notes, fmt.Sprintf("%d instances of %s are not written into ZooKeeper, since it is not known what they offer: %s", u.Instances, u.App, u.Why))
 	}
+	for _, f := range s.Failing {
+		notes = append(notes, fmt.Sprintf("providers of %s are not written into ZooKeeper; what is there stays, and it goes on trying: %s", f.Interface, f.Why))
+	}
 	return notes
 }
 

@@ -107,6 +107,7 @@ export const agentless: Sentences = {
   'there is no stream': '没有数据流',
   '%d instances of %s are not written into ZooKeeper, since it is not known what they offer: %s': '{2} 的 {1} 个实例没有写入 ZooKeeper，因为不知道它们提供什么：{3}',
   'cannot write applications into ZooKeeper; what is there stays, and it goes on trying: %s': '无法将应用写入 ZooKeeper；已有的保留不变，并会继续重试：{1}',
+  'providers of %s are not written into ZooKeeper; what is there stays, and it goes on trying: %s': '{1} 的提供者没有写入 ZooKeeper；已有的保留不变，并会继续重试：{2}',
   'this control plane holds as many pods as it may: raise --agentless-pods, or add a control plane': '此控制面的 Pod 数已达上限：请调高 --agentless-pods，或增加控制面',
   'what is wanted is not applied: %s': '应有的设置尚未应用：{1}',
   "Dubbo's own": 'Dubbo 默认端口',
