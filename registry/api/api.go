@@ -62,6 +62,9 @@ type App struct {
 	App      registry.App  `json:"app"`
 	Mode     registry.Mode `json:"mode" enum:"pod,service" doc:"How it asks to be called: its instances, or its Service."`
 	ModeFrom string        `json:"modeFrom,omitempty" doc:"What asks for the mode; missing where nothing does."`
+	// Choice and ChoiceFrom are for consumers that use ZooKeeper, too.
+	Choice     registry.Choice `json:"choice,omitempty" enum:"kubernetes,zookeeper,both" doc:"By which registry consumers that use ZooKeeper, too, are to call it; missing where nothing says."`
+	ChoiceFrom string          `json:"choiceFrom,omitempty" doc:"What says so; missing where nothing does."`
 	Counts
 	Interfaces *int   `json:"interfaces,omitempty" doc:"How many Dubbo interfaces it offers; missing while that is not known."`
 	Host       string `json:"host,omitempty" doc:"Address of its Service; missing where it has none."`
@@ -183,7 +186,7 @@ func (s *server) list(ctx context.Context, in *listIn) (*listOut, error) {
 		sum := registry.Summarize(snapshot)
 		sums = append(sums, sum)
 		out.Body.Items = append(out.Body.Items, App{
-			App: app, Mode: snapshot.Mode, ModeFrom: snapshot.ModeFrom, Counts: counts(&sum),
+			App: app, Mode: snapshot.Mode, ModeFrom: snapshot.ModeFrom, Choice: snapshot.Choice, ChoiceFrom: snapshot.ChoiceFrom, Counts: counts(&sum),
 			Host: snapshot.Service.Host, Headless: snapshot.Service.Headless,
 		})
 	}

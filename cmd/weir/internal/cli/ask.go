@@ -132,11 +132,8 @@ func (r *opened) list(ctx context.Context, w io.Writer, namespace string, format
 		_, err := fmt.Fprintf(w, "no applications in %s of %s\n", where, r.target)
 		return err
 	}
-	rows := make([]view.Row, 0, len(snapshots))
-	for _, s := range snapshots {
-		rows = append(rows, view.AppRow(s, r.clusters))
-	}
-	return view.WriteTable(w, view.AppHeader(r.clusters), rows)
+	header, rows := view.AppTable(snapshots, r.clusters)
+	return view.WriteTable(w, header, rows)
 }
 
 func (r *opened) get(ctx context.Context, w io.Writer, app registry.App, format view.Format) error {

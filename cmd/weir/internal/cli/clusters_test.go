@@ -47,7 +47,7 @@ func TestRegistryLooksAtSeveralClusters(t *testing.T) {
 	list := func(more ...string) (int, string, string) {
 		return do(t, nil, append([]string{"registry", "list", "-n", ns.Name, "--kubeconfig", file, "--context", "east", "--cluster-name", "east"}, more...)...)
 	}
-	if code, out, errs = list("--clusters", "west"); code != 0 || !strings.Contains(out, "CLUSTERS") || !strings.Contains(out, "east 1 of 1, west 0 of 1 (1 stand by)") {
+	if code, out, errs = list("--clusters", "west"); code != 0 || !strings.Contains(out, "CLUSTERS") || !strings.Contains(out, "east 1 of 1, west 0 of 1 (1 stands by)") {
 		t.Errorf("%d\n%s%s", code, out, errs)
 	}
 	if code, out, errs = list("--clusters", "west", "--cluster", "west"); code != 0 || !strings.Contains(out, "west 1 of 1") || strings.Contains(out, "east") {

@@ -106,22 +106,30 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%.1f %ciB", size, "KMGT"[of])
 }
 
-// AppHeader is the header of AppRow.
-func AppHeader(clusters []string) Row {
-	if len(clusters) == 0 {
-		return Row{"APPLICATION", "CALLABLE", "MODE", "SPEAKS", "HELD BACK"}
+// AppTable is a list of applications with its header; of several clusters, where they
+// are named, and by which registry each is called first, where that is said of one.
+func AppTable(list []registry.Snapshot, clusters []string) (header Row, rows []Row) {
+	chosen := slices.ContainsFunc(list, func(s registry.Snapshot) bool { return s.Choice != "" })
+	header = Row{"APPLICATION", "CALLABLE", "MODE", "SPEAKS", "HELD BACK"}
+	if chosen {
+		header = slices.Insert(header, 3, "REGISTRY")
 	}
-	return Row{"APPLICATION", "CALLABLE", "CLUSTERS", "MODE", "SPEAKS", "HELD BACK"}
-}
-
-// AppRow is one application in a list; of several clusters, where they are named.
-func AppRow(s registry.Snapshot, clusters []string) Row {
-	sum := registry.Summarize(s)
-	row := Row{s.App.String(), Callable(sum) + kept(sum), string(s.Mode), dash(speaks(sum.Endpoints)), dash(heldBack(sum.Held))}
 	if len(clusters) > 0 {
-		row = slices.Insert(row, 2, dash(inClusters(sum.Clusters, clusters)))
+		header = slices.Insert(header, 2, "CLUSTERS")
 	}
-	return row
+	for n := range list {
+		s := &list[n]
+		sum := registry.Summarize(*s)
+		row := Row{s.App.String(), Callable(sum) + kept(sum), string(s.Mode), dash(speaks(sum.Endpoints)), dash(heldBack(sum.Held))}
+		if chosen {
+			row = slices.Insert(row, 3, dash(string(s.Choice)))
+		}
+		if len(clusters) > 0 {
+			row = slices.Insert(row, 2, dash(inClusters(sum.Clusters, clusters)))
+		}
+		rows = append(rows, row)
+	}
+	return header, rows
 }
 
 // inClusters counts the instances of each cluster, in the order of the clusters:
@@ -136,7 +144,7 @@ func inClusters(counts []registry.ClusterCount, order []string) string {
 		c := counts[at]
 		text := fmt.Sprintf("%s %d of %d", c.Cluster, c.Callable, c.Instances)
 		if c.Standby > 0 {
-			text += fmt.Sprintf(" (%d stand by)", c.Standby)
+			text += " (" + standby(c.Standby) + ")"
 		}
 		out = append(out, text)
 	}
@@ -154,12 +162,20 @@ func kept(s registry.Summary) string {
 		parts = append(parts, fmt.Sprintf("%d kept", s.Kept))
 	}
 	if s.Standby > 0 {
-		parts = append(parts, fmt.Sprintf("%d stand by", s.Standby))
+		parts = append(parts, standby(s.Standby))
 	}
 	if len(parts) == 0 {
 		return ""
 	}
 	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+// standby is "1 stands by".
+func standby(n int) string {
+	if n == 1 {
+		return "1 stands by"
+	}
+	return fmt.Sprintf("%d stand by", n)
 }
 
 // speaks lists protocols and ports, "dubbo:20000, tri:20001".

@@ -43,7 +43,9 @@ func TestListTellsWhyInstancesAreHeldBack(t *testing.T) {
 		instance("e", func(i *registry.Instance) { i.Health, i.Kept = registry.NotReady, &registry.Kept{} }),
 	)
 	var out strings.Builder
-	if err := view.WriteTable(&out, view.AppHeader(nil), []view.Row{view.AppRow(s, nil), view.AppRow(registry.Snapshot{App: registry.App{Namespace: "x", Name: "y"}, Mode: registry.ModeService}, nil)}); err != nil {
+	list := []registry.Snapshot{s, {App: registry.App{Namespace: "x", Name: "y"}, Mode: registry.ModeService}}
+	header, rows := view.AppTable(list, nil)
+	if err := view.WriteTable(&out, header, rows); err != nil {
 		t.Fatal(err)
 	}
 	want := `APPLICATION      CALLABLE          MODE      SPEAKS        HELD BACK
@@ -52,6 +54,31 @@ x/y              0 of 0            service   -             -
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+// By which registry an application is called first is said of all where it is of one.
+func TestListTellsOfTheChoiceBetweenRegistries(t *testing.T) {
+	chosen := snapshot(instance("a", func(i *registry.Instance) { i.Cluster = "east" }))
+	chosen.Choice, chosen.ChoiceFrom = registry.ChooseZooKeeper, "DiscoveryPolicy shop/moving"
+	for want, clusters := range map[string][]string{
+		`APPLICATION      CALLABLE   MODE      REGISTRY    SPEAKS        HELD BACK
+shop/inventory   1 of 1     pod       zookeeper   dubbo:20000   -
+x/y              0 of 0     service   -           -             -
+`: nil,
+		`APPLICATION      CALLABLE   CLUSTERS      MODE      REGISTRY    SPEAKS        HELD BACK
+shop/inventory   1 of 1     east 1 of 1   pod       zookeeper   dubbo:20000   -
+x/y              0 of 0     -             service   -           -             -
+`: {"east"},
+	} {
+		var out strings.Builder
+		header, rows := view.AppTable([]registry.Snapshot{chosen, {App: registry.App{Namespace: "x", Name: "y"}, Mode: registry.ModeService}}, clusters)
+		if err := view.WriteTable(&out, header, rows); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != want {
+			t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+		}
 	}
 }
 

@@ -10,7 +10,7 @@ import { FilterInput, matches } from '~/ui/field'
 import { Page } from '~/ui/page'
 import { Empty, Loaded } from '~/ui/state'
 import { Table, type Column } from '~/ui/table'
-import { Callable, ClusterChoice, Held, InClusters, modeWord, registryPath } from '~/views/registry/parts'
+import { Callable, CalledBy, ClusterChoice, Held, InClusters, registryPath } from '~/views/registry/parts'
 import { words as w } from '~/views/registry/words'
 
 type App = Schemas['RegistryApiApp']
@@ -23,7 +23,7 @@ const columns = (clusters: string[]): Column<App>[] => [
   {
     key: 'mode',
     label: w('mode'),
-    cell: (a) => <span title={a.modeFrom && w('modeFrom', { from: say(a.modeFrom) })}>{modeWord(a.mode)}</span>,
+    cell: (a) => <CalledBy mode={a.mode} modeFrom={a.modeFrom} choice={a.choice} choiceFrom={a.choiceFrom} brief />,
     sort: (a) => a.mode,
   },
   { key: 'protocols', label: w('protocols'), cell: (a) => a.protocols.join(', ') || <span class="muted">–</span>, sort: (a) => a.protocols.join() },

@@ -12,7 +12,7 @@ import { Page } from '~/ui/page'
 import { Empty, Loaded } from '~/ui/state'
 import { Table, type Column } from '~/ui/table'
 import { Ago, Time } from '~/ui/time'
-import { Callable, ClusterChoice, Held, InClusters, modeWord, NoInterfaces } from '~/views/registry/parts'
+import { Callable, CalledBy, ClusterChoice, Held, InClusters, NoInterfaces } from '~/views/registry/parts'
 import { words as w } from '~/views/registry/words'
 
 type Instance = Schemas['RegistryApiInstance']
@@ -58,7 +58,7 @@ export default function RegistryApp({ params }: ViewProps) {
                       [w('instances'), <Callable key="c" callable={d.counts.callable} kept={d.counts.kept} standby={d.counts.standby} instances={d.counts.instances} />],
                       d.clusters && [w('clusters'), <InClusters key="k" counts={d.counts.clusters} order={d.clusters} />],
                       d.counts.held > 0 && [w('held'), <Held key="h" held={d.counts.heldBack} />],
-                      [w('mode'), <>{modeWord(d.mode)} {d.modeFrom && <span class="muted">({w('modeFrom', { from: say(d.modeFrom) })})</span>}</>],
+                      [w('mode'), <CalledBy key="m" mode={d.mode} modeFrom={d.modeFrom} choice={d.choice} choiceFrom={d.choiceFrom} />],
                       [w('service'), d.service.headless ? w('headless') : d.service.host ? <><code>{d.service.host}</code> <Copy text={d.service.host} /></> : w('noService')],
                       d.service.ports.length > 0 && [w('ports'), d.service.ports.map((p) => `${p.name ? `${p.name} ` : ''}${p.port}→${p.target}`).join(', ')],
                       [w('observed'), <><Ago at={d.observed} /> <span class="muted">({w('generation', { n: d.generation })})</span></>],

@@ -1,6 +1,6 @@
 import { render } from 'preact'
 import { describe, expect, test } from 'vitest'
-import { Callable, InClusters, NoInterfaces } from '~/views/registry/parts'
+import { CalledBy, Callable, InClusters, NoInterfaces } from '~/views/registry/parts'
 
 function shown(callable: number, kept: number, instances: number, standby = 0): { text: string; tone: string } {
   const root = document.createElement('div')
@@ -14,6 +14,19 @@ describe('how many instances are called', () => {
   test('some, and the rest stand by', () => expect(shown(2, 0, 4, 2)).toEqual({ text: '2 of 4 called, 2 stand by', tone: 'badge ok' }))
   test('some, and one of the rest stands by', () => expect(shown(2, 0, 4, 1)).toEqual({ text: '2 of 4 called, 1 stands by', tone: 'badge warn' }))
   test('all, and some though they are not ready', () => expect(shown(3, 2, 3)).toEqual({ text: '3 of 3 called, 2 of them kept', tone: 'badge warn' }))
+})
+
+describe('how it is called', () => {
+  function said(props: Parameters<typeof CalledBy>[0]): string {
+    const root = document.createElement('div')
+    render(<CalledBy {...props} />, root)
+    return root.textContent ?? ''
+  }
+  const policy = 'DiscoveryPolicy shop/moving'
+  test('by the default', () => expect(said({ mode: 'pod' }).trim()).toBe('pod addresses'))
+  test('by a registry that a policy chooses, whatever asks for the mode', () =>
+    expect(said({ mode: 'pod', choice: 'zookeeper', choiceFrom: policy })).toBe(`pod addresses beside ZooKeeper, by ZooKeeper first (asked for by ${policy})`))
+  test('in a list', () => expect(said({ mode: 'service', modeFrom: policy, choice: 'both', choiceFrom: policy, brief: true })).toBe('its Servicebeside ZooKeeper, by either at random'))
 })
 
 describe('no Dubbo interface', () => {

@@ -11,8 +11,20 @@ export function registryPath(app: Schemas['RegistryApp'], params: Patch = {}): s
   return link(`/registry/${encodeURIComponent(app.namespace)}/${encodeURIComponent(app.name)}`, params)
 }
 
-export function modeWord(mode: string): string {
+function modeWord(mode: string): string {
   return w(mode === 'service' ? 'modeService' : 'modePod')
+}
+
+/** CalledBy says how an application asks to be called and, where that is said, by which registry consumers that use ZooKeeper, too, call it first; brief where there is no room for what asks for it. */
+export function CalledBy({ mode, modeFrom, choice, choiceFrom, brief }: Pick<Schemas['RegistryApiApp'], 'mode' | 'modeFrom' | 'choice' | 'choiceFrom'> & { brief?: boolean }) {
+  const part = (text: string, from: string | undefined) =>
+    brief ? <span title={from && w('modeFrom', { from: say(from) })}>{text}</span> : <>{text} {from && <span class="muted">({w('modeFrom', { from: say(from) })})</span>}</>
+  return (
+    <>
+      {part(modeWord(mode), modeFrom)}
+      {choice && <div>{part(w(`choice.${choice}`), choiceFrom)}</div>}
+    </>
+  )
 }
 
 /** Callable says how many of an application's instances get calls, and how many of those are kept though they are not ready. */
