@@ -4,13 +4,12 @@ import type { Schemas } from '~/api/client'
 import { useAddress } from '~/app/address'
 import { words as shared } from '~/app/words'
 import * as format from '~/i18n/format'
-import { say } from '~/said'
-import { Badge, Card, Notice } from '~/ui/basic'
+import { Badge, Card } from '~/ui/basic'
 import { FilterInput, matches } from '~/ui/field'
 import { Page } from '~/ui/page'
 import { Empty, Loaded } from '~/ui/state'
 import { Table, type Column } from '~/ui/table'
-import { Callable, CalledBy, ClusterChoice, Held, InClusters, registryPath } from '~/views/registry/parts'
+import { Callable, CalledBy, ClusterChoice, Doubts, Held, InClusters, registryPath } from '~/views/registry/parts'
 import { words as w } from '~/views/registry/words'
 
 type App = Schemas['RegistryApiApp']
@@ -46,15 +45,7 @@ export default function Registry() {
           const clusters = (list.clusters ?? []).map((c) => c.name)
           return (
             <>
-              {list.clusters?.map((c) =>
-                c.unknown ? (
-                  <Notice key={c.name} tone="warn">{w('clusterUnknown', { cluster: c.name, why: say(c.unknown) })}</Notice>
-                ) : c.stale ? (
-                  <Notice key={c.name} tone="warn">{w('clusterStale', { cluster: c.name, time: format.time(c.stale) })}</Notice>
-                ) : null,
-              )}
-              {!list.clusters && list.stale && <Notice tone="warn">{w('stale', { time: format.time(list.stale) })}</Notice>}
-              {list.unknown && <Notice tone="warn">{w('unknown', { why: say(list.unknown) })}</Notice>}
+              <Doubts list={list} cluster={cluster} />
               <Card
                 flush
                 title={shared('apps')}

@@ -1,6 +1,6 @@
 import { render } from 'preact'
 import { describe, expect, test } from 'vitest'
-import { CalledBy, Callable, InClusters, NoInterfaces } from '~/views/registry/parts'
+import { CalledBy, Callable, Doubts, InClusters, NoInterfaces } from '~/views/registry/parts'
 
 function shown(callable: number, kept: number, instances: number, standby = 0): { text: string; tone: string } {
   const root = document.createElement('div')
@@ -39,6 +39,24 @@ describe('no Dubbo interface', () => {
   test('a port for Dubbo', () => expect(said(true, 'http', 'dubbo')).toContain('a port dubbo, and no instance says'))
   test('a port for Triple', () => expect(said(true, 'tri')).toContain('a port tri, and no instance says'))
   test('somebody has registered', () => expect(said(false, 'dubbo')).toContain('An HTTP service has none.'))
+})
+
+describe('why a list may not be whole', () => {
+  function said(props: Parameters<typeof Doubts>[0]): string[] {
+    const root = document.createElement('div')
+    render(<Doubts {...props} />, root)
+    return [...root.children].map((c) => c.textContent ?? '')
+  }
+  const silent = 'cluster west: nothing is known yet of the applications'
+  const list = { unknown: silent, clusters: [{ name: 'east' }, { name: 'west', unknown: silent }] }
+  test('nothing is wrong', () => expect(said({ list: { clusters: [{ name: 'east' }] } })).toEqual([]))
+  test('a cluster that was never heard is told of once', () =>
+    expect(said({ list })).toEqual([expect.stringContaining('Nothing is known of cluster west, so its instances are missing here')]))
+  test('and not where another is looked at', () => expect(said({ list: { clusters: list.clusters }, cluster: 'east' })).toEqual([]))
+  test('what is wrong besides is told as well', () => expect(said({ list: { ...list, unknown: 'no answer within 2s' } })).toEqual([expect.stringContaining('cluster west'), 'The list is not whole: no answer within 2s']))
+  test('a cluster that stopped to answer', () =>
+    expect(said({ list: { stale: '2026-11-30T00:00:00Z', clusters: [{ name: 'east' }, { name: 'west', stale: '2026-11-30T00:00:00Z' }] } })).toEqual([expect.stringContaining('Cluster west has not answered since')]))
+  test('the only cluster stopped to answer', () => expect(said({ list: { stale: '2026-11-30T00:00:00Z' } })).toEqual([expect.stringContaining('The registry has been out of touch since')]))
 })
 
 describe('where they are', () => {

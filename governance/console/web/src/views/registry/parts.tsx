@@ -1,6 +1,7 @@
 import type { Schemas } from '~/api/client'
 import { link, useAddress, type Patch } from '~/app/address'
 import { words as shared } from '~/app/words'
+import * as format from '~/i18n/format'
 import { say } from '~/said'
 import { Badge, Notice } from '~/ui/basic'
 import { Empty } from '~/ui/state'
@@ -60,6 +61,25 @@ export function InClusters({ counts, order, brief }: { counts: Schemas['Registry
         </li>
       ))}
     </ul>
+  )
+}
+
+/** Doubts says why a list may not be whole, or not be new: of each cluster that is looked at, and each reason once. */
+export function Doubts({ list, cluster }: { list: Pick<Schemas['RegistryApiList'], 'clusters' | 'stale' | 'unknown'>; cluster?: string }) {
+  // What is wrong with a cluster that nobody looks at is missing nowhere here.
+  const clusters = list.clusters?.filter((c) => !cluster || c.name === cluster)
+  return (
+    <>
+      {clusters?.map((c) =>
+        c.unknown ? (
+          <Notice key={c.name} tone="warn">{w('clusterUnknown', { cluster: c.name, why: say(c.unknown) })}</Notice>
+        ) : c.stale ? (
+          <Notice key={c.name} tone="warn">{w('clusterStale', { cluster: c.name, time: format.time(c.stale) })}</Notice>
+        ) : null,
+      )}
+      {!clusters && list.stale && <Notice tone="warn">{w('stale', { time: format.time(list.stale) })}</Notice>}
+      {list.unknown && !clusters?.some((c) => c.unknown === list.unknown) && <Notice tone="warn">{w('unknown', { why: say(list.unknown) })}</Notice>}
+    </>
   )
 }
 
