@@ -36,7 +36,8 @@ type Config struct {
 	// mappings are read and whose applications Apps lists. The identity's own
 	// namespace (outside a pod: the kubeconfig's, else "default") when empty;
 	// AllNamespaces for all, with one watch per kind. Other namespaces are
-	// watched from the first question about one of their applications.
+	// watched from the first question about one of their applications until, for ten
+	// minutes, nobody has followed or asked.
 	Namespaces []string
 	// Lazy puts off the watches of Namespaces until something is asked of them,
 	// as suits a process that only registers.

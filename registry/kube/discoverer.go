@@ -96,6 +96,7 @@ func (h *Hub) Subscribe(name registry.App, notify func(registry.Snapshot)) (func
 		}
 	}
 	a.followers++
+	a.space.follow()
 	stop := a.topic.Subscribe(func(s registry.Snapshot) {
 		h.mu.Lock()
 		if synced, _ := heard(sources); synced || s.StaleSince.IsZero() {
@@ -128,6 +129,7 @@ func (h *Hub) Subscribe(name registry.App, notify func(registry.Snapshot)) (func
 				h.keeper.leftApp(a.name)
 				a.space.releaseApp(a)
 			}
+			a.space.leave()
 		})
 	}, nil
 }

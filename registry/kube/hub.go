@@ -36,6 +36,8 @@ type Hub struct {
 	// dial reaches an instance and lets go of it; probes bounds how often at once.
 	dial   func(ctx context.Context, address string) error
 	probes chan struct{}
+	// linger is lingerFor unless a test says otherwise.
+	linger time.Duration
 	// ended returns the UIDs of a namespace's pods that have run to their end.
 	ended func(ctx context.Context, namespace string) ([]string, error)
 
@@ -141,6 +143,9 @@ func (h *Hub) Close() {
 				topics = append(topics, a.topic)
 			}
 			a.stopTimers()
+		}
+		if l := s.lingering.timer; l != nil {
+			l.Stop()
 		}
 	}
 	for _, f := range h.interfaces {
@@ -303,16 +308,17 @@ func (h *Hub) spaceOf(namespace string) *space {
 // applications depend, starting those that do not run. mu is held.
 func (h *Hub) needInstances(namespace string) []*source {
 	s := h.spaceOf(namespace)
+	s.use()
 	sources := make([]*source, 0, 5)
 	sources = append(sources,
-		h.start(&s.sliceSource, slicesResource, s.namespace, sliceTable{s}),
-		h.start(&s.podSource, podsResource, s.namespace, podTable{s}),
-		h.start(&s.serviceSource, servicesResource, s.namespace, serviceTable{s}),
-		h.start(&s.policySource, policiesResource, s.namespace, policyTable{s}),
+		s.start(&s.sliceSource, slicesResource, sliceTable{s}),
+		s.start(&s.podSource, podsResource, podTable{s}),
+		s.start(&s.serviceSource, servicesResource, serviceTable{s}),
+		s.start(&s.policySource, policiesResource, policyTable{s}),
 	)
 	if own := h.ownSpace(); own != nil && own != s {
 		// The consumer's own policies come first, wherever the provider lives.
-		sources = append(sources, h.start(&own.policySource, policiesResource, own.namespace, policyTable{own}))
+		sources = append(sources, own.start(&own.policySource, policiesResource, policyTable{own}))
 	}
 	return sources
 }
@@ -338,24 +344,26 @@ func (h *Hub) needMappings() []*source {
 	var sources []*source
 	for _, namespace := range h.base {
 		s := h.spaceOf(namespace)
-		sources = append(sources, h.start(&s.mappingSource, mappingsResource, s.namespace, mappingTable{s}))
+		sources = append(sources, s.start(&s.mappingSource, mappingsResource, mappingTable{s}))
 	}
 	return sources
 }
 
-func (h *Hub) start(at **source, r *resource, namespace string, t table) *source {
+// start returns a source of the space, which runs from then on. mu is held.
+func (s *space) start(at **source, r *resource, t table) *source {
 	if *at == nil {
-		*at = &source{hub: h, resource: r, namespace: namespace, role: r.role, table: t}
+		h := s.hub
+		*at = &source{hub: h, resource: r, namespace: s.namespace, role: r.role, table: t}
 		h.keeper.wait(*at)
-		h.run(*at)
+		h.run(s.lifetime(), *at)
 	}
 	return *at
 }
 
-// run starts a source unless the hub is closed. mu is held.
-func (h *Hub) run(s *source) {
+// run starts a source, until ctx ends, unless the hub is closed. mu is held.
+func (h *Hub) run(ctx context.Context, s *source) {
 	if !h.closed {
-		h.wg.Go(func() { s.run(h.ctx) })
+		h.wg.Go(func() { s.run(ctx) })
 	}
 }
 

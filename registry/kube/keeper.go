@@ -269,7 +269,11 @@ func (k *keeper) gather() *saved {
 		if k.apps[name] == nil {
 			clock := k.hub.clock
 			// What nobody follows is as old as when somebody last did.
-			snapshot.StaleSince = earliest(clock.told(stale(k.hub.spaceOf(name.Namespace).sources())), clock.told(r.left), r.since).Truncate(time.Second).UTC()
+			var lost time.Time
+			if space := k.hub.spaces[k.hub.spaceName(name.Namespace)]; space != nil { // else its watches have ended
+				lost = clock.told(stale(space.sources()))
+			}
+			snapshot.StaleSince = earliest(lost, clock.told(r.left), r.since).Truncate(time.Second).UTC()
 		}
 		s.Apps = append(s.Apps, snapshot)
 		for i := range r.snapshot.Instances {

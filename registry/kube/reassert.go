@@ -32,7 +32,7 @@ func (r *registrar) watch() {
 	if h.closed {
 		return
 	}
-	h.run(s)
+	h.run(h.ctx, s)
 	h.wg.Go(func() { r.reassert(h.ctx) })
 	h.wg.Go(func() { r.reassertSlowly(h.ctx) })
 }

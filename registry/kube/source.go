@@ -29,7 +29,7 @@ type table interface {
 }
 
 // source lists and watches one kind of object in one namespace for as long as
-// the hub lives.
+// that is watched.
 //
 // client-go's reflector does much of this, but waits up to a minute before it
 // tries an API server again that did not answer, and cannot be told otherwise;
@@ -50,6 +50,7 @@ type source struct {
 	// Guarded by hub.mu.
 	synced  bool
 	there   bool      // the server answered last, though not yet with what is asked for
+	ended   bool      // its space was ended: what it still hears is nobody's
 	overdue bool      // it was not heard in the time that a snapshot file gives it
 	lostAt  time.Time // since when it is lost; zero while it is not
 	foundAt time.Time // when it was last found again
@@ -324,6 +325,9 @@ func (s *source) take(event watch.Event) {
 	}
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
+	if s.ended {
+		return
+	}
 	if event.Type == watch.Deleted {
 		s.table.remove(key, now)
 	} else {
@@ -335,6 +339,9 @@ func (s *source) replace(all map[string]any) {
 	now := s.hub.clock.now()
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
+	if s.ended {
+		return
+	}
 	s.table.replace(all, now)
 	first := !s.synced
 	s.foundLocked()
@@ -354,7 +361,9 @@ func (s *source) answers() {
 func (s *source) inTouch() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	s.foundLocked()
+	if !s.ended {
+		s.foundLocked()
+	}
 }
 
 func (s *source) foundLocked() {
@@ -389,6 +398,9 @@ func (s *source) lost(since time.Time, err error) (linked <-chan struct{}, passi
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	linked = s.hub.linked
+	if s.ended {
+		return linked, false
+	}
 	if s.resource.optional && apierrors.IsNotFound(err) {
 		// The cluster does not define such objects, so there are none. It has been
 		// heard all the same: an outage ends here.

@@ -25,6 +25,8 @@ type space struct {
 	mappings map[string]*mapping
 	losing   map[*app]struct{} // those that have lost endpoints
 
+	lingering lingering
+
 	// The sources run once somebody needs them; nil before.
 	sliceSource, podSource, serviceSource, policySource, mappingSource *source
 }

@@ -28,7 +28,7 @@ func (k *keeper) waitOnce(s *source, left int) {
 	time.AfterFunc(h.cfg.SnapshotWait, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if h.closed || s.synced {
+		if h.closed || s.synced || s.ended {
 			return
 		}
 		if left--; s.there && left > 0 {
