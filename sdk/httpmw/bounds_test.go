@@ -49,6 +49,19 @@ func (c *counted) add(app registry.App, n int) {
 	}
 }
 
+// forget has namespaces be counted anew.
+func (c *counted) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.spaces)
+}
+
+func (c *counted) spaceCount() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.spaces)
+}
+
 func (c *counted) now() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,6 +164,51 @@ func TestMadeUpNamespacesAreFew(t *testing.T) {
 			if at := f.leads(host); at != want {
 				t.Errorf("after them %s is called at %s", host, at)
 			}
+		}
+	})
+}
+
+// However many namespaces were made up before, one that exists is asked for, and what
+// was made up is let go of.
+func TestMadeUpNamespacesMakeRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFlooded(t)
+		stock := registry.App{Namespace: "store", Name: "stock"}
+		f.reg.PutService(stock, registry.Service{Ports: []registry.ServicePort{{Name: "http", Port: 80, Target: 8080}}})
+		f.reg.PutInstance(stock, registry.Instance{ID: "s", Host: netip.MustParseAddr("10.0.0.3")})
+		for i := range 1000 {
+			f.leads(fmt.Sprintf("hook.example%d.svc", i))
+			<-time.After(time.Second)
+			if n := f.seen.now(); n > 60 {
+				t.Fatalf("%d applications are followed", n)
+			}
+		}
+		if at := f.leads("stock.store"); at != "10.0.0.3:8080" {
+			t.Errorf("after them an application is called at %s", at)
+		}
+		// It keeps its place, whatever else is made up.
+		for i := range 100 {
+			f.leads(fmt.Sprintf("hook.example%d.svc", i))
+			<-time.After(time.Second)
+		}
+		f.reg.RemoveInstance(stock, "s")
+		f.reg.PutInstance(stock, registry.Instance{ID: "s2", Host: netip.MustParseAddr("10.0.0.4")})
+		synctest.Wait()
+		if at := f.leads("stock.store"); at != "10.0.0.4:8080" {
+			t.Errorf("later it is called at %s", at)
+		}
+		<-time.After(time.Hour)
+		synctest.Wait()
+		if n := f.seen.now(); n != 1 {
+			t.Errorf("an hour later %d applications are followed, want the one that there is", n)
+		}
+		// Nor do their places stay taken: as many as at first are asked for at once.
+		f.seen.forget()
+		for i := range 300 {
+			f.leads(fmt.Sprintf("hook.again%d.svc", i))
+		}
+		if n := f.seen.spaceCount(); n != 50 {
+			t.Errorf("%d namespaces were asked for at once, want 50", n)
 		}
 	})
 }

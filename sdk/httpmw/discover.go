@@ -29,7 +29,8 @@ import (
 // applications: of names that the registry does not know it follows 500 at most, and
 // one that is called after that in the place of the one called longest ago. Of
 // namespaces that only hosts name, and of which no application is known, it is asked
-// for 50; see Namespaces.
+// for 50 at a time, and for another in the place of the one named first, five seconds
+// later at the earliest; see Namespaces.
 func Discover(reg registry.Discoverer, opts ...DiscoverOption) ClientOption {
 	return func(c *client) {
 		f := newFinder(reg)
@@ -121,7 +122,7 @@ type finder struct {
 	mu        sync.RWMutex // of what follows; nobody holds a found's own when taking it
 	apps      map[registry.App]*found
 	strangers map[registry.App]*found // those of apps of which nothing is known
-	spaces    map[string]bool         // namespaces that hosts name; true once an application of it is known
+	spaces    map[string]*asked       // namespaces that hosts name
 	sweeping  bool                    // a look at who is called no more is on its way
 }
 

@@ -14,12 +14,16 @@ import (
 // those than there are. Strangers, of which it knows nothing, are few at a time: the
 // one that was called longest ago makes room, and is asked for again when it is
 // called again. Namespaces of strangers are fewer still, since a registry may have to
-// watch each of them.
+// watch each of them; the one that was named first makes room with all its strangers,
+// once it has had its time to show an application.
 const (
 	maxStrangers = 500
 	// maxNamespaces bounds those that hosts name, and that neither the program names
 	// nor hold an application that is known.
 	maxNamespaces = 50
+	// spaceFor is that time. With maxNamespaces it bounds how fast made-up names have a
+	// registry begin watches.
+	spaceFor = 5 * time.Second
 	// strangerFor is how long a stranger is followed that nobody calls.
 	strangerFor = 10 * time.Minute
 	sweepEvery  = time.Minute
@@ -27,9 +31,16 @@ const (
 
 func newFinder(reg registry.Discoverer) *finder {
 	return &finder{
-		reg: reg, apps: make(map[registry.App]*found), strangers: make(map[registry.App]*found), spaces: make(map[string]bool),
+		reg: reg, apps: make(map[registry.App]*found), strangers: make(map[registry.App]*found), spaces: make(map[string]*asked),
 		connectTimeout: defaultConnectTimeout,
 	}
+}
+
+// asked is a namespace that hosts name.
+type asked struct {
+	since time.Time
+	// apps are followed in it, known of them are applications that there are.
+	apps, known int
 }
 
 // errEnded is for an application that made room before it was followed.
@@ -72,32 +83,38 @@ func (f *finder) entry(app registry.App, kept bool, now time.Time) (*found, erro
 		f.mu.Unlock()
 		return e, nil
 	}
-	if _, asked := f.spaces[app.Namespace]; !asked && !kept && !f.named(app.Namespace) {
-		if f.unproven() >= maxNamespaces {
+	var gone []*found
+	if f.spaces[app.Namespace] == nil && !kept && !f.named(app.Namespace) {
+		var room bool
+		if gone, room = f.makeRoom(now); !room {
 			f.mu.Unlock()
-			return nil, fmt.Errorf("hosts have named %d namespaces in which no application is known, and no more are asked for: give Discover the Namespaces whose applications are called", maxNamespaces)
+			return nil, fmt.Errorf("hosts have named %d namespaces within seconds in which no application is known, and no more are asked for now: give Discover the Namespaces whose applications are called", maxNamespaces)
 		}
-		f.spaces[app.Namespace] = false
+		f.spaces[app.Namespace] = &asked{since: now}
 	}
-	var gone *found
 	if len(f.strangers) >= maxStrangers {
+		var oldest *found
 		for _, s := range f.strangers {
-			if gone == nil || s.used.Load() < gone.used.Load() {
-				gone = s
+			if oldest == nil || s.used.Load() < oldest.used.Load() {
+				oldest = s
 			}
 		}
-		f.forget(gone)
+		f.forget(oldest)
+		gone = append(gone, oldest)
 	}
 	e = newFound(f, app)
 	e.used.Store(now.UnixNano())
 	f.apps[app] = e
+	if e.space = f.spaces[app.Namespace]; e.space != nil {
+		e.space.apps++
+	}
 	if e.kept = kept; !kept {
 		f.strangers[app] = e
 		f.sweepLater()
 	}
 	f.mu.Unlock()
-	if gone != nil {
-		gone.end()
+	for _, g := range gone {
+		g.end()
 	}
 	return e, nil
 }
@@ -107,23 +124,53 @@ func (f *finder) named(namespace string) bool {
 	return namespace == f.self.Namespace || slices.Contains(f.namespaces, namespace)
 }
 
-// unproven counts namespaces of which no application is known. f.mu is held.
-func (f *finder) unproven() int {
-	n := 0
-	for _, proven := range f.spaces {
-		if !proven {
-			n++
+// makeRoom reports whether one more namespace may be asked for, and returns the entries
+// to end for that. f.mu is held.
+func (f *finder) makeRoom(now time.Time) (gone []*found, room bool) {
+	unproven, oldest := 0, ""
+	for name, s := range f.spaces {
+		if s.known > 0 {
+			continue
+		}
+		unproven++
+		if oldest == "" || s.since.Before(f.spaces[oldest].since) {
+			oldest = name
 		}
 	}
-	return n
+	if unproven < maxNamespaces {
+		return nil, true
+	}
+	if now.Sub(f.spaces[oldest].since) < spaceFor {
+		return nil, false
+	}
+	for app, e := range f.strangers {
+		if app.Namespace == oldest {
+			f.forget(e)
+			gone = append(gone, e)
+		}
+	}
+	delete(f.spaces, oldest)
+	return gone, true
 }
 
 // forget takes an entry off the list. f.mu is held; the entry has to be ended once it
 // is not.
 func (f *finder) forget(e *found) {
-	if f.apps[e.app] == e {
-		delete(f.apps, e.app)
-		delete(f.strangers, e.app)
+	if f.apps[e.app] != e {
+		return
+	}
+	_, stranger := f.strangers[e.app]
+	delete(f.apps, e.app)
+	delete(f.strangers, e.app)
+	s := e.space
+	if s == nil {
+		return
+	}
+	if !stranger && !e.kept {
+		s.known--
+	}
+	if s.apps--; s.apps == 0 && f.spaces[e.app.Namespace] == s {
+		delete(f.spaces, e.app.Namespace)
 	}
 }
 
@@ -146,16 +193,21 @@ func (f *finder) place(e *found) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	switch known = e.snapshot.Load().Known(); {
-	case f.apps[e.app] != e || e.kept:
-	case known:
+	_, stranger = f.strangers[e.app]
+	known = e.snapshot.Load().Known()
+	if f.apps[e.app] != e || e.kept || known != stranger {
+		return
+	}
+	change := 1
+	if known {
 		delete(f.strangers, e.app)
-		if _, asked := f.spaces[e.app.Namespace]; asked {
-			f.spaces[e.app.Namespace] = true
-		}
-	default:
+	} else {
 		f.strangers[e.app] = e // it was deleted
 		f.sweepLater()
+		change = -1
+	}
+	if e.space != nil {
+		e.space.known += change
 	}
 }
 

@@ -23,7 +23,8 @@ type (
 type found struct {
 	f        *finder
 	app      registry.App
-	kept     bool // the program itself has chosen it; written once
+	kept     bool   // the program itself has chosen it; written once, as space
+	space    *asked // nil where no host alone names its namespace
 	snapshot atomic.Pointer[registry.Snapshot]
 	until    time.Time    // calls wait so long for the first one
 	used     atomic.Int64 // when it was last called, in Unix nanoseconds
