@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -231,6 +232,27 @@ func TestMadeUpHostsAreNotDeclared(t *testing.T) {
 	}
 	_, _ = get(t, client, "http://cart.shop/x")
 	mesh.Wait(t, "the application is declared, and no host that is none", func() bool {
+		all := mesh.Instances()
+		return len(all) == 1 && len(all[0].Calls) == 1 && all[0].Calls[0] == governance.App{Namespace: "shop", Name: "cart"}
+	})
+}
+
+// Without a registry it is DNS that knows whether a host can be an application.
+func TestHostsThatDNSDoesNotKnowAreNotDeclared(t *testing.T) {
+	mesh := sdktest.Start(t)
+	kit := mesh.Kit(t, "shop/storefront")
+	tr := &http.Transport{DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
+		if host, _, _ := net.SplitHostPort(address); strings.HasPrefix(host, "hook") {
+			return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}
+		}
+		return nil, &net.OpError{Op: "dial", Err: fmt.Errorf("nobody answers")}
+	}}
+	client := &http.Client{Transport: httpmw.Client(kit, httpmw.Over(tr))}
+	for i := range 600 {
+		_, _ = get(t, client, fmt.Sprintf("http://hook%d.shop/x", i))
+	}
+	_, _ = get(t, client, "http://cart.shop/x")
+	mesh.Wait(t, "the application is declared though it is down, and no host that is none", func() bool {
 		all := mesh.Instances()
 		return len(all) == 1 && len(all[0].Calls) == 1 && all[0].Calls[0] == governance.App{Namespace: "shop", Name: "cart"}
 	})

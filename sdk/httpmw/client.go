@@ -3,6 +3,7 @@ package httpmw
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -53,7 +54,8 @@ type client struct {
 // Client returns a transport that guards, counts and traces calls. The
 // application that a call goes to is the one that Peer names, else that of the
 // URL's host: "orders.shop", "orders.shop.svc" or "orders" in the service's own
-// namespace. Calls to other hosts are counted by host.
+// namespace. Calls to other hosts are counted by host. The control plane is told who
+// is called after the first call, but not of hosts that DNS does not know.
 //
 // A call that is refused is answered by the policy's fallback, else its error is
 // a *breaker.Refused. A call ends, and its timeout holds, until its body has been
@@ -86,9 +88,6 @@ func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
 	if peer.Name == "" {
 		peer = appOfHost(r.URL.Hostname(), c.kit.App().Namespace)
 	}
-	if c.finder == nil {
-		c.kit.Calls(peer)
-	}
 	command := c.commandOf(r, peer)
 	span, ctx := c.kit.Tracer().StartClient(r.Context(), command, peer)
 	span.Tag("http.method", methodOf(r))
@@ -111,6 +110,9 @@ func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	trace.Inject(span.Context(), trace.Header(out.Header))
 	resp, err := c.send(out, peer, span)
+	if c.finder == nil && !unheardOf(err) {
+		c.kit.Calls(peer)
+	}
 	switch {
 	case err != nil:
 		span.Tag("error", err.Error())
@@ -125,6 +127,14 @@ func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp.Body = c.follow(r, resp, span, circuit, call)
 	return resp, nil
+}
+
+// unheardOf reports whether DNS does not know the host that was called. Such hosts may
+// be made up, as those of webhooks are, and a control plane is told of a few hundred
+// applications only.
+func unheardOf(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound
 }
 
 func methodOf(r *http.Request) string {
