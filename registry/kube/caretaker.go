@@ -69,7 +69,9 @@ type Caretaker struct {
 	unused map[string]time.Time // since when this process sees a revision unused, by the object's UID
 	told   map[string]time.Time // when an event is to be told again
 	later  map[laterKey]*later  // what was tried in vain
-	round  *round               // what has come of the present look so far
+	// lacking are fields of a status that the cluster's definitions do not know.
+	lacking map[task]map[string]bool
+	round   *round // what has come of the present look so far
 
 	complaints complaints
 }
@@ -94,6 +96,7 @@ func NewCaretaker(cfg CaretakerConfig) (*Caretaker, error) {
 	}
 	c := &Caretaker{
 		cfg: cfg, log: cfg.Logger, unused: map[string]time.Time{}, told: map[string]time.Time{}, later: map[laterKey]*later{},
+		lacking: map[task]map[string]bool{},
 		sources: map[sourceKey]*source{}, complaints: complaints{all: map[trouble]complaint{}},
 	}
 	c.policies = newShelf(func(o *discoveryPolicy) *discoveryPolicy {
@@ -163,7 +166,9 @@ func (c *Caretaker) look(ctx context.Context) {
 func (c *Caretaker) do(ctx context.Context, work work) bool {
 	most := mostStatuses
 	for _, s := range work.statuses {
-		if !c.ready(trouble{s.task, s.namespace}, string(s.uid)) || most == 0 {
+		ready := c.ready(trouble{s.task, s.namespace}, string(s.uid))
+		s, news := c.fit(s)
+		if !ready || !news || most == 0 {
 			continue
 		}
 		most--
@@ -187,7 +192,7 @@ type statusWrite struct {
 	kind            string
 	namespace, name string
 	uid             types.UID
-	status          any
+	status, old     any
 }
 
 // inTouch reports whether what the sources know is whole and present. hub.mu is held.
@@ -253,7 +258,7 @@ func (c *Caretaker) examine() (w work, known bool) {
 		}
 		for _, p := range all {
 			if s := policyStatusOf(p, all, l, now); !s.same(&p.Status) {
-				w.statuses = append(w.statuses, statusWrite{taskPolicies, "DiscoveryPolicy", p.Namespace, p.Name, p.UID, s})
+				w.statuses = append(w.statuses, statusWrite{taskPolicies, "DiscoveryPolicy", p.Namespace, p.Name, p.UID, s, p.Status})
 			}
 		}
 	}
@@ -263,7 +268,7 @@ func (c *Caretaker) examine() (w work, known bool) {
 			continue
 		}
 		if s := mappingStatusOf(m, l, now); !s.same(&m.Status) {
-			w.statuses = append(w.statuses, statusWrite{taskMappings, kindMapping, m.Namespace, m.Name, m.UID, s})
+			w.statuses = append(w.statuses, statusWrite{taskMappings, kindMapping, m.Namespace, m.Name, m.UID, s, m.Status})
 		}
 	}
 	c.examineRevisions(&w, now, with(tendedMetadatas))
@@ -304,8 +309,11 @@ func (c *Caretaker) writeStatus(ctx context.Context, s statusWrite) bool {
 	r := s.task.resource
 	try := attempt{verb: "patch", resource: r, namespace: s.namespace, name: s.name + "/status", role: roleControl}
 	err = c.hub.client.applyStatus(ctx, r, s.namespace, s.name, controlManager, body)
-	if err == nil {
+	switch {
+	case err == nil:
 		c.metrics.writes.WithLabelValues(writeStatus).Inc()
+	case apierrors.IsNotFound(err) && c.stands(ctx, s):
+		err = noSubresource(r)
 	}
 	return c.outcome(ctx, s.task, string(s.uid), err, try)
 }
@@ -318,6 +326,10 @@ func (c *Caretaker) outcome(ctx context.Context, what task, uid string, err erro
 	switch {
 	case why == nil:
 		c.round.done[t] = true
+		if c.lacking[what] == nil {
+			c.round.done[trouble{task: what}] = true
+			delete(c.later, laterKey{trouble{task: what}, lackingFields})
+		}
 		for _, key := range [...]laterKey{{trouble{task: what}, ""}, {t, ""}, {t, uid}} {
 			delete(c.later, key)
 		}
@@ -328,6 +340,10 @@ func (c *Caretaker) outcome(ctx context.Context, what task, uid string, err erro
 		return true // it is gone, or another by now
 	}
 	c.hub.metrics.countError(why)
+	if errors.Is(why, errOldDefinition) {
+		c.outdated(what, why)
+		return true
+	}
 	if c.hub.premature(err) || !aboutObject(err) {
 		return false
 	}

@@ -162,7 +162,7 @@ func (c *Caretaker) examineRevisions(w *work, now time.Time, where sees) {
 		n := u.instances[revisionKey{m.app.Namespace, m.revision}]
 		wanted := m.wants(n, now)
 		if !wanted.same(&m.status) {
-			w.statuses = append(w.statuses, statusWrite{taskMetadatas, kindMetadata, m.app.Namespace, m.name, m.uid, wanted})
+			w.statuses = append(w.statuses, statusWrite{taskMetadatas, kindMetadata, m.app.Namespace, m.name, m.uid, wanted, m.status})
 		}
 		if n > 0 || wanted.UnusedSince == nil {
 			continue

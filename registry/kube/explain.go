@@ -55,9 +55,13 @@ var (
 // explain turns what client-go returned into a sentence for the user.
 func (c *client) explain(err error, a attempt) *registry.Error {
 	var known *registry.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
+	}
+	old := explainDefinition(err, a)
+	switch {
+	case old != nil:
+		return old
 	case errors.As(err, &known):
 		return known
 	case apierrors.IsForbidden(err):
