@@ -30,6 +30,8 @@ type storedMetadata struct {
 	revision         string
 	size             int64
 	created, touched time.Time // touched is when an instance asked for it to be kept
+	deleted          time.Time // when it was deleted; it is still there for its finalizers
+	finalizers       []string
 	status           metadataStatus
 }
 
@@ -37,6 +39,9 @@ func newStoredMetadata(o *appMetadata) *storedMetadata {
 	m := &storedMetadata{
 		app: registry.App{Namespace: o.Namespace, Name: o.Spec.App}, name: o.Name, version: o.ResourceVersion, uid: o.UID,
 		revision: o.Spec.Revision, size: o.Spec.Size, created: o.CreationTimestamp.Time, status: o.Status,
+	}
+	if at := o.DeletionTimestamp; at != nil {
+		m.deleted, m.finalizers = at.Time, slices.Clone(o.Finalizers)
 	}
 	if at, err := time.Parse(time.RFC3339Nano, o.Annotations[annotationStored]); err == nil {
 		m.touched = at
@@ -137,8 +142,20 @@ func (m *storedMetadata) wants(instances int32, now time.Time) metadataStatus {
 		}
 		at := metav1.NewTime(since.Truncate(time.Second))
 		s.UnusedSince = &at
+		if m.status.UnusedSince.Equal(&at) {
+			s.Held = m.status.Held // as it was when somebody tried last to delete it
+		}
+	}
+	if !m.deleted.IsZero() && now.Sub(m.deleted) >= young {
+		s.Held = m.waits()
 	}
 	return s
+}
+
+// waits says what an AppMetadata that was deleted waits for.
+func (m *storedMetadata) waits() string {
+	return fmt.Sprintf("it was deleted at %s, and waits for its finalizers, which who set them has to take away: %s",
+		m.deleted.UTC().Format(time.RFC3339), strings.Join(m.finalizers, ", "))
 }
 
 // deadRevision is a revision whose time is up.
@@ -164,7 +181,12 @@ func (c *Caretaker) examineRevisions(w *work, now time.Time, where sees) {
 		if !wanted.same(&m.status) {
 			w.statuses = append(w.statuses, statusWrite{taskMetadatas, kindMetadata, m.app.Namespace, m.name, m.uid, wanted, m.status})
 		}
-		if n > 0 || wanted.UnusedSince == nil {
+		if !m.deleted.IsZero() && now.Sub(m.deleted) >= young {
+			t := trouble{taskCollection, m.app.Namespace}
+			c.round.needed[laterKey{t, ""}] = true
+			c.round.failed[t] = &registry.Error{Code: registry.Conflict, Message: fmt.Sprintf("AppMetadata %s in namespace %s stays: %s", m.name, m.app.Namespace, m.waits())}
+		}
+		if n > 0 || wanted.UnusedSince == nil || !m.deleted.IsZero() {
 			continue
 		}
 		unused++
@@ -196,6 +218,9 @@ func (c *Caretaker) collect(ctx context.Context, dead []deadRevision) bool {
 			continue
 		}
 		most--
+		if c.lacking[taskMetadatas]["held"] {
+			c.round.needed[laterKey{trouble{task: taskMetadatas}, lackingFields}] = true
+		}
 		running := now[namespace]
 		if running == nil {
 			// A watch may be behind without knowing. The dead can wait for certainty.
@@ -230,7 +255,27 @@ func (c *Caretaker) deleteRevision(ctx context.Context, m deadRevision) bool {
 		c.log.InfoContext(ctx, "deleted the metadata of a revision that nobody runs", "app", m.app.String(), "revision", m.revision,
 			"object", m.name, "unused_since", m.status.UnusedSince.UTC().Format(time.RFC3339))
 	}
-	return c.outcome(ctx, taskCollection, string(m.uid), err, try)
+	there := c.outcome(ctx, taskCollection, string(m.uid), err, try)
+	if !there || c.later[laterKey{trouble{taskCollection, namespace}, string(m.uid)}] == nil {
+		return there
+	}
+	// It is this object that cannot be deleted: its owner is told where they look.
+	held := m.status
+	held.Held = "it cannot be deleted: " + clipped(c.hub.client.explain(err, try).Error())
+	write, news := c.fit(statusWrite{taskMetadatas, kindMetadata, namespace, m.name, m.uid, held, m.status})
+	if held.same(&m.status) || !news {
+		return true
+	}
+	return c.writeStatus(ctx, write)
+}
+
+// clipped keeps what others say to a length that people read.
+func clipped(text string) string {
+	const most = 500
+	if r := []rune(text); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return text
 }
 
 // revisionsNow asks the API server, and not what was watched, which revisions the pods
@@ -333,10 +378,14 @@ func storedRevision(m *storedMetadata, u *usage) StoredRevision {
 		App: m.app, Revision: m.revision, Object: m.name, Bytes: m.size, Stored: m.created.UTC(),
 		Instances: u.instances[revisionKey{m.app.Namespace, m.revision}],
 	}
+	if !m.deleted.IsZero() {
+		r.Held = m.waits()
+		return r
+	}
 	if r.Instances > 0 {
 		return r
 	}
-	r.Held = u.held(m.app)
+	r.Held = cmp.Or(u.held(m.app), m.status.Held)
 	if since := m.status.UnusedSince; since != nil {
 		r.UnusedSince = since.UTC()
 		if m.touched.After(r.UnusedSince) {

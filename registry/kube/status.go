@@ -30,6 +30,7 @@ type policyStatus struct {
 type metadataStatus struct {
 	Instances   int32        `json:"instances"`
 	UnusedSince *metav1.Time `json:"unusedSince,omitempty"`
+	Held        string       `json:"held,omitempty"`
 }
 
 // Conditions of Weir's objects.
@@ -265,5 +266,5 @@ func (s *policyStatus) same(o *policyStatus) bool {
 }
 
 func (s *metadataStatus) same(o *metadataStatus) bool {
-	return s.Instances == o.Instances && s.UnusedSince.Equal(o.UnusedSince)
+	return s.Instances == o.Instances && s.Held == o.Held && s.UnusedSince.Equal(o.UnusedSince)
 }

@@ -78,6 +78,8 @@ func (v *revision) row(now time.Time) view.Row {
 func (v *revision) fate(now time.Time) string {
 	since := v.UnusedSince.UTC().Format(time.DateTime)
 	switch {
+	case v.Instances > 0 && v.Held != "":
+		return "is run, but " + v.Held
 	case v.Instances > 0:
 		return "stays: it is run"
 	case v.Held != "":
