@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/weirmesh/weir/internal/testkube"
@@ -136,4 +137,42 @@ func TestComplaintsAreOfNamespaces(t *testing.T) {
 	closed.BindFrom(t, home, "control", "ClusterRole", "weir-control")
 	objectsOf(t, closed).says("discoverypolicies", "p", "Accepted", "True Accepted: it is for all calls from and to namespace "+closed.Name)
 	problems("nothing")
+}
+
+// watchMetadata is what a caretaker needs to see revisions.
+var watchMetadata = rbacv1.PolicyRule{APIGroups: []string{"registry.weirmesh.io"}, Resources: []string{"appmetadatas"}, Verbs: []string{"list", "watch"}}
+
+// Who may not do it says so once, and does the rest.
+func TestACaretakerWithoutRightsSaysSo(t *testing.T) {
+	t.Parallel()
+	n := testkube.Start(t).Namespace(t)
+	o := objectsOf(t, n)
+	now := marked(t, n, o, controller(t, n))
+	o.policy("p", map[string]any{"mode": "pod"})
+	n.ServiceAccount(t, "reader", "weir-consumer")
+	n.Role(t, "watch-metadata", watchMetadata)
+	n.Bind(t, "reader", "Role", "watch-metadata")
+	var log safeBuffer
+	tend(t, n, n.As(t, "reader", nil), kube.CaretakerConfig{Now: now.now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for _, what := range []string{
+		`msg="cannot do part of the upkeep; it is tried again and not told again" task="write the status of discoverypolicies.registry.weirmesh.io" namespaces=` + n.Name + ` reason=`,
+		`msg="cannot do part of the upkeep; it is tried again and not told again" task="delete the AppMetadata of revisions that nobody runs" namespaces=` + n.Name + ` reason=`,
+	} {
+		testkube.Eventually(t, what, func() error {
+			if !strings.Contains(log.String(), what) {
+				return fmt.Errorf("log:\n%s", log.String())
+			}
+			return nil
+		})
+	}
+	now.look(t, 10)
+	if n := strings.Count(log.String(), "level=WARN"); n != 2 {
+		t.Errorf("%d lines, want 2:\n%s", n, log.String())
+	}
+	if want := "bind ClusterRole weir-control to it"; strings.Count(log.String(), want) != 2 {
+		t.Errorf("log:\n%s\nwant twice: %s", log.String(), want)
+	}
+	if o.metadata() == nil {
+		t.Error("it is gone")
+	}
 }
