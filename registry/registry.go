@@ -63,6 +63,8 @@ type Registrar interface {
 type Mapping interface {
 	// MapInterface records that app provides the interface. It is idempotent,
 	// and concurrent calls for different applications do not undo one another.
+	// Where a record can get lost it is written again while this process is
+	// registered as app.
 	// Errors: Forbidden, Invalid, Unavailable.
 	MapInterface(ctx context.Context, iface Interface, app App) error
 

@@ -30,6 +30,7 @@ type Hub struct {
 	wg     sync.WaitGroup
 
 	registrar *registrar
+	records   *records
 	keeper    *keeper // nil where nothing is kept on disk
 	refusals  refusals
 
@@ -114,7 +115,7 @@ func Open(ctx context.Context, cfg Config) (*Hub, error) {
 		return nil, err
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	h.registrar = newRegistrar(h)
+	h.registrar, h.records = newRegistrar(h), newRecords(h)
 	if cfg.SnapshotDir != "" {
 		h.keeper = newKeeper(h, cfg.SnapshotDir)
 		h.wg.Go(h.keeper.confirm)

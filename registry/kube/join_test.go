@@ -38,6 +38,7 @@ func quietHub(cfg Config) *Hub {
 		interfaces: map[registry.Interface]*followedInterface{}, endedOf: map[string]*endedQuestion{}, failures: map[string]int{}, signal: make(chan struct{}), linked: make(chan struct{}),
 	}
 	h.metrics, _ = newMetrics(h, nil)
+	h.records = newRecords(h)
 	return h
 }
 

@@ -63,56 +63,62 @@ func label(s string, limit int) string {
 }
 
 // MapInterface implements registry.Mapping, by an entry of an InterfaceMapping
-// in the application's namespace that is this application's own.
+// in the application's namespace that is this application's own. One that is there
+// is read, not written. While this process is registered as the application, an entry
+// that got lost is written again.
 func (h *Hub) MapInterface(ctx context.Context, iface registry.Interface, name registry.App) error {
-	return h.writeMapping(ctx, iface, name, true)
+	_, err := h.writeMapping(ctx, iface, name, true)
+	if err == nil {
+		h.records.addMapping(mapped{iface, name})
+	}
+	return err
 }
 
 // UnmapInterface implements registry.Mapping.
 func (h *Hub) UnmapInterface(ctx context.Context, iface registry.Interface, name registry.App) error {
-	return h.writeMapping(ctx, iface, name, false)
+	h.records.dropMapping(mapped{iface, name})
+	_, err := h.writeMapping(ctx, iface, name, false)
+	return err
 }
 
-func (h *Hub) writeMapping(ctx context.Context, iface registry.Interface, name registry.App, provides bool) error {
+// writeMapping has an application's entry be there or not be there, and reports whether
+// that took a write.
+func (h *Hub) writeMapping(ctx context.Context, iface registry.Interface, name registry.App, provides bool) (wrote bool, err error) {
 	if err := iface.Validate(); err != nil {
-		return err
+		return false, err
 	}
 	if err := name.Validate(); err != nil {
-		return err
+		return false, err
 	}
 	// Readers ignore names, so an object that stands under the first one and says
 	// something else keeps nobody from the interface.
 	names := []string{mappingName(iface), ownMappingName(iface, name)}
 	for _, objectName := range names {
-		var err error
-		if provides {
-			err = h.applyMapping(ctx, iface, name, objectName, map[string]string{name.Name: mappingEntry})
-			if registry.CodeOf(err) != registry.Invalid {
-				return err
-			}
+		found, err := h.mappingAt(ctx, name.Namespace, objectName)
+		if err != nil && (!provides || registry.CodeOf(err) != registry.Forbidden) {
+			return false, err // who may not read may write all the same, or is told so
 		}
-		found, getErr := h.mappingAt(ctx, name.Namespace, objectName)
+		has := found != nil && found.iface == iface && slices.Contains(found.apps, name)
 		switch {
-		case getErr != nil && provides:
-			return err
-		case getErr != nil:
-			return getErr
-		case provides && (found == nil || found.iface == iface):
-			return err
-		case provides:
+		case provides && has:
+			return false, nil
+		case provides && found != nil && found.iface != iface:
 			h.log.WarnContext(ctx, "an InterfaceMapping stands for another interface than its name; using a second name",
 				"namespace", name.Namespace, "name", objectName, "interface", iface.String(), "says", quote(found.iface.String()))
-		case found != nil && found.iface == iface && slices.Contains(found.apps, name):
+		case provides:
+			return true, h.applyMapping(ctx, iface, name, objectName, map[string]string{name.Name: mappingEntry})
+		case has:
 			// Applying where nothing is would make an object.
 			if err := h.applyMapping(ctx, iface, name, objectName, nil); err != nil {
-				return err
+				return wrote, err
 			}
+			wrote = true
 		}
 	}
 	if !provides {
-		return nil
+		return wrote, nil
 	}
-	return &registry.Error{
+	return false, &registry.Error{
 		Code:    registry.Invalid,
 		Message: fmt.Sprintf("the InterfaceMappings that %s needs to provide %s stand for other interfaces", name, iface),
 		Fix:     fmt.Sprintf("find out who made them, and run: kubectl delete -n %s interfacemapping %s", name.Namespace, strings.Join(names, " ")),
@@ -312,13 +318,18 @@ func (t mappingTable) put(key string, kept any, _ time.Time) {
 		t.hub.publishInterface(old.iface)
 	}
 	t.hub.publishInterface(m.iface)
+	t.hub.records.wake()
 }
 
 func (t mappingTable) remove(key string, _ time.Time) {
 	if m := t.mappings[key]; m != nil {
 		delete(t.mappings, key)
 		t.hub.publishInterface(m.iface)
+		t.hub.records.wake()
 	}
 }
 
-func (t mappingTable) replace(all map[string]any, now time.Time) { sweep(t, t.mappings, all, now) }
+func (t mappingTable) replace(all map[string]any, now time.Time) {
+	sweep(t, t.mappings, all, now)
+	t.hub.records.wake()
+}

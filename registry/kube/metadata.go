@@ -48,14 +48,24 @@ func metadataName(app registry.App, revision string) string {
 
 // PutMetadata implements registry.MetadataStore, by an AppMetadata object in the
 // application's namespace. A document that is too large even when compressed is
-// Invalid.
+// Invalid. While this process is registered as the application, the document that it
+// stored last is stored again when it got lost.
 func (h *Hub) PutMetadata(ctx context.Context, app registry.App, revision string, document []byte) error {
+	_, err := h.putMetadata(ctx, app, revision, document)
+	if err == nil {
+		h.records.setDocument(app, revision, document)
+	}
+	return err
+}
+
+// putMetadata is PutMetadata; it reports whether that took a write.
+func (h *Hub) putMetadata(ctx context.Context, app registry.App, revision string, document []byte) (wrote bool, err error) {
 	if err := validateMetadata(app, revision); err != nil {
-		return err
+		return false, err
 	}
 	spec, err := packMetadata(app, revision, document)
 	if err != nil {
-		return err
+		return false, err
 	}
 	name := metadataName(app, revision)
 	var old appMetadata
@@ -67,13 +77,13 @@ func (h *Hub) PutMetadata(ctx context.Context, app registry.App, revision string
 	switch {
 	case err == nil && old.Spec.SHA256 == spec.SHA256 && old.Spec.App == app.Name && old.Spec.Revision == revision:
 		if old.Status.UnusedSince == nil {
-			return nil
+			return false, nil
 		}
 		// It may be about to be deleted, and this instance is not known to need it before
 		// it has registered. A write makes it another version than the one to delete.
 		annotations[annotationStored] = time.Now().UTC().Format(time.RFC3339Nano)
 	case err != nil && registry.CodeOf(err) != registry.NotFound:
-		return err
+		return false, err
 	}
 	body, err := json.Marshal(map[string]any{
 		"apiVersion": groupVersion.String(),
@@ -86,10 +96,10 @@ func (h *Hub) PutMetadata(ctx context.Context, app registry.App, revision string
 		"spec": spec,
 	})
 	if err != nil {
-		return fmt.Errorf("registry: encode metadata of %s: %w", app, err)
+		return false, fmt.Errorf("registry: encode metadata of %s: %w", app, err)
 	}
 	try.verb = "patch"
-	return h.write(ctx, try, func(ctx context.Context) error {
+	return true, h.write(ctx, try, func(ctx context.Context) error {
 		return h.client.apply(ctx, metadatasResource, app.Namespace, name, metadataManager, body, &appMetadata{})
 	})
 }
@@ -187,6 +197,7 @@ func (h *Hub) DeleteMetadata(ctx context.Context, app registry.App, revision str
 	if err := validateMetadata(app, revision); err != nil {
 		return err
 	}
+	h.records.dropDocument(app, revision)
 	name := metadataName(app, revision)
 	try := attempt{verb: "delete", resource: metadatasResource, namespace: app.Namespace, name: name, role: roleControl}
 	err := h.write(ctx, try, func(ctx context.Context) error {

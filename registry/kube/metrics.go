@@ -16,6 +16,7 @@ type metrics struct {
 	coalesced   prometheus.Counter
 	writes      prometheus.Counter
 	lost        prometheus.Counter
+	restored    *prometheus.CounterVec
 	kept        prometheus.Counter
 	released    *prometheus.CounterVec
 	probes      *prometheus.CounterVec
@@ -48,6 +49,10 @@ func newMetrics(h *Hub, registerer prometheus.Registerer) (*metrics, error) {
 			Name: "weir_registry_lost_registrations_total",
 			Help: "Times that somebody else had changed or taken away this process's registration. Many: two writers fight over one pod.",
 		}),
+		restored: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_registry_restored_records_total",
+			Help: "Times that this process stored again what it had stored and found lost, by kind: mapping, metadata.",
+		}, []string{"kind"}),
 		kept: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_registry_suppressed_removals_total",
 			Help: "Times that an instance that is not ready was kept callable, since many were lost at once without proof.",
@@ -71,7 +76,7 @@ func newMetrics(h *Hub, registerer prometheus.Registerer) (*metrics, error) {
 	if registerer == nil {
 		return m, nil
 	}
-	m.collectors = []prometheus.Collector{m.events, m.relists, m.errors, m.snapshots, m.coalesced, m.writes, m.lost, m.kept, m.released, m.probes, m.fileErrors, m.propagation, &stateCollector{h}}
+	m.collectors = []prometheus.Collector{m.events, m.relists, m.errors, m.snapshots, m.coalesced, m.writes, m.lost, m.restored, m.kept, m.released, m.probes, m.fileErrors, m.propagation, &stateCollector{h}}
 	for i, c := range m.collectors {
 		if err := registerer.Register(c); err != nil {
 			m.collectors = m.collectors[:i]

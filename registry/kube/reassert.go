@@ -35,6 +35,8 @@ func (r *registrar) watch() {
 	h.run(h.ctx, s)
 	h.wg.Go(func() { r.reassert(h.ctx) })
 	h.wg.Go(func() { r.reassertSlowly(h.ctx) })
+	h.wg.Go(func() { h.records.follow(h.ctx) })
+	h.wg.Go(func() { h.records.ask(h.ctx) })
 }
 
 // ownPodTable sees what becomes of the pod's annotations.

@@ -159,6 +159,16 @@ func (r *registrar) unregister(ctx context.Context, app registry.App) error {
 	return err
 }
 
+// registered returns as which application the pod is registered; none when it is not.
+func (r *registrar) registered() registry.App {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.wanted == nil {
+		return registry.App{}
+	}
+	return r.app
+}
+
 // settle returns once what is wanted is written: by this call, or by another
 // that was under way and took it along.
 func (r *registrar) settle(ctx context.Context, app registry.App) error {
