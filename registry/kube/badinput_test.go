@@ -99,8 +99,8 @@ var badInputs = []badInput{
 	},
 	{
 		name: "bad-weight", make: annotated(kube.AnnotationInstance, `{"v":1,"weight":99999}`), want: counts(1, 1),
-		log:   `pod=NS/bad-weight-0 fault="its annotation weirmesh.io/instance names weight 99999, which is not between 0 and 10000"`,
-		event: "Pod/bad-weight-0 DetailsIgnored: its annotation weirmesh.io/instance names weight 99999, which is not between 0 and 10000",
+		log:   `pod=NS/bad-weight-0 fault="its annotation weirmesh.io/instance names weight 99999, which is not between 1 and 10000"`,
+		event: "Pod/bad-weight-0 DetailsIgnored: its annotation weirmesh.io/instance names weight 99999, which is not between 1 and 10000",
 	},
 	{
 		name: "one-address",

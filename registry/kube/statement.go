@@ -113,7 +113,8 @@ type instanceDocument struct {
 	Version int `json:"v"`
 	// App is the name of the application.
 	App string `json:"app"`
-	// Weight is the instance's share of calls beside the others'; 100 when missing.
+	// Weight is the instance's share of calls beside the others', from 1 to 10000; 100 when
+	// missing. 0 is a fault, and 100 stands in for it: state draining takes an instance out.
 	Weight *int `json:"weight,omitempty"`
 	// Tag is the word that Dubbo's tag routing and releases choose the instance by.
 	Tag string `json:"tag,omitempty"`
@@ -153,10 +154,11 @@ func parseInstance(text string) (values attrs, app string, started int64) {
 	}
 	values.tag, values.zone = doc.Tag, doc.Zone
 	if doc.Weight != nil {
-		if *doc.Weight < 0 || *doc.Weight > registry.MaxWeight {
-			warn("names weight %d, which is not between 0 and %d", *doc.Weight, registry.MaxWeight)
+		// dubbo-go writes 0 where nothing was configured, and in Details it says nothing.
+		if *doc.Weight < 1 || *doc.Weight > registry.MaxWeight {
+			warn("names weight %d, which is not between 1 and %d", *doc.Weight, registry.MaxWeight)
 		} else {
-			values.weight = cmp.Or(*doc.Weight, registry.DefaultWeight)
+			values.weight = *doc.Weight
 		}
 	}
 	switch state := cmp.Or(doc.State, registry.Up); state {

@@ -206,7 +206,7 @@ export const registry: Sentences = {
   'its annotation %s cannot be read: %s': '其注解 {1} 无法读取：{2}',
   'names no version; defaults stand in for it': '没有指明版本；以默认值代替',
   'names state %q, which is neither %q nor %q': '中的状态 {1} 既不是 {2} 也不是 {3}',
-  'names weight %d, which is not between 0 and %d': '中的权重 {1} 不在 0 到 {2} 之间',
+  'names weight %d, which is not between 1 and %d': '中的权重 {1} 不在 1 到 {2} 之间',
   'not JSON at byte %d: %s': '第 {1} 字节处不是 JSON：{2}',
   'something follows the JSON at byte %d': 'JSON 之后第 {1} 字节处还有内容',
   'the JSON ends too early': 'JSON 提前结束',
