@@ -35,6 +35,12 @@ type Offer struct {
 	Interface
 	// Protocol is empty where the document leaves it out.
 	Protocol string
+	// Port and Path are where an instance offers it, as far as the document says; 0 and
+	// empty where it does not.
+	Port uint16
+	Path string
+	// Serialization is how its parameters are written; empty where it is not named.
+	Serialization string
 	// Weight is the share of calls that the service names itself; nil where it names
 	// none. See Instance.WeightOf.
 	Weight *int
@@ -70,6 +76,8 @@ func DecodeDocument(document []byte) ([]Offer, error) {
 			Group    string            `json:"group"`
 			Version  string            `json:"version"`
 			Protocol string            `json:"protocol"`
+			Port     int               `json:"port"`
+			Path     string            `json:"path"`
 			Params   map[string]string `json:"params"`
 			Methods  []Method          `json:"methods"`
 		} `json:"services"`
@@ -83,7 +91,10 @@ func DecodeDocument(document []byte) ([]Offer, error) {
 		if s.Name == "" {
 			continue
 		}
-		o := Offer{Interface: Interface{Name: s.Name, Group: s.Group, Version: s.Version}, Protocol: s.Protocol, Methods: s.Methods}
+		o := Offer{Interface: Interface{Name: s.Name, Group: s.Group, Version: s.Version}, Protocol: s.Protocol, Methods: s.Methods, Path: s.Path, Serialization: s.Params["serialization"]}
+		if s.Port > 0 && s.Port <= 65535 {
+			o.Port = uint16(s.Port)
+		}
 		if weight, named := DubboWeight(s.Params); named {
 			o.Weight = &weight
 		}

@@ -70,6 +70,27 @@ type Details struct {
 	Started time.Time `json:"started,omitzero"`
 }
 
+// PortsOf returns where the instance serves what the document of its revision offers
+// over a protocol, at the port that the document names, 0 for none: every port that
+// the instance names for the protocol, narrowed to the document's where that is one of
+// them. An instance that names no endpoints leaves it to the document.
+func (i *Instance) PortsOf(protocol string, documented uint16) []uint16 {
+	if len(i.Endpoints) == 0 && documented != 0 {
+		return []uint16{documented}
+	}
+	var out []uint16
+	for _, e := range i.Endpoints {
+		if e.Protocol != protocol {
+			continue
+		}
+		if e.Port == documented {
+			return []uint16{e.Port}
+		}
+		out = append(out, e.Port)
+	}
+	return out
+}
+
 // DefaultWeight is the weight of an instance that names none.
 const DefaultWeight = 100
 

@@ -24,10 +24,8 @@ type target struct {
 	lane int
 }
 
-// targets returns where the instance serves the service: every port it names for
-// the protocol, narrowed to the document's port where that is one of them. A
-// document without ports (Dubbo's MetadataServiceV2) leaves it to the instance;
-// an instance without endpoints, to the document.
+// targets returns where the instance serves the service. A document without ports
+// (Dubbo's MetadataServiceV2) leaves it to the instance.
 func targets(i *registry.Instance, s *service) []target {
 	if !i.Host.IsValid() {
 		return nil
@@ -37,17 +35,8 @@ func targets(i *registry.Instance, s *service) []target {
 	if i.Host.Unmap().Is6() {
 		host = "[" + host + "]" // dubbo-go joins host and port by a colon
 	}
-	for _, e := range i.Endpoints {
-		if e.Protocol != s.protocol {
-			continue
-		}
-		if e.Port == s.port {
-			return []target{{host: host, port: e.Port}}
-		}
-		found = append(found, target{host: host, port: e.Port})
-	}
-	if len(found) == 0 && len(i.Endpoints) == 0 && s.port != 0 {
-		found = append(found, target{host: host, port: s.port})
+	for _, port := range i.PortsOf(s.protocol, s.port) {
+		found = append(found, target{host: host, port: port})
 	}
 	return found
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/weirmesh/weir/internal/testzk"
+	"github.com/weirmesh/weir/registry"
 )
 
 // allow sets who may do what at a node: read alone, or all, beside changing it back.
@@ -81,5 +82,20 @@ func TestAnInterfaceThatIsLockedHarmsNoOther(t *testing.T) {
 	// It is told once for each.
 	if n := strings.Count(r.log.String(), "providers of an interface cannot be written"); n != 2 {
 		t.Errorf("it was told %d times", n)
+	}
+}
+
+// As consumers on Kubernetes call it: by the document's port.
+func TestAnInstanceThatLeavesItsPortToItsDocumentIsWritten(t *testing.T) {
+	t.Parallel()
+	b := newBridged(t, testzk.Start(t))
+	b.instance(1, func(i *registry.Instance) {
+		i.Endpoints = nil
+		delete(i.Metadata, registry.KeyEndpoints)
+	})
+	b.run()
+	b.finds("10.0.0.1")
+	if list, err := b.providers("org.example.Stock"); err != nil || list[0].Port != 20000 {
+		t.Errorf("%+v, %v", list, err)
 	}
 }

@@ -472,9 +472,9 @@ func (b *Bridge) lacks(s registry.Snapshot) bool {
 
 // speaks reports whether an instance serves a protocol that is written. Of one that
 // does not, as those in Java that serve Triple alone, there is nothing to write
-// whatever it offers.
+// whatever it offers. Of one that names no endpoints its document says.
 func (b *Bridge) speaks(i *registry.Instance) bool {
-	return slices.ContainsFunc(i.Endpoints, func(e registry.Endpoint) bool { return slices.Contains(b.cfg.Protocols, e.Protocol) })
+	return len(i.Endpoints) == 0 && i.Registered() || slices.ContainsFunc(i.Endpoints, func(e registry.Endpoint) bool { return slices.Contains(b.cfg.Protocols, e.Protocol) })
 }
 
 // document returns what an instance offers, nil if that was not asked for yet.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/weirmesh/weir/registry"
 )
@@ -39,8 +40,9 @@ type Difference struct {
 	// Notes are what could not be compared, and why.
 	Notes []string `json:"notes,omitempty"`
 
-	unproven bool // interfaces could not be compared at an address
-	unread   int  // nodes in ZooKeeper that could not be understood
+	unproven bool      // interfaces could not be compared at an address
+	unread   int       // nodes in ZooKeeper that could not be read, and may be its
+	stale    time.Time // since when Kubernetes has been out of touch
 }
 
 // Holding is how much a registry holds of an application.
@@ -89,7 +91,7 @@ type Entry struct {
 // Mismatch is a field in which the two differ.
 type Mismatch struct {
 	Entry
-	Field      string `json:"field"` // port, protocol, version, group, weight, use
+	Field      string `json:"field"` // port, protocol, version, group, weight, use, path, serialization, tag
 	ZooKeeper  string `json:"zookeeper"`
 	Kubernetes string `json:"kubernetes"`
 }
@@ -102,39 +104,74 @@ type Looker struct {
 
 // offered is what one side has at an address.
 type offered struct {
-	instance   *registry.Instance         // Kubernetes only
-	interfaces map[registry.Interface]int // to weights
+	instance   *registry.Instance // Kubernetes only
+	interfaces map[registry.Interface]terms
 	// known is unset where nobody says which interfaces are offered there.
 	known bool
 }
 
 // Compare sets what ZooKeeper holds of an application against what Kubernetes does;
-// z is nil where ZooKeeper holds nothing.
-func Compare(app registry.App, z *AppState, k Known) Difference {
-	d := Difference{App: app}
+// z is nil where ZooKeeper holds nothing. unread are the nodes of all applications that
+// could not be read.
+func Compare(app registry.App, z *AppState, unread []Unread, k Known) Difference {
+	d := Difference{App: app, stale: k.Snapshot.StaleSince}
 	if z == nil {
 		z = &AppState{}
 	}
+	d.missed(z, unread, k)
 	there, here := d.readZooKeeper(z), d.readKubernetes(k)
 	d.compareAddresses(there, here, k)
 	for _, at := range sortedAddresses(there) {
-		if mine := here[at]; mine != nil && mine.instance.Callable() {
+		if mine := here[at]; mine != nil && reachable(mine.instance) {
 			d.compareInterfaces(at, there[at], mine)
 		}
 	}
 	d.lookers(z.Consumers)
 	d.Rules = z.Rules
-	d.unread = z.Unread
 	d.judge()
 	return d
 }
+
+// terms are on what an interface is called at an address.
+type terms struct {
+	weight                   int
+	path, serialization, tag string
+}
+
+// missed counts what could not be read and may be the application's: of an interface
+// that it provides by either registry, or of any where neither says which it provides.
+func (d *Difference) missed(z *AppState, unread []Unread, k Known) {
+	provides, known := z.provides(), false
+	for _, document := range k.Documents {
+		known = known || document.Err == nil
+		for _, offer := range document.Offers {
+			provides[offer.Name] = true
+		}
+	}
+	if len(provides) == 0 && !known {
+		provides = nil
+	}
+	for _, u := range unread {
+		switch {
+		case !u.concerns(d.App.Name, provides):
+		case u.Aside:
+			d.note(u.Node + " in ZooKeeper cannot be read, so consumers or rules may be missing here")
+		default:
+			d.unread++
+		}
+	}
+}
+
+// reachable reports whether consumers on Kubernetes call an instance, or would if
+// nearer ones were gone.
+func reachable(i *registry.Instance) bool { return i.Callable() || i.StandsBy() }
 
 func (d *Difference) readZooKeeper(z *AppState) map[Address]*offered {
 	out := map[Address]*offered{}
 	at := func(a Address) *offered {
 		o := out[a]
 		if o == nil {
-			o = &offered{interfaces: map[registry.Interface]int{}}
+			o = &offered{interfaces: map[registry.Interface]terms{}}
 			out[a] = o
 		}
 		return o
@@ -148,10 +185,11 @@ func (d *Difference) readZooKeeper(z *AppState) map[Address]*offered {
 		d.kept("interface")
 		o := at(p.Address)
 		o.known = true
-		o.interfaces[p.Interface] = p.Weight
-		if p.Disabled {
-			o.interfaces[p.Interface] = notCalled
+		on := newTerms(p.Interface, p.Protocol, p.Path, p.Params["serialization"], p.Params[registry.KeyTag])
+		if on.weight = p.Weight; p.Disabled {
+			on.weight = notCalled
 		}
+		o.interfaces[p.Interface] = on
 		all[p.Interface] = true
 	}
 	for _, i := range z.Instances {
@@ -165,10 +203,11 @@ func (d *Difference) readZooKeeper(z *AppState) map[Address]*offered {
 				}
 				iface := plainInterface(offer.Interface)
 				if _, ours := o.interfaces[iface]; !ours {
-					o.interfaces[iface] = noWeight
-					if offer.Weight != nil {
-						o.interfaces[iface] = *offer.Weight
+					on := newTerms(iface, e.Protocol, offer.Path, offer.Serialization, i.Tag)
+					if on.weight = noWeight; offer.Weight != nil {
+						on.weight = *offer.Weight
 					}
+					o.interfaces[iface] = on
 				}
 				all[iface] = true
 			}
@@ -195,8 +234,8 @@ const (
 
 // idle reports whether nothing is called there.
 func (o *offered) idle() bool {
-	for _, weight := range o.interfaces {
-		if weight != notCalled {
+	for _, on := range o.interfaces {
+		if on.weight != notCalled {
 			return false
 		}
 	}
@@ -222,7 +261,7 @@ func (d *Difference) readKubernetes(k Known) map[Address]*offered {
 		i := &k.Snapshot.Instances[n]
 		document, ok := k.Documents[i.Revision]
 		known := ok && document.Err == nil
-		if i.Callable() && len(i.Endpoints) > 0 && !known && !unread[i.Revision] {
+		if reachable(i) && len(i.Endpoints) > 0 && !known && !unread[i.Revision] {
 			unread[i.Revision] = true
 			reason := "it names no revision"
 			if document.Err != nil {
@@ -230,16 +269,17 @@ func (d *Difference) readKubernetes(k Known) map[Address]*offered {
 			}
 			d.Notes = append(d.Notes, "which interfaces "+i.Name+" offers is not known in Kubernetes, so addresses alone were compared: "+reason)
 		}
-		for _, e := range i.Endpoints {
-			o := &offered{instance: i, known: known, interfaces: map[registry.Interface]int{}}
+		for _, e := range endpoints(i, document) {
+			o := &offered{instance: i, known: known, interfaces: map[registry.Interface]terms{}}
 			out[Address{Protocol: e.Protocol, Host: i.Host.Unmap().String(), Port: e.Port}] = o
 			for _, offer := range document.Offers {
-				if speaks(offer, e) {
-					o.interfaces[plainInterface(offer.Interface)] = i.WeightOf(offer.Weight)
-					all[plainInterface(offer.Interface)] = true
+				if iface := plainInterface(offer.Interface); speaks(offer, e) {
+					on := newTerms(iface, e.Protocol, offer.Path, offer.Serialization, cmp.Or(i.Details.Tag, i.Metadata[registry.KeyTag]))
+					on.weight = i.WeightOf(offer.Weight)
+					o.interfaces[iface], all[iface] = on, true
 				}
 			}
-			if i.Callable() {
+			if reachable(i) {
 				d.Kubernetes.Addresses++
 			}
 		}
@@ -248,12 +288,36 @@ func (d *Difference) readKubernetes(k Known) map[Address]*offered {
 	return out
 }
 
+// newTerms returns those of an interface but for the weight; what is not said is as
+// Dubbo takes it then.
+func newTerms(i registry.Interface, protocol, path, serialization, tag string) terms {
+	if protocol == "dubbo" {
+		serialization = cmp.Or(serialization, "hessian2")
+	}
+	return terms{path: cmp.Or(strings.TrimPrefix(path, "/"), i.Name), serialization: serialization, tag: tag}
+}
+
+// endpoints are what an instance speaks, by itself or, where it does not say, by its
+// document.
+func endpoints(i *registry.Instance, document registry.Document) []registry.Endpoint {
+	if len(i.Endpoints) > 0 || !i.Host.IsValid() {
+		return i.Endpoints
+	}
+	var out []registry.Endpoint
+	for _, o := range document.Offers {
+		if e := (registry.Endpoint{Protocol: o.Protocol, Port: o.Port}); o.Protocol != "" && o.Port != 0 && !slices.Contains(out, e) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 // compareAddresses finds addresses that only one side has, and those that are the
 // same but for the port or the protocol.
 func (d *Difference) compareAddresses(there, here map[Address]*offered, k Known) {
 	var left []Address // of Kubernetes, called, and unknown to ZooKeeper
 	for _, at := range sortedAddresses(here) {
-		if there[at] == nil && here[at].instance.Callable() && !sameAddress(there, at) {
+		if there[at] == nil && reachable(here[at].instance) && !sameAddress(there, at) {
 			left = append(left, at)
 		}
 	}
@@ -262,13 +326,18 @@ func (d *Difference) compareAddresses(there, here map[Address]*offered, k Known)
 			if there[at].idle() {
 				continue
 			}
-			if !mine.instance.Callable() {
+			if !reachable(mine.instance) {
 				d.OnlyZooKeeper = append(d.OnlyZooKeeper, Entry{Address: at, Instance: mine.instance.Name, Why: "in Kubernetes it is not called: " + mine.instance.Why()})
 			}
 			continue
 		}
-		if at.Protocol == "" && anyProtocol(here, at) || there[at].idle() {
-			continue // a node that says no more than the port, or nobody calls
+		if there[at].idle() {
+			continue
+		}
+		if at.Protocol == "" && anyProtocol(here, at) { // a node that says no more than the port
+			d.unproven = true
+			d.note("what is spoken at a port is in no node in ZooKeeper, so addresses alone were compared")
+			continue
 		}
 		other := slices.IndexFunc(left, func(o Address) bool { return alike(at, o) })
 		if other < 0 {
@@ -303,7 +372,7 @@ func sameAddress(there map[Address]*offered, at Address) bool {
 
 func anyProtocol(here map[Address]*offered, at Address) bool {
 	for a, o := range here {
-		if a.Host == at.Host && a.Port == at.Port && o.instance.Callable() {
+		if a.Host == at.Host && a.Port == at.Port && reachable(o.instance) {
 			return true
 		}
 	}
@@ -325,6 +394,9 @@ func absence(at Address, k Known) string {
 	}
 	if !k.Snapshot.Known() {
 		return "Kubernetes has no Service " + k.Snapshot.App.String()
+	}
+	if len(k.Snapshot.Instances) > 0 && k.Snapshot.Instances[0].Cluster == "" {
+		return "no pod of the Service has this address; if it is one of another cluster, name that by --clusters"
 	}
 	return "no pod of the Service has this address"
 }
@@ -348,18 +420,12 @@ func (d *Difference) compareInterfaces(at Address, z, k *offered) {
 		}
 	}
 	for _, i := range sortedInterfaces(z.interfaces) {
-		if weight, both := k.interfaces[i]; both {
-			if z.interfaces[i] == notCalled {
-				d.Differing = append(d.Differing, Mismatch{Entry: entry(i), Field: "use", ZooKeeper: "disabled", Kubernetes: "called"})
-				continue
-			}
-			if there := z.interfaces[i]; there != noWeight && there != weight {
-				d.Differing = append(d.Differing, Mismatch{Entry: entry(i), Field: "weight", ZooKeeper: strconv.Itoa(there), Kubernetes: strconv.Itoa(weight)})
-			}
+		if mine, both := k.interfaces[i]; both {
+			d.compareTerms(entry(i), z.interfaces[i], mine)
 			continue
 		}
 		other := slices.IndexFunc(left, func(o registry.Interface) bool { return o.Name == i.Name })
-		if z.interfaces[i] == notCalled {
+		if z.interfaces[i].weight == notCalled {
 			continue
 		}
 		if other < 0 {
@@ -379,6 +445,23 @@ func (d *Difference) compareInterfaces(at Address, z, k *offered) {
 	}
 	for _, i := range left {
 		d.OnlyKubernetes = append(d.OnlyKubernetes, entry(i))
+	}
+}
+
+// compareTerms compares on what an interface is called that both offer at an address.
+func (d *Difference) compareTerms(at Entry, z, k terms) {
+	if z.weight == notCalled {
+		d.Differing = append(d.Differing, Mismatch{Entry: at, Field: "use", ZooKeeper: "disabled", Kubernetes: "called"})
+		return
+	}
+	if z.weight != noWeight && z.weight != k.weight {
+		d.Differing = append(d.Differing, Mismatch{Entry: at, Field: "weight", ZooKeeper: strconv.Itoa(z.weight), Kubernetes: strconv.Itoa(k.weight)})
+	}
+	for _, f := range []struct{ field, z, k string }{{"path", z.path, k.path}, {"serialization", z.serialization, k.serialization}, {"tag", z.tag, k.tag}} {
+		// Of another protocol than Dubbo's, no serialization is the default of all.
+		if f.z != f.k && (f.field != "serialization" || f.z != "" && f.k != "") {
+			d.Differing = append(d.Differing, Mismatch{Entry: at, Field: f.field, ZooKeeper: f.z, Kubernetes: f.k})
+		}
 	}
 }
 
@@ -415,6 +498,8 @@ func (d *Difference) judge() {
 		if d.Kubernetes.Addresses == 0 {
 			d.Verdict, d.Why = Missing, "neither registry has anything of it that can be called"
 		}
+	case !d.stale.IsZero():
+		d.Verdict, d.Why = NotReady, "Kubernetes has not answered since "+d.stale.UTC().Format(time.RFC3339)+", so what it would have consumers call now is not known"
 	case d.Kubernetes.Addresses == 0:
 		d.Verdict, d.Why = Missing, "Kubernetes has nothing of it that can be called"
 	case len(d.OnlyZooKeeper)+len(d.Differing) > 0:
@@ -442,7 +527,7 @@ func sortedAddresses(m map[Address]*offered) []Address {
 	})
 }
 
-func sortedInterfaces(m map[registry.Interface]int) []registry.Interface {
+func sortedInterfaces(m map[registry.Interface]terms) []registry.Interface {
 	return slices.SortedFunc(maps.Keys(m), func(a, b registry.Interface) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Group, b.Group), strings.Compare(a.Version, b.Version))
 	})

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirmesh/weir/registry"
 )
@@ -101,13 +102,30 @@ func TestCompare(t *testing.T) {
 			},
 			kubernetes(1), NotReady, []string{"version 2.0.0|1.0.0"}, "!",
 		},
-		"nodes that cannot be read": {&AppState{Providers: both, Unread: 1}, kubernetes(2), NotReady, []string{"1 nodes in ZooKeeper that are or may be its cannot be read"}, "only"},
 		"a node that names a port alone": {
 			&AppState{Instances: []Instance{{App: "inventory", Host: "10.0.0.1", Endpoints: []registry.Endpoint{{Port: 20000}}}}},
-			kubernetes(1), Ready, nil, "only",
+			kubernetes(1), Unproven, []string{"!what is spoken at a port is in no node in ZooKeeper"}, "only",
+		},
+		"standing by for another cluster": {
+			by(both...), kubernetes(2, func(k *Known) { k.Snapshot.Instances[1].Standby = "those of cluster west are called in its place" }), Ready, []string{"2 addresses"}, "only",
+		},
+		"standing by, and of another version": {
+			by(both[0], providing("10.0.0.2", func(p *Provider) { p.Version = "" })),
+			kubernetes(2, func(k *Known) { k.Snapshot.Instances[1].Standby = "those of cluster west are called in its place" }), NotReady, []string{"version |1.0.0"}, "only",
+		},
+		"of another cluster that is not named": {by(append(both, providing("10.1.0.9"))...), kubernetes(2), NotReady, []string{"if it is one of another cluster, name that by --clusters"}, ""},
+		"Kubernetes out of touch":              {by(both...), kubernetes(2, func(k *Known) { k.Snapshot.StaleSince = time.Unix(1730000000, 0) }), NotReady, []string{"Kubernetes has not answered since 2024-10-27T03:33:20Z"}, "only"},
+		"another path":                         {by(providing("10.0.0.1", func(p *Provider) { p.Path = "shop/org.example.Stock" })), kubernetes(1), NotReady, []string{"path shop/org.example.Stock|org.example.Stock"}, "only"},
+		"the same path":                        {by(providing("10.0.0.1", func(p *Provider) { p.Path = "stock" })), kubernetes(1, func(k *Known) { k.Documents["r1"].Offers[0].Path = "/stock" }), Ready, nil, "differ"},
+		"another serialization":                {by(providing("10.0.0.1", func(p *Provider) { p.Params = map[string]string{"serialization": "fastjson2"} })), kubernetes(1), NotReady, []string{"serialization fastjson2|hessian2"}, "only"},
+		"the default serialization, said":      {by(providing("10.0.0.1", func(p *Provider) { p.Params = map[string]string{"serialization": "hessian2"} })), kubernetes(1), Ready, nil, "differ"},
+		"another tag":                          {by(providing("10.0.0.1", func(p *Provider) { p.Params = map[string]string{registry.KeyTag: "gray"} })), kubernetes(1), NotReady, []string{"tag gray|"}, "only"},
+		"the same tag":                         {by(providing("10.0.0.1", func(p *Provider) { p.Params = map[string]string{registry.KeyTag: "gray"} })), kubernetes(1, func(k *Known) { k.Snapshot.Instances[0].Details.Tag = "gray" }), Ready, nil, "differ"},
+		"an instance that leaves its port to its document": {
+			by(both[0]), kubernetes(1, func(k *Known) { k.Snapshot.Instances[0].Endpoints, k.Documents["r1"].Offers[0].Port = nil, 20000 }), Ready, nil, "only",
 		},
 	} {
-		d := Compare(inventory, c.zookeeper, c.kubernetes)
+		d := Compare(inventory, c.zookeeper, nil, c.kubernetes)
 		text := written(d)
 		if d.Verdict != c.verdict || c.silent != "" && strings.Contains(text, c.silent) {
 			t.Errorf("%s: %s\n%s", name, d.Verdict, text)
@@ -148,8 +166,41 @@ func TestConsumersAreCountedByProcess(t *testing.T) {
 	stock := registry.Interface{Name: "org.example.Stock"}
 	d := Compare(inventory, &AppState{Consumers: []Consumer{
 		{stock, "orders", "10.0.1.1"}, {registry.Interface{Name: "org.example.Other"}, "orders", "10.0.1.1"}, {stock, "orders", "10.0.1.2"}, {stock, "", "10.0.1.3"},
-	}}, kubernetes(1))
+	}}, nil, kubernetes(1))
 	if got := fmt.Sprint(d.Consumers); got != "[{(unnamed) 1} {orders 2}]" {
 		t.Error(got)
+	}
+}
+
+// What could not be read may be the application's: of what it is known to provide, and
+// of anything where that is not known.
+func TestWhatCannotBeReadIsNobodysProof(t *testing.T) {
+	t.Parallel()
+	stock, other := Unread{Node: "/dubbo/org.example.Stock/providers/x", Interface: "org.example.Stock"}, Unread{Node: "/dubbo/org.example.Other/providers", Interface: "org.example.Other"}
+	local := func(k *Known) {
+		k.Documents["r1"] = registry.Document{Err: &registry.Error{Code: registry.NotFound, Message: "no document"}}
+	}
+	aside := stock
+	aside.Aside = true
+	for name, c := range map[string]struct {
+		z      *AppState
+		unread Unread
+		k      Known
+		want   Verdict
+	}{
+		"of its interface":                           {&AppState{Providers: []Provider{providing("10.0.0.1")}}, stock, kubernetes(1), NotReady},
+		"of another's":                               {&AppState{Providers: []Provider{providing("10.0.0.1")}}, other, kubernetes(1), Ready},
+		"all that ZooKeeper has":                     {nil, stock, kubernetes(1), NotReady},
+		"all, and another's":                         {nil, other, kubernetes(1), Left},
+		"all, where neither says what it offers":     {nil, other, kubernetes(1, local), NotReady},
+		"consumers":                                  {&AppState{Providers: []Provider{providing("10.0.0.1")}}, aside, kubernetes(1), Ready},
+		"what stands below the application":          {nil, Unread{App: "inventory"}, kubernetes(1), NotReady},
+		"what stands below another application":      {nil, Unread{App: "orders"}, kubernetes(1, local), Left},
+		"of an interface that ZooKeeper alone knows": {&AppState{Providers: []Provider{providing("10.0.0.1", func(p *Provider) { p.Name = "org.example.Other" })}}, other, kubernetes(1), NotReady},
+	} {
+		d := Compare(inventory, c.z, []Unread{c.unread}, c.k)
+		if d.Verdict != c.want || (d.Verdict == NotReady) != strings.Contains(d.Why, "cannot be read") || c.unread.Aside != (len(d.Notes) > 0 && strings.Contains(d.Notes[0], "consumers or rules")) {
+			t.Errorf("%s: %+v", name, d)
+		}
 	}
 }

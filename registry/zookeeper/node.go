@@ -30,7 +30,8 @@ type Provider struct {
 	registry.Interface
 	Address
 	App    string
-	Weight int // as an instance has it: DefaultWeight where the URL says nothing
+	Path   string // of the URL, which its server goes by
+	Weight int    // as an instance has it: DefaultWeight where the URL says nothing
 	// Disabled is set where consumers are not to call it.
 	Disabled bool
 	// Bridge names the bridge that wrote the node; empty where a provider did.
@@ -53,6 +54,7 @@ type Instance struct {
 	Host      string
 	Endpoints []registry.Endpoint // of the instance, all of them
 	Revision  string
+	Tag       string
 }
 
 // Parameters of URLs, as Dubbo names them.
@@ -117,6 +119,7 @@ func decodeProvider(node string) (Provider, error) {
 	p := Provider{
 		Interface: interfaceOf(path, params),
 		Address:   Address{Protocol: scheme, Host: host, Port: port},
+		Path:      strings.TrimPrefix(path, "/"),
 		App:       params[paramApplication], Disabled: disabled(params), Bridge: params[bridgeParam], Params: params,
 	}
 	p.Weight, _ = registry.DubboWeight(params)
@@ -229,5 +232,5 @@ func decodeInstance(app string, content []byte) (Instance, error) {
 	if len(endpoints) == 0 && node.Port > 0 && node.Port <= 65535 {
 		endpoints = []registry.Endpoint{{Port: uint16(node.Port)}}
 	}
-	return Instance{App: app, Host: plainHost(node.Address), Endpoints: endpoints, Revision: metadata[registry.KeyRevision]}, nil
+	return Instance{App: app, Host: plainHost(node.Address), Endpoints: endpoints, Revision: metadata[registry.KeyRevision], Tag: metadata[registry.KeyTag]}, nil
 }

@@ -17,27 +17,27 @@ func TestDecodeProvider(t *testing.T) {
 	}{
 		"of Dubbo Java": {
 			"dubbo://10.0.0.1:20880/org.example.Stock?anyhost=true&application=inventory&deprecated=false&dubbo=2.0.2&dynamic=true&generic=false&group=b&interface=org.example.Stock&methods=get,reserve&pid=7&release=2.7.23&revision=1.0.0&side=provider&timestamp=1730000000000&version=1.0.0&weight=50",
-			Provider{Interface: registry.Interface{Name: "org.example.Stock", Group: "b", Version: "1.0.0"}, Address: Address{"dubbo", "10.0.0.1", 20880}, App: "inventory", Weight: 50},
+			Provider{Interface: registry.Interface{Name: "org.example.Stock", Group: "b", Version: "1.0.0"}, Address: Address{"dubbo", "10.0.0.1", 20880}, Path: "org.example.Stock", App: "inventory", Weight: 50},
 		},
 		"of dubbo-go, which writes a weight of none": {
 			"tri://10.0.0.2:20001/org.example.Report?anyhost=true&application=inventory&interface=org.example.Report&methods=Greet,Slow&release=dubbo-golang-3.3.2&side=provider&weight=0",
-			Provider{Interface: registry.Interface{Name: "org.example.Report"}, Address: Address{"tri", "10.0.0.2", 20001}, App: "inventory", Weight: 100},
+			Provider{Interface: registry.Interface{Name: "org.example.Report"}, Address: Address{"tri", "10.0.0.2", 20001}, Path: "org.example.Report", App: "inventory", Weight: 100},
 		},
 		"with a path of its own, and Dubbo's other word for no version": {
 			"dubbo://10.0.0.3:20880/context/Stock?application=a&interface=org.example.Stock&version=0.0.0&weight=0",
-			Provider{Interface: registry.Interface{Name: "org.example.Stock"}, Address: Address{"dubbo", "10.0.0.3", 20880}, App: "a"},
+			Provider{Interface: registry.Interface{Name: "org.example.Stock"}, Address: Address{"dubbo", "10.0.0.3", 20880}, Path: "context/Stock", App: "a"},
 		},
 		"over IPv6, as Java writes it, with credentials": {
 			"dubbo://user:secret@fd00:0:0:0:0:0:0:1:20880/org.example.Stock?application=a&disabled=true",
-			Provider{Interface: registry.Interface{Name: "org.example.Stock"}, Address: Address{"dubbo", "fd00::1", 20880}, App: "a", Weight: 100, Disabled: true},
+			Provider{Interface: registry.Interface{Name: "org.example.Stock"}, Address: Address{"dubbo", "fd00::1", 20880}, Path: "org.example.Stock", App: "a", Weight: 100, Disabled: true},
 		},
 		"by Dubbo's other word for disabled": {
 			"dubbo://10.0.0.4:20880/org.example.Stock?application=a&enabled=false",
-			Provider{Interface: registry.Interface{Name: "org.example.Stock"}, Address: Address{"dubbo", "10.0.0.4", 20880}, App: "a", Weight: 100, Disabled: true},
+			Provider{Interface: registry.Interface{Name: "org.example.Stock"}, Address: Address{"dubbo", "10.0.0.4", 20880}, Path: "org.example.Stock", App: "a", Weight: 100, Disabled: true},
 		},
 		"over IPv6": {
 			"dubbo://[fd00::1]:20880/org.example.Stock?application=a",
-			Provider{Interface: registry.Interface{Name: "org.example.Stock"}, Address: Address{"dubbo", "fd00::1", 20880}, App: "a", Weight: 100},
+			Provider{Interface: registry.Interface{Name: "org.example.Stock"}, Address: Address{"dubbo", "fd00::1", 20880}, Path: "org.example.Stock", App: "a", Weight: 100},
 		},
 	} {
 		got, err := decodeProvider(url.QueryEscape(c.url))

@@ -124,28 +124,11 @@ func (o *offers) decode(document []byte) error {
 	return nil
 }
 
-// ports are where an instance offers it: every port that it names for the protocol,
-// narrowed to the document's where that is one of them.
-func (o *offer) ports(i *registry.Instance) []uint16 {
-	var out []uint16
-	for _, e := range i.Endpoints {
-		if e.Protocol != o.Protocol {
-			continue
-		}
-		if e.Port == o.Port {
-			return []uint16{e.Port}
-		}
-		out = append(out, e.Port)
-	}
-	return out
-}
-
 // provider is a node that is to be there.
 type provider struct {
 	Provider
 	instance string // as instanceParam has it
 	stale    bool   // known by a registry that is out of touch
-	path     string // of its URL, which its server goes by
 }
 
 // providers returns what of an instance is to be in ZooKeeper.
@@ -158,14 +141,14 @@ func (o *offers) providers(bridge string, app registry.App, i *registry.Instance
 		if !slices.Contains(protocols, offer.Protocol) || !i.Host.IsValid() {
 			continue
 		}
-		for _, port := range offer.ports(i) {
+		for _, port := range i.PortsOf(offer.Protocol, offer.Port) {
 			p := provider{
 				Provider: Provider{
 					Interface: offer.Interface,
 					Address:   Address{Protocol: offer.Protocol, Host: i.Host.Unmap().String(), Port: port},
-					App:       app.Name, Weight: i.WeightOf(offer.Weight), Bridge: bridge,
+					App:       app.Name, Weight: i.WeightOf(offer.Weight), Bridge: bridge, Path: cmp.Or(offer.Path, offer.Name),
 				},
-				instance: app.String() + "/" + i.ID, path: cmp.Or(offer.Path, offer.Name),
+				instance: app.String() + "/" + i.ID,
 			}
 			p.Params = offer.parameters(&p, i)
 			out = append(out, p)
@@ -237,5 +220,5 @@ func (p *provider) node() string {
 		}
 		query.WriteString(k + "=" + p.Params[k])
 	}
-	return url.QueryEscape(p.Protocol + "://" + net.JoinHostPort(p.Host, strconv.Itoa(int(p.Port))) + "/" + p.path + "?" + query.String())
+	return url.QueryEscape(p.Protocol + "://" + net.JoinHostPort(p.Host, strconv.Itoa(int(p.Port))) + "/" + p.Path + "?" + query.String())
 }

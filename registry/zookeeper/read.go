@@ -20,7 +20,8 @@ type State struct {
 	Apps map[string]*AppState
 	// Rules are those that concern none of Apps.
 	Rules []Rule
-	// Unread are nodes that could not be understood: a node may be anybody's.
+	// Unread are nodes that could not be understood, or that this client may not read:
+	// a node may be anybody's. See Compare.
 	Unread []Unread
 }
 
@@ -30,6 +31,20 @@ type Unread struct {
 	Reason string
 	// App and Interface are those below which it stands, as far as that is known.
 	App, Interface string
+	// Aside is set of what no provider is kept in: consumers and rules.
+	Aside bool
+}
+
+// concerns reports whether a node may hold something of an application that provides
+// these interfaces; nil where it is not known which.
+func (u Unread) concerns(app string, provides map[string]bool) bool {
+	switch {
+	case u.App != "":
+		return u.App == app
+	case u.Interface == "":
+		return true
+	}
+	return provides == nil || provides[u.Interface]
 }
 
 // AppState is what ZooKeeper holds of one application.
@@ -43,8 +58,6 @@ type AppState struct {
 	// Offers are what revisions of the application offer, as far as its metadata is
 	// in ZooKeeper.
 	Offers map[string][]registry.Offer
-	// Unread is how many nodes could not be understood that are, or may be, its.
-	Unread int
 }
 
 // Interface nodes that belong to Dubbo itself.
@@ -115,7 +128,7 @@ func (r *reading) readInterface(ctx context.Context, name string) error {
 		return nil //nolint:nilerr // what is not encoded is no interface
 	}
 	at := path.Join(r.c.cfg.Interfaces, name)
-	nodes, err := r.c.children(ctx, at+"/providers")
+	nodes, err := r.children(ctx, at+"/providers", Unread{Interface: plainName(name)})
 	if err != nil {
 		return err
 	}
@@ -130,7 +143,7 @@ func (r *reading) readInterface(ctx context.Context, name string) error {
 		a.Providers = append(a.Providers, p)
 		r.mu.Unlock()
 	}
-	if nodes, err = r.c.children(ctx, at+"/consumers"); err != nil {
+	if nodes, err = r.children(ctx, at+"/consumers", Unread{Interface: plainName(name), Aside: true}); err != nil {
 		return err
 	}
 	for _, node := range nodes {
@@ -147,12 +160,12 @@ func (r *reading) readInterface(ctx context.Context, name string) error {
 
 func (r *reading) readApp(ctx context.Context, name string) error {
 	at := path.Join(r.c.cfg.Applications, name)
-	nodes, err := r.c.children(ctx, at)
+	nodes, err := r.children(ctx, at, Unread{App: name})
 	if err != nil {
 		return err
 	}
 	for _, node := range nodes {
-		content, ok, err := r.c.content(ctx, path.Join(at, node))
+		content, ok, err := r.content(ctx, path.Join(at, node), Unread{App: name})
 		if err != nil {
 			return err
 		}
@@ -187,7 +200,7 @@ func (r *reading) readDocument(ctx context.Context, i Instance) error {
 	}
 	for _, at := range []string{path.Join(i.App, i.Revision), path.Join("metadata", i.App, i.Revision)} {
 		at = path.Join(r.c.cfg.Interfaces, at)
-		content, ok, err := r.c.content(ctx, at)
+		content, ok, err := r.content(ctx, at, Unread{App: i.App})
 		if err != nil {
 			return err
 		}
@@ -207,15 +220,52 @@ func (r *reading) readDocument(ctx context.Context, i Instance) error {
 	return nil
 }
 
+// children is that of the client, and none of a node that may not be read, which is
+// left out as u.
+func (r *reading) children(ctx context.Context, node string, u Unread) ([]string, error) {
+	names, err := r.c.children(ctx, node)
+	return names, r.locked(node, u, err)
+}
+
+// content is as children.
+func (r *reading) content(ctx context.Context, node string, u Unread) (data []byte, ok bool, err error) {
+	data, ok, err = r.c.content(ctx, node)
+	return data, ok, r.locked(node, u, err)
+}
+
+// locked leaves a node out that may not be read, and returns any other error.
+func (r *reading) locked(node string, u Unread, err error) error {
+	if registry.CodeOf(err) != registry.Forbidden {
+		return err
+	}
+	u.Node = node
+	r.skip(u, err)
+	return nil
+}
+
 // skip leaves a node out.
 func (r *reading) skip(u Unread, err error) {
 	u.Reason = "it names no application"
 	if err != nil {
-		u.Reason = err.Error()
+		u.Reason = registry.Text(err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.state.Unread = append(r.state.Unread, u)
+}
+
+// provides returns the interfaces that an application is known to provide.
+func (a *AppState) provides() map[string]bool {
+	out := map[string]bool{}
+	for _, p := range a.Providers {
+		out[p.Name] = true
+	}
+	for _, offers := range a.Offers {
+		for _, o := range offers {
+			out[o.Name] = true
+		}
+	}
+	return out
 }
 
 // plainName is the name of an interface's node without its encoding.
@@ -226,22 +276,14 @@ func plainName(node string) string {
 	return node
 }
 
-// attribute gives consumers to the applications that provide what they look for, and
-// what could not be read to those whose it may be.
+// attribute gives consumers and rules to the applications that provide what they are
+// for.
 func (r *reading) attribute() {
 	slices.SortFunc(r.state.Unread, func(a, b Unread) int { return strings.Compare(a.Node, b.Node) })
 	slices.SortFunc(r.state.Rules, func(a, b Rule) int { return strings.Compare(a.Node, b.Node) })
 	mine := map[string]bool{} // nodes of rules that are somebody's
 	for name, a := range r.state.Apps {
-		provides := map[string]bool{}
-		for _, p := range a.Providers {
-			provides[p.Name] = true
-		}
-		for _, offers := range a.Offers {
-			for _, o := range offers {
-				provides[o.Name] = true
-			}
-		}
+		provides := a.provides()
 		for _, c := range r.consumers {
 			if provides[c.Name] {
 				a.Consumers = append(a.Consumers, c)
@@ -251,11 +293,6 @@ func (r *reading) attribute() {
 			if rule.App == name || rule.Interface != "" && provides[rule.Interface] {
 				a.Rules = append(a.Rules, rule)
 				mine[rule.Node] = true
-			}
-		}
-		for _, u := range r.state.Unread {
-			if u.App == name || u.App == "" && provides[u.Interface] {
-				a.Unread++
 			}
 		}
 	}

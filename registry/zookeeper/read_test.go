@@ -52,7 +52,7 @@ func TestReadBothWaysInWhichDubboKeepsProviders(t *testing.T) {
 		t.Fatalf("%+v", state.Apps)
 	}
 	slices.SortFunc(a.Instances, func(x, y Instance) int { return strings.Compare(x.Host, y.Host) })
-	if got, want := fmt.Sprint(a.Instances), "[{inventory 10.0.0.1 [dubbo:20880 tri:50051] 0f3a} {inventory 10.0.0.2 [tri:20001] 77}]"; got != want {
+	if got, want := fmt.Sprint(a.Instances), "[{inventory 10.0.0.1 [dubbo:20880 tri:50051] 0f3a } {inventory 10.0.0.2 [tri:20001] 77 }]"; got != want {
 		t.Errorf("instances %s, want %s", got, want)
 	}
 	if len(a.Providers) != 1 || a.Providers[0].Address.String() != "dubbo://10.0.0.1:20880" {
@@ -65,8 +65,11 @@ func TestReadBothWaysInWhichDubboKeepsProviders(t *testing.T) {
 		t.Errorf("offers %+v, consumers %+v", a.Offers, a.Consumers)
 	}
 	// What cannot be read may be anybody's who provides the interface.
-	if len(state.Unread) != 2 || a.Unread != 2 || state.Apps["other"].Unread != 1 {
-		t.Errorf("unread %+v, of inventory %d, of other %d", state.Unread, a.Unread, state.Apps["other"].Unread)
+	for name, want := range map[string]int{"inventory": 2, "other": 1} {
+		d := Compare(registry.App{Namespace: "shop", Name: name}, state.Apps[name], state.Unread, Known{})
+		if len(state.Unread) != 2 || d.unread != want {
+			t.Errorf("unread %+v, of %s %d", state.Unread, name, d.unread)
+		}
 	}
 }
 
@@ -123,6 +126,25 @@ func TestNodesThatNeedCredentials(t *testing.T) {
 	}
 	if _, err := owner.Read(within(t)); err != nil {
 		t.Errorf("their owner: %v", err)
+	}
+	// One locked node leaves the rest to be read, and is told.
+	all := zk.WorldACL(zk.PermAll)
+	open := root + "-open"
+	friend := dial(t, Config{Servers: server.Address(), Interfaces: open, Applications: open + "/none"})
+	friend.provide(t, "org.example.Stock", "dubbo://10.0.0.1:20880/org.example.Stock?application=inventory&interface=org.example.Stock")
+	for _, node := range []string{"/org.example.Secret", "/org.example.Secret/providers", "/org.example.Stock/consumers"} {
+		if _, err := friend.conn.Create(open+node, nil, 0, all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, node := range []string{"/org.example.Secret/providers", "/org.example.Stock/consumers"} {
+		if _, err := friend.conn.SetACL(open+node, zk.DigestACL(zk.PermAll, "dubbo", "secret"), -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state, err := friend.Read(within(t))
+	if err != nil || len(state.Apps["inventory"].Providers) != 1 || len(state.Unread) != 2 || state.Unread[0].Interface != "org.example.Secret" || state.Unread[0].Aside || !state.Unread[1].Aside || !strings.Contains(state.Unread[0].Reason, "credentials") {
+		t.Errorf("%+v, %v", state, err)
 	}
 	stranger := dial(t, Config{Servers: server.Address(), Interfaces: root})
 	if _, err := stranger.Read(within(t)); registry.CodeOf(err) != registry.Forbidden || !strings.Contains(err.Error(), "credentials") {

@@ -136,7 +136,7 @@ func shorten(text string) string {
 // readRules reads the rules of an interface that stand beside its providers.
 func (r *reading) readRules(ctx context.Context, name, at string) error {
 	for _, kind := range ruleCategories {
-		nodes, err := r.c.children(ctx, path.Join(at, kind))
+		nodes, err := r.children(ctx, path.Join(at, kind), Unread{Interface: plainName(name), Aside: true})
 		if err != nil {
 			return err
 		}
@@ -162,12 +162,12 @@ func (r *reading) readCentre(ctx context.Context) error {
 		roots = append(roots, path.Join(DefaultInterfaces, centre, centreGroup))
 	}
 	for _, at := range roots {
-		keys, err := r.c.children(ctx, at)
+		keys, err := r.children(ctx, at, Unread{Aside: true})
 		if err != nil {
 			return err
 		}
 		for _, key := range keys {
-			content, ok, err := r.c.content(ctx, path.Join(at, key))
+			content, ok, err := r.content(ctx, path.Join(at, key), Unread{Aside: true})
 			if err != nil {
 				return err
 			}

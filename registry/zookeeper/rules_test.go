@@ -88,7 +88,7 @@ func TestRulesAreOfThoseWhomTheyAreFor(t *testing.T) {
 	if len(state.Rules) != 1 || state.Rules[0].App != "orders" {
 		t.Errorf("nobody's are %+v", state.Rules)
 	}
-	d := Compare(inventory, state.Apps["inventory"], kubernetes(1))
+	d := Compare(inventory, state.Apps["inventory"], nil, kubernetes(1))
 	if d.Verdict != Ready || len(d.Rules) != 3 || !strings.Contains(d.Why, "rules that hold in ZooKeeper alone: 3") {
 		t.Errorf("%s: %s, %v", d.Verdict, d.Why, d.Rules)
 	}

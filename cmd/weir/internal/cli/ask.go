@@ -26,7 +26,7 @@ import (
 type opened struct {
 	registry.Discoverer
 	documents registry.MetadataStore
-	stored    func(ctx context.Context, namespace string) ([]kube.StoredRevision, error)
+	hub       func(cluster string) *kube.Hub
 	target    string
 	timeout   time.Duration
 	clusters  []string // their names, where there are several
@@ -68,7 +68,7 @@ func (m *Main) withRegistry(c *cobra.Command, cfg *registryConfig, fs *pflag.Fla
 		return usage(fmt.Errorf("--cluster %s is none of the clusters: name one of %s", cfg.Cluster, strings.Join(names, ", ")))
 	}
 	return ask(c.Context(), &opened{
-		Discoverer: r, documents: r, stored: hub.StoredRevisions, target: target.String(), timeout: cfg.Timeout, clusters: r.Clusters(), cluster: cfg.Cluster,
+		Discoverer: r, documents: r, hub: cfg.Several.Hub, target: target.String(), timeout: cfg.Timeout, clusters: r.Clusters(), cluster: cfg.Cluster,
 	})
 }
 

@@ -79,7 +79,8 @@ func (m *Main) registryDiff() *cobra.Command {
 		Long: `Diff sets what Dubbo keeps in ZooKeeper of the named applications, or of all,
 against what Kubernetes has of them, and says of each whether its consumers can go
 over: ready when all that ZooKeeper has can be called by Kubernetes too, with the
-same ports, protocols, groups, versions and weights; unproven when the addresses are
+same ports, protocols, groups, versions, weights, paths, serializations and tags;
+an instance that stands by for nearer ones counts as called; unproven when the addresses are
 the same, and one of the two does not tell which interfaces are offered there, as
 Kubernetes does not of providers in Java. Overrides and rules for routing that are
 kept in ZooKeeper, beside the interfaces or in Dubbo's configuration centre there,
@@ -139,7 +140,7 @@ func (r *opened) diff(ctx context.Context, w, errs io.Writer, cfg *diffConfig, n
 	defer client.Close()
 	until := time.Now().Add(cfg.Wait)
 	for {
-		differences, notes, err := r.compare(ctx, client, namespace, args)
+		differences, ambiguous, notes, err := r.compare(ctx, client, namespace, args)
 		if err != nil {
 			if registry.CodeOf(err) == registry.Unavailable && time.Now().Before(until) && pause.For(ctx, diffAgain) {
 				continue
@@ -171,6 +172,8 @@ func (r *opened) diff(ctx context.Context, w, errs io.Writer, cfg *diffConfig, n
 			return context.Cause(ctx)
 		case waiting > 0:
 			return coded(ExitDiffers, fmt.Errorf("%d of %d applications cannot leave ZooKeeper yet", waiting, len(differences)))
+		case len(ambiguous) > 0:
+			return coded(ExitDiffers, fmt.Errorf("whose in ZooKeeper %s is was not decided: choose a namespace with -n", strings.Join(ambiguous, ", ")))
 		}
 		return nil
 	}
@@ -187,28 +190,32 @@ func (r *opened) tell(w io.Writer, client *zookeeper.Client, differences []zooke
 	return view.WriteDifferences(w, differences)
 }
 
-// compare reads both registries once. Notes are of what is in ZooKeeper and cannot
-// be set against anything.
-func (r *opened) compare(ctx context.Context, client *zookeeper.Client, namespace string, args []string) (out []zookeeper.Difference, notes []string, err error) {
+// compare reads both registries once. Ambiguous are names in ZooKeeper that several
+// applications have. Notes are of what is in ZooKeeper and cannot be set against
+// anything.
+func (r *opened) compare(ctx context.Context, client *zookeeper.Client, namespace string, args []string) (out []zookeeper.Difference, ambiguous, notes []string, err error) {
 	ctx, cancel := r.first(ctx)
 	defer cancel()
 	state, err := client.Read(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	known, err := r.Apps(ctx, namespace)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	apps, elsewhere, err := chosen(args, namespace, known, state)
+	apps, elsewhere, ambiguous, err := chosen(args, namespace, known, state)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
+	}
+	for _, name := range ambiguous {
+		notes = append(notes, "ZooKeeper knows no namespaces, and "+name+" is in several, so it was left out: choose one with -n")
 	}
 	if len(elsewhere) > 0 {
 		notes = append(notes, "in ZooKeeper, and not in namespace "+namespace+": "+strings.Join(elsewhere, ", "))
 	}
 	for _, u := range state.Unread {
-		notes = append(notes, "not understood in ZooKeeper, and left out: "+u.Node+": "+u.Reason)
+		notes = append(notes, "not read in ZooKeeper, and left out: "+u.Node+": "+u.Reason)
 	}
 	for _, rule := range state.Rules {
 		notes = append(notes, "a rule in ZooKeeper for none of its applications: "+cmp.Or(rule.Interface, rule.App)+" "+rule.Kind+": "+rule.Says)
@@ -216,21 +223,22 @@ func (r *opened) compare(ctx context.Context, client *zookeeper.Client, namespac
 	for _, app := range apps {
 		k, err := r.known(ctx, app)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		z := state.Apps[app.Name]
 		if z == nil && len(args) == 0 && !slices.ContainsFunc(k.Snapshot.Instances, func(i registry.Instance) bool { return len(i.Endpoints) > 0 }) {
 			continue // nothing of Dubbo's
 		}
-		out = append(out, zookeeper.Compare(app, z, k))
+		out = append(out, zookeeper.Compare(app, z, state.Unread, k))
 	}
-	return out, notes, nil
+	return out, ambiguous, notes, nil
 }
 
 // chosen returns which applications are compared: the named ones, or those that
-// either registry has; and the names that ZooKeeper has and a namespace that was
-// chosen has not: ZooKeeper knows no namespaces, so they may be another's.
-func chosen(args []string, namespace string, known []registry.App, state zookeeper.State) (out []registry.App, elsewhere []string, err error) {
+// either registry has; the names that ZooKeeper has and a namespace that was chosen has
+// not: ZooKeeper knows no namespaces, so they may be another's; and those that several
+// namespaces have.
+func chosen(args []string, namespace string, known []registry.App, state zookeeper.State) (out []registry.App, elsewhere, ambiguous []string, err error) {
 	names := args
 	if len(args) == 0 {
 		names = slices.Sorted(maps.Keys(state.Apps))
@@ -249,8 +257,10 @@ func chosen(args []string, namespace string, known []registry.App, state zookeep
 		switch {
 		case len(at) == 1:
 			out = append(out, at[0])
+		case len(at) > 1 && len(args) == 0:
+			ambiguous = append(ambiguous, bare)
 		case len(at) > 1:
-			return nil, nil, usage(fmt.Errorf("ZooKeeper knows no namespaces, and %s is in %d of them: choose one with -n", bare, len(at)))
+			return nil, nil, nil, usage(fmt.Errorf("ZooKeeper knows no namespaces, and %s is in %d of them: choose one with -n", bare, len(at)))
 		case len(args) == 0 && namespace != "":
 			elsewhere = append(elsewhere, bare)
 		default:
@@ -260,8 +270,9 @@ func chosen(args []string, namespace string, known []registry.App, state zookeep
 	if len(args) == 0 {
 		out = append(out, known...)
 	}
+	out = slices.DeleteFunc(out, func(app registry.App) bool { return slices.Contains(ambiguous, app.Name) })
 	slices.SortFunc(out, registry.App.Compare)
-	return slices.Compact(out), elsewhere, nil
+	return slices.Compact(out), elsewhere, ambiguous, nil
 }
 
 // known reads what Kubernetes knows of an application, and what its instances offer.
@@ -270,7 +281,7 @@ func (r *opened) known(ctx context.Context, app registry.App) (zookeeper.Known, 
 	if registry.CodeOf(app.Validate()) == registry.Invalid {
 		return k, nil // no namespace, or a name that no Service can have: Kubernetes has nothing of it
 	}
-	s, err := r.Snapshot(ctx, app)
+	s, err := r.Snapshot(ctx, r.within(app))
 	if err != nil {
 		return zookeeper.Known{}, err
 	}
@@ -278,7 +289,7 @@ func (r *opened) known(ctx context.Context, app registry.App) (zookeeper.Known, 
 	for i := range s.Instances {
 		revision := s.Instances[i].Revision
 		if _, read := k.Documents[revision]; !read && revision != "" {
-			k.Documents[revision] = registry.ReadDocument(ctx, r.documents, app, revision)
+			k.Documents[revision] = registry.ReadDocument(ctx, r.documents, r.within(app), revision)
 		}
 	}
 	return k, nil

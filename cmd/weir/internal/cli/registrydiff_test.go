@@ -140,6 +140,10 @@ func TestRegistryDiffTellsWhoCanLeaveZooKeeper(t *testing.T) {
 	if code, _, errs := diff("inventory"); code != 2 || !strings.Contains(errs, "choose one with -n") {
 		t.Errorf("%d %s", code, errs)
 	}
+	// It keeps the others from no verdict.
+	if code, out, errs := diff(); code != 4 || !strings.Contains(out, ns.Name+"/orders ") || strings.Contains(out, "/inventory ") || !strings.Contains(errs, "inventory is in several, so it was left out: choose one with -n") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
 
 	// What a bridge left.
 	unbridge := func(more ...string) (int, string, string) {

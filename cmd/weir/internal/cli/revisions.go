@@ -29,9 +29,24 @@ type revision struct {
 func (r *opened) revisions(ctx context.Context, w io.Writer, q revisionQuery, format view.Format) error {
 	first, cancel := r.first(ctx)
 	defer cancel()
-	stored, err := r.stored(first, q.namespace)
-	if err != nil {
-		return explain(ctx, err)
+	names := r.clusters
+	switch {
+	case r.cluster != "":
+		names = []string{r.cluster}
+	case len(names) == 0:
+		names = []string{""}
+	}
+	var stored []kube.StoredRevision
+	for _, name := range names {
+		// Each cluster keeps its own, and none stands in for another's.
+		of, err := r.hub(name).StoredRevisions(first, q.namespace)
+		if err != nil {
+			return explain(ctx, err)
+		}
+		for i := range of {
+			of[i].App.Cluster = name
+		}
+		stored = append(stored, of...)
 	}
 	if q.unused {
 		stored = slices.DeleteFunc(stored, func(s kube.StoredRevision) bool { return s.Instances > 0 })
@@ -60,10 +75,18 @@ func (r *opened) revisions(ctx context.Context, w io.Writer, q revisionQuery, fo
 		return err
 	}
 	rows := make([]view.Row, 0, len(all))
-	for i := range all {
-		rows = append(rows, all[i].row(time.Now()))
+	header := view.Row{"APPLICATION", "REVISION", "PODS", "SIZE", "STORED", "WHAT BECOMES OF IT"}
+	if len(r.clusters) > 0 {
+		header = append(view.Row{"CLUSTER"}, header...)
 	}
-	return view.WriteTable(w, view.Row{"APPLICATION", "REVISION", "PODS", "SIZE", "STORED", "WHAT BECOMES OF IT"}, rows)
+	for i := range all {
+		row := all[i].row(time.Now())
+		if len(r.clusters) > 0 {
+			row = append(view.Row{all[i].App.Cluster}, row...)
+		}
+		rows = append(rows, row)
+	}
+	return view.WriteTable(w, header, rows)
 }
 
 func (v *revision) row(now time.Time) view.Row {

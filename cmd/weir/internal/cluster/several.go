@@ -19,7 +19,13 @@ import (
 type Several struct {
 	Name   string   // of the first
 	Others []string // NAME, NAME=CONTEXT, NAME=KUBECONFIG, NAME=KUBECONFIG:CONTEXT
+
+	hubs map[string]*kube.Hub // that Open opened, and the one that it was given
 }
+
+// Hub returns the hub of a cluster after Open, for what a registry of several does not
+// tell; nil where there is none of that name, as where there is a single one.
+func (s *Several) Hub(name string) *kube.Hub { return s.hubs[name] }
 
 // DefaultName is what the first cluster is called where nothing else is said.
 const DefaultName = "home"
@@ -129,6 +135,7 @@ func (s *Several) Open(ctx context.Context, home *kube.Hub, base kube.Config, ku
 	if len(others) == 0 {
 		name, cfg.ProbeEvery = "", -1 // there is nothing to tell apart, and nowhere to go
 	}
+	s.hubs = map[string]*kube.Hub{name: home}
 	cfg.Metrics = base.Metrics
 	cfg.Members = []clusters.Member{{Name: name, Discoverer: home, Mapping: home, Metadata: home}}
 	for n, o := range others {
@@ -148,6 +155,7 @@ func (s *Several) Open(ctx context.Context, home *kube.Hub, base kube.Config, ku
 			return nil, nil, fmt.Errorf("cluster %s: %w", o.name, err)
 		}
 		hubs = append(hubs, hub)
+		s.hubs[o.name] = hub
 		cfg.Members = append(cfg.Members, clusters.Member{Name: o.name, Discoverer: hub, Mapping: hub, Metadata: hub, Priority: n + 1})
 	}
 	if r, err = clusters.New(cfg); err != nil {
