@@ -55,6 +55,17 @@ func testCalls(t *testing.T, c *testkube.Cluster) {
 	w.answers(overDubbo, "one", "two")
 	w.answers(overTri, "one", "two")
 
+	// What is offered under a group and a version is called by that alone.
+	three := w.start("three", func(cfg *processConfig) { cfg.Group, cfg.Version = "blue", "2.0.0" })
+	four := w.start("four", func(cfg *processConfig) { cfg.Group, cfg.Version = "blue", "3.0.0" })
+	three.ready()
+	four.ready()
+	w.answers(overTri, "one", "two", "three", "four")
+	w.answers(consumer.refer(reports, "tri", client.WithGroup("blue"), client.WithVersion("2.0.0")), "three-blue-2.0.0")
+	w.answers(consumer.refer(reports, "tri", client.WithGroup("blue"), client.WithVersion("3.0.0")), "four-blue-3.0.0")
+	w.ns.SetReady(t, "three", false)
+	w.ns.SetReady(t, "four", false)
+
 	w.ns.SetReady(t, "two", false)
 	w.answers(overDubbo, "one")
 	w.answers(overTri, "one")

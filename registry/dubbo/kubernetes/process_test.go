@@ -51,6 +51,7 @@ type processConfig struct {
 	DubboPort, TriPort  int
 	Call                bool // it calls, and serves nothing
 	SnapshotDir         string
+	Group, Version      string // under which it offers reports as well
 }
 
 // Service is what the providers of these tests offer, under two names.
@@ -107,6 +108,15 @@ func serve(cfg processConfig) error {
 		err := srv.RegisterService(&Service{id: cfg.ID, name: name},
 			server.WithInterface(name), server.WithSerialization(constant.Hessian2Serialization),
 			func(o *server.ServiceOptions) { o.Service.ProtocolIDs = []string{proto} })
+		if err != nil {
+			return err
+		}
+	}
+	if cfg.Group != "" {
+		err := srv.RegisterService(&Service{id: cfg.ID + "-" + cfg.Group + "-" + cfg.Version, name: reports + "-" + cfg.Version},
+			server.WithInterface(reports), server.WithSerialization(constant.Hessian2Serialization),
+			server.WithGroup(cfg.Group), server.WithVersion(cfg.Version),
+			func(o *server.ServiceOptions) { o.Service.ProtocolIDs = []string{"tri"} })
 		if err != nil {
 			return err
 		}
