@@ -178,16 +178,6 @@ func (s *subscription) noService(app registry.App, c *calling, why string) {
 	}
 }
 
-// called is what of an application a reference can call.
-type called struct {
-	pods  []entry
-	marks []uint64 // one for each of pods
-	// others is how many instances offer something else than is asked for.
-	others int
-	// mute are those that are ready and have not said yet what they offer.
-	mute []string
-}
-
 // service returns the application as a whole. Where it cannot be called so, or should
 // not be, why says it; what is returned then is what is called until instances are,
 // with the lanes that still work and none that are new; nil for nothing.
