@@ -134,6 +134,14 @@ const (
 	EventDrifted = "instance.drifted"
 )
 
+// ConfirmedBy is the Reason of an EventConfirmed: "2 of 2 instances".
+func ConfirmedBy(instances int) string {
+	if instances == 1 {
+		return "1 of 1 instance"
+	}
+	return fmt.Sprintf("%d of %d instances", instances, instances)
+}
+
 // EventQuery narrows a list of events.
 type EventQuery struct {
 	From, To time.Time // From included, To not; zero for the last hour, and now

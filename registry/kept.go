@@ -35,7 +35,12 @@ const (
 // String says it in one sentence.
 func (k *Kept) String() string {
 	until := k.Until.UTC().Format(time.RFC3339)
-	if k.Because == KeptUnlisted {
+	switch {
+	case k.Because == KeptUnlisted && k.Of == 1:
+		return fmt.Sprintf("it left the endpoints of its Service, and is called all the same until %s at the latest: it is the only instance, and nothing proves that it is gone", until)
+	case k.Of == 1:
+		return fmt.Sprintf("it is not ready, and is called all the same until %s at the latest: it is the only instance, and nothing proves that it is gone", until)
+	case k.Because == KeptUnlisted:
 		return fmt.Sprintf("it left the endpoints of its Service, and is called all the same until %s at the latest: %d of %d instances were lost at once, and nothing proves that they are gone", until, k.Lost, k.Of)
 	}
 	return fmt.Sprintf("it is not ready, and is called all the same until %s at the latest: %d of %d instances were lost at once, and nothing proves that they are gone", until, k.Lost, k.Of)

@@ -260,3 +260,18 @@ func TestWeightOf(t *testing.T) {
 		}
 	}
 }
+
+// What is kept is told in the grammar of how many there are.
+func TestKeptSaysHowManyWereLost(t *testing.T) {
+	for want, k := range map[string]registry.Kept{
+		"it is not ready, and is called all the same until 1970-01-01T00:00:00Z at the latest: 2 of 3 instances were lost at once, and nothing proves that they are gone":                      {Because: registry.KeptNotReady, Lost: 2, Of: 3},
+		"it is not ready, and is called all the same until 1970-01-01T00:00:00Z at the latest: it is the only instance, and nothing proves that it is gone":                                    {Because: registry.KeptNotReady, Lost: 1, Of: 1},
+		"it left the endpoints of its Service, and is called all the same until 1970-01-01T00:00:00Z at the latest: it is the only instance, and nothing proves that it is gone":               {Because: registry.KeptUnlisted, Lost: 1, Of: 1},
+		"it left the endpoints of its Service, and is called all the same until 1970-01-01T00:00:00Z at the latest: 2 of 2 instances were lost at once, and nothing proves that they are gone": {Because: registry.KeptUnlisted, Lost: 2, Of: 2},
+	} {
+		k.Until = time.Unix(0, 0)
+		if got := k.String(); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}

@@ -98,6 +98,10 @@ func (c Checker) check(ctx context.Context, route gateway.Route) []gateway.Warni
 			continue // one that keeps its metadata to itself, or a registry that is away
 		}
 		for _, d := range checkDocument(document, u, m.types) {
+			if revisions[revision] == 1 {
+				out = append(out, warn(d.field, "revision %s of %s (1 instance) %s", shortRevision(revision), app, d.says))
+				continue
+			}
 			out = append(out, warn(d.field, "revision %s of %s (%d instances) %s", shortRevision(revision), app, revisions[revision], d.says))
 		}
 	}

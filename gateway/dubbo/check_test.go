@@ -54,7 +54,7 @@ func TestCheck(t *testing.T) {
 	put("dubbo", "r1", `{"services":{"org.example.StockService:dubbo":{"name":"org.example.StockService","params":{"methods":"Count,count"}}}}`)
 	check()
 	put("dubbo", "r2", `{"services":{"org.example.StockService:dubbo":{"name":"org.example.StockService","params":{"methods":"sum,Sum"}}}}`)
-	check("upstream.dubbo.method", "revision r2 of shop/stock (1 instances) has no method count in org.example.StockService; it has Sum, sum")
+	check("upstream.dubbo.method", "revision r2 of shop/stock (1 instance) has no method count in org.example.StockService; it has Sum, sum")
 	put("dubbo", "r3", `{"services":{"blue/org.example.StockService:dubbo":{"name":"org.example.StockService","group":"blue"}}}`)
 	check("upstream.dubbo.interface", "does not offer org.example.StockService, but blue/org.example.StockService")
 	put("dubbo", "r4", `{"services":{"x":{"name":"org.example.StockService","methods":[{"name":"count","parameterTypes":["java.lang.String"]},{"name":"count","parameterTypes":["int"]}]}}}`)

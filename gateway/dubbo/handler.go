@@ -374,8 +374,12 @@ func (h *handler) choose(ctx context.Context, x *exchange, r *http.Request) (*en
 	switch {
 	case s.instances == 0:
 		return nil, h.noProvider("%s has no instances", h.app)
+	case s.callable == 0 && s.instances == 1:
+		return nil, h.noProvider("the only instance of %s takes no calls", h.app)
 	case s.callable == 0:
 		return nil, h.noProvider("none of the %d instances of %s takes calls", s.instances, h.app)
+	case len(list) == 1:
+		return nil, h.noProvider("the only endpoint of %s was tried", h.app)
 	case len(list) > 0:
 		return nil, h.noProvider("all %d endpoints of %s were tried", len(list), h.app)
 	case h.mapping.message:

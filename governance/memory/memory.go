@@ -4,7 +4,6 @@ package memory
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -298,7 +297,7 @@ func (s *Store) Confirm(_ context.Context, v governance.Version, instances int) 
 	s.confirmed[v.Version] = true
 	s.record(governance.Event{
 		Time: s.now(), Kind: governance.EventConfirmed, App: v.Policy.Target.App, Command: v.Policy.Target.Command,
-		Policy: v.Policy.Key().String(), Version: v.Version, Reason: fmt.Sprintf("%d of %d instances", instances, instances),
+		Policy: v.Policy.Key().String(), Version: v.Version, Reason: governance.ConfirmedBy(instances),
 	})
 	return true, nil
 }

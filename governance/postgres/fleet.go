@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -266,7 +265,7 @@ func (s *Store) Confirm(ctx context.Context, v governance.Version, instances int
 		b := &pgx.Batch{}
 		queueEvents(b, governance.Event{
 			Time: s.now(), Kind: governance.EventConfirmed, App: v.Policy.Target.App, Command: v.Policy.Target.Command,
-			Policy: v.Policy.Key().String(), Version: v.Version, Reason: fmt.Sprintf("%d of %d instances", instances, instances),
+			Policy: v.Policy.Key().String(), Version: v.Version, Reason: governance.ConfirmedBy(instances),
 		})
 		return tx.SendBatch(ctx, b).Close()
 	})

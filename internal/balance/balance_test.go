@@ -357,6 +357,7 @@ func TestWhy(t *testing.T) {
 	}{
 		{snapshot(0, nil), "shop/cart has no instances"},
 		{snapshot(2, func(_ int, i *registry.Instance) { i.Health = registry.NotReady }), "none of the 2 instances of shop/cart can be called: not ready"},
+		{snapshot(1, func(_ int, i *registry.Instance) { i.Health = registry.NotReady }), "the only instance of shop/cart cannot be called: not ready"},
 		{registry.Snapshot{Instances: snapshot(1, nil).Instances}, "the Service has no port"},
 	} {
 		p.Update(c.s)

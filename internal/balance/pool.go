@@ -107,6 +107,8 @@ func (p *Pool[C]) Update(s registry.Snapshot) {
 		next.why = "the application " + p.cfg.App.String() + " has no instances"
 	case err != nil:
 		next.why = err.Error()
+	case len(callable)+len(standby) == 0 && len(s.Instances) == 1:
+		next.why = fmt.Sprintf("the only instance of %s cannot be called: %s", p.cfg.App, s.Instances[0].Why())
 	case len(callable)+len(standby) == 0:
 		next.why = fmt.Sprintf("none of the %d instances of %s can be called: %s", len(s.Instances), p.cfg.App, s.Instances[0].Why())
 	}

@@ -488,7 +488,9 @@ func (d *Difference) lookers(consumers []Consumer) {
 // judge says in one sentence whether the application's consumers can go over.
 func (d *Difference) judge() {
 	switch {
-	case d.unread > 0:
+	case d.unread == 1:
+		d.Verdict, d.Why = NotReady, "a node in ZooKeeper that is or may be its cannot be read, so what consumers would lose is not known"
+	case d.unread > 1:
 		d.Verdict, d.Why = NotReady, fmt.Sprintf("%d nodes in ZooKeeper that are or may be its cannot be read, so what consumers would lose is not known", d.unread)
 	case d.ZooKeeper.Addresses == 0:
 		d.Verdict, d.Why = Left, "ZooKeeper has no provider of it any more"

@@ -358,7 +358,7 @@ func TestUpServesTheControlPlane(t *testing.T) {
 	// The cluster is known by now, and so are all roles.
 	testkube.Eventually(t, "the system view shows all roles", func() error {
 		code, out, errs := do(t, nil, "system", "--server", found[1], "--data-dir", dir)
-		for _, want := range []string{"control   up ", "gateway   up ", "tracing   up ", " applications\n"} {
+		for _, want := range []string{"control   up ", "gateway   up ", "tracing   up ", " application"} {
 			if code != 0 || !strings.Contains(out, want) {
 				return fmt.Errorf("%d, %q is missing in\n%s%s", code, want, out, errs)
 			}

@@ -216,7 +216,7 @@ func TestRegistryWatchOutlivesTheAPIServer(t *testing.T) {
 	kube.Restart(t)
 	w.says(t, "! the API server answers again")
 	ns.SetReady(t, "inventory-a", false)
-	w.says(t, "kept: called though it is not ready, since 1 of 1 were lost at once  (1 of 1 callable)")
+	w.says(t, "kept: called though it is not ready, since 1 of 1 was lost at once  (1 of 1 callable)")
 	ns.Remove(t, "inventory-a")
 	w.says(t, "- inventory-a")
 

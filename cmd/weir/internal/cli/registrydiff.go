@@ -171,7 +171,7 @@ func (r *opened) diff(ctx context.Context, w, errs io.Writer, cfg *diffConfig, n
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case waiting > 0:
-			return coded(ExitDiffers, fmt.Errorf("%d of %d applications cannot leave ZooKeeper yet", waiting, len(differences)))
+			return coded(ExitDiffers, fmt.Errorf("%d of %s cannot leave ZooKeeper yet", waiting, view.Plural(len(differences), "application", "applications")))
 		case len(ambiguous) > 0:
 			return coded(ExitDiffers, fmt.Errorf("whose in ZooKeeper %s is was not decided: choose a namespace with -n", strings.Join(ambiguous, ", ")))
 		}

@@ -316,7 +316,7 @@ func servedText(r api.Result) string {
 			current++
 		}
 	}
-	return fmt.Sprintf("%s, served by %d of %d gateways", text, current, len(r.Gateways))
+	return fmt.Sprintf("%s, served by %d of %s", text, current, view.Plural(len(r.Gateways), "gateway", "gateways"))
 }
 
 // unserved is an error when somebody waited and not every gateway serves.

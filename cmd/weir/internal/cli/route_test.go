@@ -119,7 +119,7 @@ func TestRoutes(t *testing.T) {
 	write("cart", "two")
 	write("stock", "two")
 	says(weir(0, "route", "apply", "-f", dir, "--dry-run"), "~ shop/cart    filters[1].requestHeaders.set.X-Mark \"one\" → \"two\"\n", "+ shop/stock   new\n")
-	says(weir(0, "route", "apply", "-f", dir, "--reason", "second: 仓库", "--wait", "30s"), "revision 2, served by 1 of 1 gateways\n")
+	says(weir(0, "route", "apply", "-f", dir, "--reason", "second: 仓库", "--wait", "30s"), "revision 2, served by 1 of 1 gateway\n")
 	serves("/shop/cart/42", "upstream got /cart/42 two")
 	serves("/shop/stock/7", "upstream got /stock/7 two")
 	says(weir(0, "route", "apply", "-f", dir, "--reason", "again"), "= shop/cart    as it is\n", "revision 2\n")

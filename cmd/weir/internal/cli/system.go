@@ -88,9 +88,9 @@ func registryText(r console.SystemRegistryNow) string {
 	case !r.Open:
 		return "not known: " + r.Unknown
 	case !r.Stale.IsZero():
-		return fmt.Sprintf("%d applications, STALE since %s: the API server does not answer", r.Apps, r.Stale.Local().Format(time.TimeOnly))
+		return fmt.Sprintf("%s, STALE since %s: the API server does not answer", view.Plural(r.Apps, "application", "applications"), r.Stale.Local().Format(time.TimeOnly))
 	}
-	return fmt.Sprintf("%d applications", r.Apps)
+	return view.Plural(r.Apps, "application", "applications")
 }
 
 func sdkText(list []console.SystemSDK) string {

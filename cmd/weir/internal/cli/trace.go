@@ -192,7 +192,8 @@ func writeTrace(w io.Writer, spans []tracing.Span) error {
 		return errors.New("the trace has no spans")
 	}
 	sum := summarize(spans)
-	if _, err := fmt.Fprintf(w, "trace %s   %s, %d spans of %d services, began %s\n\n", sum.TraceID, microseconds(sum.Duration), sum.Spans, len(sum.Services), when(sum.began)); err != nil {
+	if _, err := fmt.Fprintf(w, "trace %s   %s, %s of %s, began %s\n\n", sum.TraceID, microseconds(sum.Duration),
+		view.Plural(sum.Spans, "span", "spans"), view.Plural(len(sum.Services), "service", "services"), when(sum.began)); err != nil {
 		return err
 	}
 	var rows []view.Row
@@ -230,7 +231,7 @@ func writeTrace(w io.Writer, spans []tracing.Span) error {
 		return err
 	}
 	if left := len(tracing.Merge(spans)) - shown; left > 0 {
-		_, err := fmt.Fprintf(w, "\n%d spans have no place in the tree: their ids are each other's ancestors, or taken twice; -o json shows all\n", left)
+		_, err := fmt.Fprintf(w, "\n%s no place in the tree: ids are each other's ancestors, or taken twice; -o json shows all\n", view.Plural(left, "span has", "spans have"))
 		return err
 	}
 	return nil

@@ -115,6 +115,10 @@ func (c *Control) bridgeNotes() []string {
 	}
 	var notes []string
 	for _, u := range s.Unknown {
+		if u.Instances == 1 {
+			notes = append(notes, fmt.Sprintf("1 instance of %s is not written into ZooKeeper, since it is not known what it offers: %s", u.App, u.Why))
+			continue
+		}
 		notes = append(notes, fmt.Sprintf("%d instances of %s are not written into ZooKeeper, since it is not known what they offer: %s", u.Instances, u.App, u.Why))
 	}
 	for _, f := range s.Failing {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirmesh/weir/cmd/weir/internal/cluster"
 	"github.com/weirmesh/weir/cmd/weir/internal/role"
+	"github.com/weirmesh/weir/cmd/weir/internal/view"
 	"github.com/weirmesh/weir/deploy"
 	"github.com/weirmesh/weir/internal/run"
 	"github.com/weirmesh/weir/registry"
@@ -84,10 +85,11 @@ func (r *registrar) describe(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
+	services := view.Plural(len(apps), "Service", "Services")
 	if r.up.Config.allNamespaces() {
-		return fmt.Sprintf("%d Services in the cluster", len(apps))
+		return services + " in the cluster"
 	}
-	return fmt.Sprintf("%d Services in %s", len(apps), strings.Join(r.up.Config.Namespaces, ", "))
+	return services + " in " + strings.Join(r.up.Config.Namespaces, ", ")
 }
 
 // install brings Weir's objects into our own cluster, or into the user's if

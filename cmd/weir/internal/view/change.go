@@ -108,7 +108,11 @@ func stateText(i *registry.Instance) string {
 		return "not called: " + why
 	}
 	if k := i.Kept; k != nil {
-		return fmt.Sprintf("kept: called though it is %s, since %d of %d were lost at once", strings.ReplaceAll(string(k.Because), "-", " "), k.Lost, k.Of)
+		were := "were"
+		if k.Lost == 1 {
+			were = "was"
+		}
+		return fmt.Sprintf("kept: called though it is %s, since %d of %d %s lost at once", strings.ReplaceAll(string(k.Because), "-", " "), k.Lost, k.Of, were)
 	}
 	return "called"
 }

@@ -75,14 +75,15 @@ func held(h zookeeper.Holding) string {
 	if h.Addresses == 0 {
 		return "-"
 	}
-	text := plural(h.Addresses, "address", "addresses")
+	text := Plural(h.Addresses, "address", "addresses")
 	if h.Interfaces > 0 {
-		text += ", " + plural(h.Interfaces, "interface", "interfaces")
+		text += ", " + Plural(h.Interfaces, "interface", "interfaces")
 	}
 	return text
 }
 
-func plural(n int, one, many string) string {
+// Plural is "1 application" and "2 applications".
+func Plural(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}

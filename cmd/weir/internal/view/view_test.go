@@ -160,7 +160,7 @@ func TestChanges(t *testing.T) {
 			snapshot(ready), snapshot(instance("a", func(i *registry.Instance) {
 				i.Health, i.Kept = registry.NotReady, &registry.Kept{Because: registry.KeptNotReady, Lost: 1, Of: 1}
 			})),
-			"~ a 10.0.0.1  kept: called though it is not ready, since 1 of 1 were lost at once  (1 of 1 callable)",
+			"~ a 10.0.0.1  kept: called though it is not ready, since 1 of 1 was lost at once  (1 of 1 callable)",
 		},
 		"left": {snapshot(ready), snapshot(), "- a 10.0.0.1  gone  (0 of 0 callable)"},
 		"new revision and port": {

@@ -105,6 +105,7 @@ export const agentless: Sentences = {
   'somebody changed its settings: %s; it is being written again': '有人更改了它的设置：{1}；正在重新写入',
   'the applications to govern': '要治理的应用',
   'there is no stream': '没有数据流',
+  '1 instance of %s is not written into ZooKeeper, since it is not known what it offers: %s': '{1} 的 1 个实例没有写入 ZooKeeper，因为不知道它提供什么：{2}',
   '%d instances of %s are not written into ZooKeeper, since it is not known what they offer: %s': '{2} 的 {1} 个实例没有写入 ZooKeeper，因为不知道它们提供什么：{3}',
   'cannot write applications into ZooKeeper; what is there stays, and it goes on trying: %s': '无法将应用写入 ZooKeeper；已有的保留不变，并会继续重试：{1}',
   'providers of %s are not written into ZooKeeper; what is there stays, and it goes on trying: %s': '{1} 的提供者没有写入 ZooKeeper；已有的保留不变，并会继续重试：{2}',

@@ -169,6 +169,7 @@ export const governance: Sentences = {
   'read circuits': '读取熔断器',
   'read events': '读取事件',
   'record events': '记录事件',
+  '1 of 1 instance': '1 个实例中的 1 个',
   '%d of %d instances': '{2} 个实例中的 {1} 个',
   'list instances': '列出实例',
   'record a confirmation': '记录确认',

@@ -47,6 +47,8 @@ export const registry: Sentences = {
   'it has not answered since %s; what follows is the last state known, by which callers go on': '自 {1} 起没有应答；以下为最后已知的状态，调用方继续按此工作',
   'it has registered nothing: that is enough for HTTP; a Dubbo provider has to register itself, and its log says what stands in the way (docs/registry.md). Dubbo Java gives up at the first conflict: restart the pod (docs/java/dubbo.md)': '它没有注册任何内容：对 HTTP 足够；Dubbo 提供方必须自行注册，未注册的原因见其日志（docs/registry.md）。Dubbo Java 在第一次写冲突后即放弃注册：请重启该 Pod（docs/java/dubbo.md）',
   'it is going away: it finishes what runs and gets nothing new': '正在下线：会处理完进行中的调用，不再接收新的调用',
+  'it is not ready, and is called all the same until %s at the latest: it is the only instance, and nothing proves that it is gone': '它未就绪，但最迟到 {1} 之前仍会被调用：它是唯一的实例，且没有证据表明它已不存在',
+  'it left the endpoints of its Service, and is called all the same until %s at the latest: it is the only instance, and nothing proves that it is gone': '它已不在其 Service 的端点中，但最迟到 {1} 之前仍会被调用：它是唯一的实例，且没有证据表明它已不存在',
   'it is not ready, and is called all the same until %s at the latest: %d of %d instances were lost at once, and nothing proves that they are gone': '它未就绪，但最迟到 {1} 之前仍会被调用：{3} 个实例中有 {2} 个同时失去，且没有证据表明它们已不存在',
   'it left the endpoints of its Service, and is called all the same until %s at the latest: %d of %d instances were lost at once, and nothing proves that they are gone': '它已不在其 Service 的端点中，但最迟到 {1} 之前仍会被调用：{3} 个实例中有 {2} 个同时失去，且没有证据表明它们已不存在',
   'its application has a Service': '应用有 Service',
