@@ -189,7 +189,7 @@ func (w *world) judges(want zookeeper.Verdict) {
 				k.Documents[r] = registry.ReadDocument(ctx, hub, app, r)
 			}
 		}
-		if d := zookeeper.Compare(app, state.Apps[inventory], k); d.Verdict != want {
+		if d := zookeeper.Compare(app, state.Apps[inventory], state.Unread, k); d.Verdict != want {
 			return fmt.Errorf("it is %s: %s: %+v", d.Verdict, d.Why, d)
 		}
 		return nil
