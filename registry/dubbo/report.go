@@ -168,10 +168,13 @@ func (b *Binding) interfaceApps(word registry.Interface) (apps []registry.App, e
 // reference. dubbo-go does not say for which, of two groups or versions of an
 // interface for example: it is one whose directory has begun to end.
 func (r *metadataReport) RemoveServiceAppMappingListener(iface, _ string) error {
-	b, err := lookup(r.name)
-	if err != nil {
-		return nil // closed, and all listeners with it
+	if b, err := lookup(r.name); err == nil {
+		b.unlistenMapping(iface)
 	}
+	return nil
+}
+
+func (b *Binding) unlistenMapping(iface string) {
 	var gone []mappingListener
 	b.mu.Lock()
 	list := b.mappings[iface]
@@ -200,7 +203,6 @@ func (r *metadataReport) RemoveServiceAppMappingListener(iface, _ string) error 
 	for _, m := range gone {
 		m.stop()
 	}
-	return nil
 }
 
 // ended reports whether the directory that is behind a listener of dubbo-go's has
