@@ -96,18 +96,24 @@ func (s Snapshot) Explain(i *Instance, document *Document) []Finding {
 		f.no(CheckStays, EffectHeld, "it is going away: it finishes what runs and gets nothing new")
 	case NotReady:
 		f.ok(CheckStays, "")
-		if i.Kept != nil {
+		switch {
+		case i.Kept != nil && s.Mode == ModeService:
+			f.no(CheckReady, EffectNone, "%s; who calls the Service does not reach it anew, since the cluster leads to ready pods alone", i.Kept)
+		case i.Kept != nil:
 			f.no(CheckReady, EffectNone, "%s", i.Kept)
-		} else {
+		default:
 			f.no(CheckReady, EffectHeld, "its readiness probe has not passed, or fails now; kubectl describe pod %s -n %s tells which and why", i.Name, s.App.Namespace)
 		}
 	default:
 		f.ok(CheckStays, "")
 		f.ok(CheckReady, "")
 	}
-	if i.Details.State == Draining {
+	switch {
+	case i.Details.State == Draining && s.Mode == ModeService && i.Health == Ready:
+		f.no(CheckUndrained, EffectHeld, "it asks for no new calls itself, as it does before it ends; the Service leads to it all the same while it is ready")
+	case i.Details.State == Draining:
 		f.no(CheckUndrained, EffectHeld, "it asks for no new calls itself, as it does before it ends; if it should be called, its process must register again")
-	} else {
+	default:
 		f.ok(CheckUndrained, "")
 	}
 	if i.Standby != "" {

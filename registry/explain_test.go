@@ -69,6 +69,13 @@ func TestExplain(t *testing.T) {
 			[]string{"HELD not terminating: it is going away"}, []registry.Check{registry.CheckReady}},
 		"draining": {func(_ *registry.Snapshot, i *registry.Instance) { i.Details.State = registry.Draining },
 			[]string{"HELD not draining: it asks for no new calls itself"}, nil},
+		"kept behind the Service": {func(s *registry.Snapshot, i *registry.Instance) {
+			s.Mode = registry.ModeService
+			i.Health, i.Kept = registry.NotReady, &registry.Kept{Because: registry.KeptNotReady, Lost: 3, Of: 3, Until: time.Unix(0, 0)}
+		}, []string{"NONE ready: it is not ready, and is called all the same until 1970-01-01T00:00:00Z at the latest: 3 of 3 instances were lost at once, and nothing proves that they are gone; who calls the Service does not reach it anew"}, nil},
+		"draining behind the Service": {func(s *registry.Snapshot, i *registry.Instance) {
+			s.Mode, i.Details.State = registry.ModeService, registry.Draining
+		}, []string{"HELD not draining: it asks for no new calls itself, as it does before it ends; the Service leads to it all the same while it is ready"}, nil},
 		"unreadable": {func(_ *registry.Snapshot, i *registry.Instance) {
 			i.Metadata, i.Endpoints, i.Revision, i.Problem = nil, nil, "", "its annotation io.dubbo/metadata cannot be read: it is empty"
 		}, []string{"HELD its metadata can be read: its annotation io.dubbo/metadata cannot be read: it is empty; "}, []registry.Check{registry.CheckEndpoints, registry.CheckOffers}},

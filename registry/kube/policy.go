@@ -2,6 +2,7 @@ package kube
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,6 +169,33 @@ func (h *Hub) concerns(p *policy, provider registry.App) bool {
 	}
 	// Another namespace speaks for its own providers, not for foreign consumers.
 	return p.namespace == provider.Namespace && p.consumer == ""
+}
+
+// ConsumerPolicy is a DiscoveryPolicy that is for one consumer.
+type ConsumerPolicy struct {
+	Name     string // of the policy, in its consumer's namespace
+	Consumer registry.App
+}
+
+// ConsumerPolicies returns the DiscoveryPolicies by which particular consumers call an
+// application in a way of their own, as far as the namespaces of the hub hold them,
+// ordered by consumer and name. Snapshots show them to a hub of that consumer alone:
+// see Config.App. It does not wait for anything; what was not heard yet is not in it.
+func (h *Hub) ConsumerPolicies(provider registry.App) []ConsumerPolicy {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []ConsumerPolicy
+	for _, s := range h.spaces {
+		for _, p := range s.policies {
+			if p.consumer != "" && (p.provider.Name == "" || p.provider == provider) {
+				out = append(out, ConsumerPolicy{Name: p.name, Consumer: registry.App{Namespace: p.namespace, Name: p.consumer}})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b ConsumerPolicy) int {
+		return cmp.Or(a.Consumer.Compare(b.Consumer), strings.Compare(a.Name, b.Name))
+	})
+	return out
 }
 
 func (h *Hub) outranks(p, o *policy) bool {

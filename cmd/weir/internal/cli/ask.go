@@ -31,6 +31,8 @@ type opened struct {
 	timeout   time.Duration
 	clusters  []string // their names, where there are several
 	cluster   string   // the one that is looked at alone; empty for all
+	home      *kube.Hub
+	consumer  string // for whom is asked; empty for nobody in particular
 }
 
 // within is an application as it is asked for: in one cluster alone where that is
@@ -54,6 +56,10 @@ func (m *Main) withRegistry(c *cobra.Command, cfg *registryConfig, fs *pflag.Fla
 		return coded(ExitLacking, err)
 	}
 	base := hubConfig(target, namespaces)
+	if cfg.Consumer != "" {
+		consumer, _ := registry.ParseApp(cfg.Consumer, "") // validate has looked at it
+		base.App, base.Identity.Namespace = consumer.Name, consumer.Namespace
+	}
 	hub, err := kube.Open(c.Context(), base)
 	if err != nil {
 		return coded(ExitLacking, err)
@@ -69,6 +75,7 @@ func (m *Main) withRegistry(c *cobra.Command, cfg *registryConfig, fs *pflag.Fla
 	}
 	return ask(c.Context(), &opened{
 		Discoverer: r, documents: r, hub: cfg.Several.Hub, target: target.String(), timeout: cfg.Timeout, clusters: r.Clusters(), cluster: cfg.Cluster,
+		home: hub, consumer: cfg.Consumer,
 	})
 }
 
@@ -149,7 +156,24 @@ func (r *opened) get(ctx context.Context, w io.Writer, app registry.App, format 
 	if format != view.Table {
 		return view.Encode(w, format, s)
 	}
-	return view.WriteSnapshot(w, s)
+	if err := view.WriteSnapshot(w, s); err != nil || r.consumer != "" {
+		return err
+	}
+	return r.others(w, app)
+}
+
+// others names the consumers that call an application in another way than was shown.
+func (r *opened) others(w io.Writer, app registry.App) error {
+	policies := r.home.ConsumerPolicies(app)
+	if len(policies) == 0 {
+		return nil
+	}
+	lines := make([]string, len(policies))
+	for n, p := range policies {
+		lines[n] = fmt.Sprintf("  %s by DiscoveryPolicy %s", p.Consumer, p.Name)
+	}
+	_, err := fmt.Fprintf(w, "\nConsumers with a policy of their own, as --consumer shows it:\n%s\n", strings.Join(lines, "\n"))
+	return err
 }
 
 // instance says why an instance is called or not. One that is not there is an

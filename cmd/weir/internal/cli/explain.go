@@ -41,6 +41,7 @@ func (m *Main) registryExplain() *cobra.Command {
 
 func (m *Main) explainInstance() *cobra.Command {
 	cfg, fs := registrySettings()
+	cfg.asConsumer(fs)
 	c := &cobra.Command{
 		Use:   "instance NAMESPACE/NAME[/POD]",
 		Short: "Say why an instance is in its consumers' lists, or out of them",

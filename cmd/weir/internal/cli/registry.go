@@ -26,6 +26,9 @@ type registryConfig struct {
 	Several    cluster.Several
 	// Cluster is the one of them to look at alone; all when empty.
 	Cluster string
+	// Consumer is the application whose view is asked for; empty for that of all for
+	// which no DiscoveryPolicy is in particular.
+	Consumer string
 }
 
 func registryDefaults() *registryConfig {
@@ -41,9 +44,19 @@ func (c *registryConfig) flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.Timeout, "timeout", c.Timeout, "how long to wait for the API server's first answer")
 }
 
+// asConsumer adds the flag of commands that show how an application is called.
+func (c *registryConfig) asConsumer(fs *pflag.FlagSet) {
+	fs.StringVar(&c.Consumer, "consumer", c.Consumer, "answer as for this consumer, NAMESPACE/NAME, whose own DiscoveryPolicies count then (default: for those that have none)")
+}
+
 func (c *registryConfig) validate() error {
 	if c.Cluster != "" && len(c.Several.Others) == 0 {
 		return fmt.Errorf("--cluster %s chooses one of several clusters: name them with --clusters", c.Cluster)
+	}
+	if c.Consumer != "" {
+		if _, err := registry.ParseApp(c.Consumer, ""); err != nil {
+			return fmt.Errorf("--consumer %q names no application: write it like shop/orders", c.Consumer)
+		}
 	}
 	if c.Timeout <= 0 {
 		return fmt.Errorf("--timeout %s leaves no time for an answer: give a duration such as 10s", c.Timeout)
@@ -84,6 +97,7 @@ with the same data directory, or the pod's own, or of ~/.kube/config.`,
 
 func (m *Main) registryList() *cobra.Command {
 	cfg, fs := registrySettings()
+	cfg.asConsumer(fs)
 	var namespace string
 	c := &cobra.Command{
 		Use:   "list",
@@ -108,6 +122,7 @@ instances are called, what they speak, and why the others are held back.`,
 
 func (m *Main) registryGet() *cobra.Command {
 	cfg, fs := registrySettings()
+	cfg.asConsumer(fs)
 	var namespace string
 	c := &cobra.Command{
 		Use:   "get NAMESPACE/NAME",
@@ -117,6 +132,7 @@ Service, and for each instance its address, what it speaks, its health, whether
 it is called and if not why, and the metadata it registered.`,
 		Example: `  weir registry get shop/inventory
   weir registry get inventory -n shop -o yaml
+  weir registry get shop/inventory --consumer shop/orders
   weir registry get shop/inventory --context east --cluster-name east --clusters west`,
 		Args: cobra.ExactArgs(1),
 	}
@@ -138,6 +154,7 @@ it is called and if not why, and the metadata it registered.`,
 
 func (m *Main) registryWatch() *cobra.Command {
 	cfg, fs := registrySettings()
+	cfg.asConsumer(fs)
 	var namespace string
 	c := &cobra.Command{
 		Use:   "watch [NAMESPACE/NAME …]",

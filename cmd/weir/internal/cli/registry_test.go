@@ -115,6 +115,48 @@ func TestRegistryShowsWhatConsumersSee(t *testing.T) {
 	}
 }
 
+// A policy for one consumer is seen by asking as that consumer; who does not is told
+// that there is one.
+func TestRegistryAnswersAsAConsumer(t *testing.T) {
+	t.Parallel()
+	kube := testkube.Start(t)
+	ns := kube.Namespace(t)
+	ns.Service(t, "inventory", 20000)
+	policies, err := dynamic.NewForConfig(kube.REST())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = policies.Resource(schema.GroupVersionResource{Group: "registry.weirmesh.io", Version: "v1alpha1", Resource: "discoverypolicies"}).Namespace(ns.Name).
+		Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "registry.weirmesh.io/v1alpha1", "kind": "DiscoveryPolicy", "metadata": map[string]any{"name": "orders-moves"},
+			"spec": map[string]any{"consumer": "orders", "provider": map[string]any{"name": "inventory"}, "mode": "service", "registry": "kubernetes"},
+		}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, orders := ns.Name+"/inventory", ns.Name+"/orders"
+	get := func(more ...string) string {
+		t.Helper()
+		code, out, errs := do(t, nil, append([]string{"registry", "get", app, "--kubeconfig", kube.Kubeconfig}, more...)...)
+		if code != 0 {
+			t.Fatalf("%d\n%s%s", code, out, errs)
+		}
+		return out
+	}
+	if out := get(); !strings.Contains(out, "mode pod\n") || !strings.Contains(out, "  "+orders+" by DiscoveryPolicy orders-moves\n") {
+		t.Errorf("asked as nobody:\n%s", out)
+	}
+	if out := get("--consumer", orders); !strings.Contains(out, "mode service (DiscoveryPolicy "+ns.Name+"/orders-moves), beside ZooKeeper called by kubernetes") || strings.Contains(out, "of their own") {
+		t.Errorf("asked as orders:\n%s", out)
+	}
+	if out := get("--consumer", ns.Name+"/cart"); !strings.Contains(out, "mode pod\n") {
+		t.Errorf("asked as cart:\n%s", out)
+	}
+	if code, _, errs := do(t, nil, "registry", "get", app, "--consumer", "orders"); code != 2 || !strings.Contains(errs, "write it like shop/orders") {
+		t.Errorf("without a namespace: %d %s", code, errs)
+	}
+}
+
 func TestRegistryTellsWhatBecomesOfRevisions(t *testing.T) {
 	kube := testkube.Start(t)
 	ns := kube.Namespace(t)

@@ -314,7 +314,10 @@ func service(s registry.Service) string {
 	if len(ports) > 0 {
 		text += " (" + strings.Join(ports, ", ") + ")"
 	}
-	if s.Headless {
+	switch {
+	case s.External:
+		text += ", an ExternalName: it is called by its name"
+	case s.Headless:
 		text += ", headless: Service mode cannot be had"
 	}
 	return text
