@@ -273,7 +273,7 @@ func TestCallUnderWay(t *testing.T) {
 	world := memory.New()
 	b := newBridge(t, world, false)
 	backend, c := memoryBackend(t, world)
-	start(t, providerOf(b, "p1", testprocess.FreePorts(t, 2)))
+	p1 := start(t, providerOf(b, "p1", testprocess.FreePorts(t, 2)))
 	consumer := newConsumer(t, backend, false)
 	conns := map[string]*client.Connection{
 		"dubbo": consumer.refer(hessian, constant.DubboProtocol, client.WithRetries(0)),
@@ -289,6 +289,7 @@ func TestCallUnderWay(t *testing.T) {
 			}
 		})
 	}
+	eventually(t, "both are under way", func() bool { return strings.Count(p1.Output(), slowCalls) == len(conns) })
 	i := instances(t, c, "greeter")["p1"]
 	i.Details.State = registry.Draining
 	world.PutInstance(app("greeter"), i)

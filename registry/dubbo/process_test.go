@@ -85,8 +85,14 @@ func (g *Greeter) Greet(_ context.Context, name string) (string, error) {
 	return g.id + " greets " + name, nil
 }
 
+// slowCalls says that a call which takes long has begun.
+const slowCalls = "a slow call has begun"
+
 // Slow answers after some milliseconds.
 func (g *Greeter) Slow(_ context.Context, ms int64) (string, error) {
+	if ms >= 1000 {
+		fmt.Fprintln(os.Stderr, slowCalls)
+	}
 	<-time.After(time.Duration(ms) * time.Millisecond)
 	return g.id, nil
 }

@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -58,7 +59,15 @@ func TestAClusterThatGoesBack(t *testing.T) {
 	restored.Store(true)
 	link.restore()
 	w.await("what the restored cluster says", func(s registry.Snapshot) bool {
-		return s.StaleSince.IsZero() && len(s.Instances) == 1 && s.Instances[0].Name == "inventory-1"
+		return len(s.Instances) == 1 && s.Instances[0].Name == "inventory-1"
+	})
+	// Who follows is not told of that alone.
+	testkube.Eventually(t, "it is in touch", func() error {
+		since, err := hub.StaleSince(t.Context())
+		if err == nil && !since.IsZero() {
+			err = fmt.Errorf("stale since %s", since)
+		}
+		return err
 	})
 	if testutil.CollectAndCount(metrics, "weir_registry_relists_total") == 0 {
 		t.Error("no relist was counted")
