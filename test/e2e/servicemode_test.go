@@ -1,13 +1,17 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/weirmesh/weir/test/mesh"
@@ -26,6 +30,29 @@ func (s *shop) callMode(app, mode string) {
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{"weirmesh.io/call-mode":%s}}}`, value)
 	if _, err := s.client.CoreV1().Services(namespace).Patch(s.t.Context(), app, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// policies are what says how applications are called, for one consumer or all.
+var policies = schema.GroupVersionResource{Group: "registry.weirmesh.io", Version: "v1alpha1", Resource: "discoverypolicies"}
+
+// byService has a consumer call an application by its Service, until the policy that
+// says so goes by what is returned.
+func (s *shop) byService(consumer, provider string) (goes func()) {
+	s.t.Helper()
+	at := theMesh.Resources(s.t).Resource(policies).Namespace(namespace)
+	name := consumer + "-by-service"
+	_, err := at.Create(s.t.Context(), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "registry.weirmesh.io/v1alpha1", "kind": "DiscoveryPolicy", "metadata": map[string]any{"name": name},
+		"spec": map[string]any{"consumer": consumer, "provider": map[string]any{"name": provider}, "mode": "service"},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return func() {
+		if err := at.Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			s.t.Error(err)
+		}
 	}
 }
 
@@ -49,19 +76,17 @@ func (s *shop) calls(pod corev1.Pod, iface string, at func(address string) bool,
 	})
 }
 
-// Consumers go over to the Service and back as their providers ask for it, by a
-// real kube-proxy, over both protocols; they reach the pods that come, let go of
+// Consumers go over to the Service and back as their providers ask for it by an
+// annotation, or a policy does of themselves, by a real kube-proxy, over both protocols; they reach the pods that come, let go of
 // those that end, and lose no call.
 func TestServiceModeIsChosenLiveAndLosesNoCall(t *testing.T) {
 	s := openShop(t)
 	load, orders := s.one("load"), s.one("orders")
 	before := s.placed(load, 20)
-	defer func() { // also when the test is given up
-		s.callMode("inventory", "")
-		s.callMode("orders", "")
-	}()
+	defer s.callMode("inventory", "") // also when the test is given up
 	s.callMode("inventory", "service")
-	s.callMode("orders", "service")
+	policyGoes := s.byService("load", "orders")
+	defer policyGoes()
 	byName := func(app string) func(string) bool {
 		return func(a string) bool { return strings.HasPrefix(a, app+".shop.svc:") }
 	}
@@ -97,7 +122,7 @@ func TestServiceModeIsChosenLiveAndLosesNoCall(t *testing.T) {
 	s.unharmed(load, before)
 
 	s.callMode("inventory", "")
-	s.callMode("orders", "")
+	policyGoes()
 	orders = s.one("orders")
 	s.calls(load, orderService, func(a string) bool { return strings.HasPrefix(a, orders.Status.PodIP+":") }, "the pod of orders")
 	s.follows()
