@@ -49,7 +49,7 @@ type Hub struct {
 	interfaces map[registry.Interface]*followedInterface
 	endedOf    map[string]*endedQuestion // by namespace
 	generation uint64
-	failures   map[string]int // how many sources fail, by the sentence that says why
+	failures   map[string]int // how many sources fail, by what is wrong
 	signal     chan struct{}  // closed when a source's state changes
 	linked     chan struct{}  // closed when a source finds the server
 }
@@ -377,9 +377,9 @@ func (h *Hub) wakeLocked() {
 // failed and mended keep the log to one line for each thing that is wrong, how
 // many watches ever it hits. mu is held.
 func (h *Hub) failed(why *registry.Error) {
-	text := why.Error()
-	if h.failures[text]++; h.failures[text] == 1 {
-		h.log.Warn("registry watch lost or refused; what is known is kept", "reason", text)
+	wrong := wrongWith(why)
+	if h.failures[wrong]++; h.failures[wrong] == 1 {
+		h.log.Warn("registry watch lost or refused; what is known is kept", "reason", why.Error())
 	}
 }
 
@@ -392,13 +392,18 @@ func (h *Hub) mended(why *registry.Error) {
 // dropFailure takes a reason back, and reports whether it was the last watch's that
 // failed for it.
 func (h *Hub) dropFailure(why *registry.Error) bool {
-	text := why.Error()
-	if h.failures[text]--; h.failures[text] > 0 {
+	wrong := wrongWith(why)
+	if h.failures[wrong]--; h.failures[wrong] > 0 {
 		return false
 	}
-	delete(h.failures, text)
+	delete(h.failures, wrong)
 	return true
 }
+
+// wrongWith is what failures are told apart by: what is wrong, and not the network's
+// words for it, of which one outage has several. One connection breaks, and the next
+// is refused.
+func wrongWith(why *registry.Error) string { return string(why.Code) + " " + why.Message }
 
 // warnPod tells the owner of a pod what is wrong with it. mu is held.
 func (h *Hub) warnPod(namespace, name, problem string) {

@@ -501,7 +501,7 @@ func TestALostServerIsOneLine(t *testing.T) {
 		}
 		return nil
 	})
-	if n := strings.Count(log.String(), "connection refused; check that it runs"); n != 2 { // once lost, once back
+	if n := strings.Count(log.String(), "cannot reach the Kubernetes API server"); n != 2 { // once lost, once back
 		t.Fatalf("%d lines, want one that it is lost and one that it is back:\n%s", n, log.String())
 	}
 }

@@ -420,11 +420,11 @@ func (s *source) lost(since time.Time, err error) (linked <-chan struct{}, passi
 		why = provisional(why)
 	}
 	if s.failure == nil || s.failure.Error() != why.Error() {
+		s.hub.failed(why)
 		if s.failure != nil {
 			s.hub.dropFailure(s.failure)
 		}
 		s.failure = why
-		s.hub.failed(why)
 		s.hub.wakeLocked()
 	}
 	return linked, passing

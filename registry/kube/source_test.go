@@ -9,11 +9,14 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/weirmesh/weir/registry"
 )
 
 type roundTrip func(*http.Request) (*http.Response, error)
@@ -184,4 +187,27 @@ func TestAStandingWatchIsTooOld(t *testing.T) {
 			t.Errorf("the whole state was asked for %d times in ten minutes", n)
 		}
 	})
+}
+
+// One connection breaks, and the next is refused: that is one outage, and one line.
+func TestOneOutageIsOneLineWhateverTheNetworkCallsIt(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	h := quietHub(Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	because := func(err error) *registry.Error {
+		return &registry.Error{Code: registry.Unavailable, Message: "cannot reach the Kubernetes API server", Err: err}
+	}
+	broken, refused := because(syscall.EPIPE), because(syscall.ECONNREFUSED)
+	h.failed(broken)
+	h.failed(refused)
+	h.mended(broken)
+	h.failed(because(syscall.ECONNRESET))
+	h.mended(refused)
+	if strings.Count(log.String(), "lost or refused") != 1 || strings.Contains(log.String(), "is back") {
+		t.Errorf("while it lasts:\n%s", &log)
+	}
+	h.mended(refused)
+	if strings.Count(log.String(), "is back") != 1 || len(h.failures) > 0 {
+		t.Errorf("at its end, with %v:\n%s", h.failures, &log)
+	}
 }
