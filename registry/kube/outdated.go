@@ -27,6 +27,9 @@ var errOldDefinition = errors.New("it is older than this version of Weir")
 // definition does not have. It refuses the whole.
 var undeclared = regexp.MustCompile(`(\.[A-Za-z][\w.]*): field not declared in schema`)
 
+// statusField finds the fields of a status among them.
+var statusField = regexp.MustCompile(`\.status\.(\w+)`)
+
 // explainDefinition is for fields that only an older definition refuses; nil where err
 // is something else.
 func explainDefinition(err error, a attempt) *registry.Error {
@@ -72,7 +75,7 @@ const lackingFields = "fields"
 // its namespaces.
 func (c *Caretaker) outdated(what task, why *registry.Error) {
 	t, uid := trouble{task: what}, ""
-	for _, m := range regexp.MustCompile(`\.status\.(\w+)`).FindAllStringSubmatch(why.Message, -1) {
+	for _, m := range statusField.FindAllStringSubmatch(why.Message, -1) {
 		if c.lacking[what] == nil {
 			c.lacking[what] = map[string]bool{}
 		}
