@@ -19,10 +19,7 @@ func (h *Hub) watched(namespace string) bool {
 func TestANamespaceThatNobodyFollowsEnds(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		h := remembering(t, dir)
-		h.hear(h.ask("shop"))
-		store := h.ask("store")
-		h.hear(store)
+		h, store := watchingStore(t, dir)
 		stop, err := h.Subscribe(storeInventory(), func(registry.Snapshot) {})
 		if err != nil {
 			t.Fatal(err)
@@ -69,14 +66,22 @@ func TestANamespaceThatNobodyFollowsEnds(t *testing.T) {
 	})
 }
 
+// watchingStore is a hub for the namespace shop that was asked of store, too, and has
+// heard all of both.
+func watchingStore(t *testing.T, dir string) (h *Hub, store *space) {
+	t.Helper()
+	h = remembering(t, dir)
+	h.hear(h.ask("shop"))
+	store = h.ask("store")
+	h.hear(store)
+	return h, store
+}
+
 // While the API server cannot be heard, what it said is kept.
 func TestNoNamespaceEndsInAnOutage(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		h := remembering(t, dir)
-		h.hear(h.ask("shop"))
-		store := h.ask("store")
-		h.hear(store)
+		h, store := watchingStore(t, dir)
 		if _, err := h.Snapshot(t.Context(), storeInventory()); err != nil {
 			t.Fatal(err)
 		}
@@ -98,10 +103,7 @@ func TestNoNamespaceEndsInAnOutage(t *testing.T) {
 func TestNoNamespaceEndsWhileSomethingIsKept(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		h := remembering(t, dir)
-		h.hear(h.ask("shop"))
-		store := h.ask("store")
-		h.hear(store)
+		h, store := watchingStore(t, dir)
 		if _, err := h.Snapshot(t.Context(), storeInventory()); err != nil {
 			t.Fatal(err)
 		}
